@@ -1,0 +1,26 @@
+/* loaded_model.h - everything quern_model_open brings together. */
+#ifndef QUERN_API_LOADED_MODEL_H
+#define QUERN_API_LOADED_MODEL_H
+
+#include "chat/chat_template.h"
+#include "engine/session.h"
+#include "formats/hf_config.h"
+#include "quern.h"
+#include "tokenizer/tokenizer.h"
+
+struct quern_model {
+    struct device *device;        /* NULL with tokenizer_only */
+    struct model *model;          /* NULL with tokenizer_only */
+    struct tokenizer *tokenizer;
+    struct chat_template *chat;   /* NULL: the directory has none */
+    struct generation_config generation;
+    struct hf_config config;
+    bool has_config;              /* false with tokenizer_only and no config.json */
+};
+
+struct quern_session {
+    struct quern_model *model;
+    struct session *session;
+};
+
+#endif

@@ -1,0 +1,47 @@
+/* os.h - everything that asks the operating system. OS conditionals live in os.c
+ * only. */
+#ifndef QUERN_BASE_OS_H
+#define QUERN_BASE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+/* A file mapped read-only. */
+struct os_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t size_bytes;
+};
+
+enum quern_status os_map_open(struct os_map *map, const char *path, struct quern_error *err);
+void os_map_close(struct os_map *map); /* zeroed is fine */
+
+/* Appends the whole file to *out. Fails beyond max_bytes, naming path and sizes. */
+enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer *out,
+                               struct quern_error *err);
+/* Reads a stream to its end. `what` names it in errors. */
+enum quern_status os_read_fd(int fd, const char *what, size_t max_bytes, struct buffer *out,
+                             struct quern_error *err);
+/* Writes beside `path` and renames, so that readers see the old file or the new. */
+enum quern_status os_write_file(const char *path, const void *data, size_t size_bytes,
+                                struct quern_error *err);
+enum quern_status os_make_dir(const char *path, struct quern_error *err); /* existing is fine */
+
+bool os_file_exists(const char *path);
+bool os_is_dir(const char *path);
+bool os_is_tty(int fd);
+
+/* "dir/name" into dst; QUERN_ERR_LIMIT when it does not fit. */
+enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, const char *name,
+                               struct quern_error *err);
+
+uint64_t os_now_ns(void); /* monotonic */
+int os_cpu_count(void);   /* cores this process may use, at least 1 */
+size_t os_rss_bytes(void);      /* 0 when unknown */
+size_t os_memory_bytes(void);   /* physical memory; 0 when unknown */
+int os_terminal_columns(int fd); /* 80 when unknown */
+
+#endif

@@ -1,0 +1,44 @@
+/* chat_template.h - a model's own chat template applied to messages. */
+#ifndef QUERN_CHAT_CHAT_TEMPLATE_H
+#define QUERN_CHAT_CHAT_TEMPLATE_H
+
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "text/json.h"
+
+struct chat_template; /* immutable after opening; renders may run on several threads */
+
+/* The template of a model directory: chat_template.jinja, else chat_template.json, else
+ * tokenizer_config.json's chat_template (a string or a list of {name, template}: "default").
+ * *out is NULL, without an error, when the directory has none. Also reads bos_token and eos_token
+ * from tokenizer_config.json (strings or {"content": ..} objects) for the template's use. */
+enum quern_status chat_template_open(const char *dir, struct chat_template **out,
+                                     struct quern_error *err);
+/* `bos` and `eos` may be NULL: empty. `name` starts error messages. */
+enum quern_status chat_template_parse(const char *source, size_t len, const char *name,
+                                      const char *bos, const char *eos, struct chat_template **out,
+                                      struct quern_error *err);
+void chat_template_close(struct chat_template *t); /* NULL is fine */
+
+bool chat_template_can_think(const struct chat_template *t);  /* knows enable_thinking or <think> */
+bool chat_template_has_tools(const struct chat_template *t);
+
+struct chat_render_options {
+    const json_t *tools;  /* array, or NULL */
+    const json_t *kwargs; /* object of further variables, or NULL */
+    int enable_thinking;  /* -1: not defined for the template, 0, 1 */
+    bool add_generation_prompt;
+    /* transformers' continue_final_message: the text ends right after the last message's
+     * content. Not together with add_generation_prompt. */
+    bool continue_final_message;
+};
+
+/* `messages`: an array of objects with role and content (string, null, or an array of
+ * {"type":"text","text":..}), reasoning_content, tool_calls, name, tool_call_id. */
+enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
+                                       const struct chat_render_options *options, struct buffer *out,
+                                       struct quern_error *err);
+
+#endif

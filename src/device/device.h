@@ -1,0 +1,96 @@
+/* device.h - where tensors live and where the forward pass is computed: the CPU today,
+ * CUDA beside it. The forward pass (model/forward.c) speaks only to this table.
+ *
+ * Tensor pointers are device pointers from `alloc`/`upload`; on the CPU they are
+ * ordinary ones. Arrays called `ids`, `positions`, `rows` and the structs describing
+ * a batch are host memory. Calls are queued in order; `download` waits for them. No
+ * call but alloc, upload and release allocates. Shapes are [rows, columns], row-major, packed. */
+#ifndef QUERN_DEVICE_DEVICE_H
+#define QUERN_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "quant/dtype.h"
+
+/* A matrix of a model: [rows, cols], y = x * W^T. */
+struct weight {
+    enum dtype dtype;   /* DTYPE_F32, F16 or BF16 */
+    size_t rows, cols;
+    const void *data;   /* device pointer */
+};
+
+/* Queries of one sequence in a batch. */
+struct attention_seq {
+    const float *const *blocks; /* the sequence's KV blocks, in order (kernels.h) */
+    size_t first_row;           /* its first token's row in the batch */
+    size_t n_tokens;
+    size_t first_position;      /* that token's position */
+};
+
+struct attention_shape {
+    size_t n_heads, n_kv_heads, head_dim, window; /* window 0: full */
+    size_t k_offset, v_offset; /* floats from a block's start to this layer's K and V; within:
+                                  [n_kv_heads][KV_BLOCK_TOKENS][head_dim] */
+    float scale;
+};
+
+struct device;
+
+struct device_ops {
+    void *(*alloc)(struct device *d, size_t bytes); /* 64-byte aligned, zero-filled; NULL: no memory */
+    void (*release)(struct device *d, void *p, size_t bytes);
+    /* Makes `bytes` at `host` usable by the device for as long as it lives. The CPU
+     * returns `host` itself. */
+    const void *(*upload)(struct device *d, const void *host, size_t bytes);
+    void (*download)(struct device *d, void *host, const void *p, size_t bytes);
+
+    /* out[n, cols] = table[ids[i]], as float32 */
+    void (*embed)(struct device *d, float *out, const struct weight *table, const int32_t *ids, size_t n);
+    /* out[n, cols] = RMSNorm of each row; out may be x */
+    void (*rms_norm)(struct device *d, float *out, const float *x, const float *w, size_t n, size_t cols,
+                     float eps);
+    /* y[n, w.rows] = x[n, w.cols] * W^T + bias; bias NULL: none */
+    void (*linear)(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+                   size_t n);
+    /* For each of n rows and n_heads heads of x[n, n_heads*head_dim]: RMSNorm with norm_w
+     * (NULL: none), then RoPE with cos/sin[n, head_dim/2] */
+    void (*norm_rope)(struct device *d, float *x, const float *norm_w, float eps, const float *cos,
+                      const float *sin, size_t n, size_t n_heads, size_t head_dim);
+    /* Stores k and v [n, n_kv_heads*head_dim] of a batch into the sequences' blocks */
+    void (*kv_store)(struct device *d, const struct attention_shape *shape,
+                     const struct attention_seq *seqs, size_t n_seqs, const float *k, const float *v);
+    /* out[n, n_heads*head_dim] = attention of q[n, n_heads*head_dim] over the sequences */
+    void (*attention)(struct device *d, const struct attention_shape *shape,
+                      const struct attention_seq *seqs, size_t n_seqs, float *out, const float *q);
+    /* y[n] = silu(gate) * up; y may be gate */
+    void (*silu_mul)(struct device *d, float *y, const float *gate, const float *up, size_t n);
+    void (*add)(struct device *d, float *y, const float *x, size_t n);
+    /* out[i] = x[rows[i]] */
+    void (*gather)(struct device *d, float *out, const float *x, const int32_t *rows, size_t n, size_t cols);
+    /* y[rows[i]] = fma(scale[i], x[i], y[rows[i]]), i in order; `scale` is host memory */
+    void (*scatter_add)(struct device *d, float *y, const float *x, const int32_t *rows,
+                        const float *scale, size_t n, size_t cols);
+    /* x = softmax of each row, in place */
+    void (*softmax)(struct device *d, float *x, size_t n, size_t cols);
+    void (*zero)(struct device *d, float *x, size_t n);
+    /* Called before the first attention over sequences of up to n_positions: scratch
+     * grows here, so that attention itself allocates nothing. */
+    enum quern_status (*reserve)(struct device *d, size_t n_positions, size_t n_rep,
+                                 struct quern_error *err);
+    void (*destroy)(struct device *d); /* called by device_destroy */
+};
+
+struct device {
+    const struct device_ops *ops;
+    const char *name; /* "cpu/avx512" */
+};
+
+/* n_threads 0: all cores; cpu NULL: the best kernels. Calls from several threads queue. */
+enum quern_status device_cpu_create(int n_threads, const char *cpu, struct device **out,
+                                    struct quern_error *err);
+void device_destroy(struct device *d); /* NULL is fine */
+
+#endif

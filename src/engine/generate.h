@@ -1,0 +1,23 @@
+/* generate.h - the loop of sampling and feeding: stop tokens, stop strings, streaming text. */
+#ifndef QUERN_ENGINE_GENERATE_H
+#define QUERN_ENGINE_GENERATE_H
+
+#include "engine/session.h"
+#include "quern.h"
+#include "sampler/constraint.h"
+#include "tokenizer/tokenizer.h"
+
+struct generate_context {
+    struct session *session;
+    const struct tokenizer *tokenizer;
+    const int32_t *eos; /* the model's end tokens */
+    size_t n_eos;
+    struct constraint *constraint; /* or NULL */
+};
+
+/* As quern_generate in quern.h. */
+enum quern_status generate(const struct generate_context *ctx,
+                           const struct quern_generate_options *options,
+                           struct quern_generate_result *result, struct quern_error *err);
+
+#endif

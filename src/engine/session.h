@@ -1,0 +1,38 @@
+/* session.h - one sequence on a model: its tokens, its KV cache, its last logits. One
+ * thread at a time. */
+#ifndef QUERN_ENGINE_SESSION_H
+#define QUERN_ENGINE_SESSION_H
+
+#include "model/forward.h"
+
+struct session {
+    const struct model *model;
+    struct workspace *workspace;
+    struct kv_cache kv;
+    struct rope rope;
+    int32_t *tokens;   /* [kv.n_tokens], room for kv.max_tokens */
+    float *logits;     /* [vocab_size] after the last token */
+    bool has_logits;
+    int32_t n_tokens_known; /* ids from here up are padding: their logits become -INFINITY */
+    size_t prefill_chunk;
+};
+
+struct session_options {
+    size_t n_context;       /* > 0 */
+    size_t prefill_chunk;   /* > 0 */
+    bool rope_scaled;       /* apply YaRN */
+    int32_t n_tokens_known; /* of the tokenizer */
+};
+
+enum quern_status session_create(const struct model *m, const struct session_options *o,
+                                 struct session **out, struct quern_error *err);
+void session_destroy(struct session *s); /* NULL is fine */
+
+/* As quern_session_feed and its companions in quern.h. `all_logits`: [n, vocab_size] or NULL. */
+enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, float *all_logits,
+                               struct quern_error *err);
+enum quern_status session_sync(struct session *s, const int32_t *ids, size_t n, size_t *n_reused,
+                               struct quern_error *err);
+enum quern_status session_truncate(struct session *s, size_t n_tokens, struct quern_error *err);
+
+#endif

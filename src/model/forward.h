@@ -1,0 +1,32 @@
+/* forward.h - the transformer, read top to bottom in forward.c. */
+#ifndef QUERN_MODEL_FORWARD_H
+#define QUERN_MODEL_FORWARD_H
+
+#include "model/kv_cache.h"
+#include "model/model.h"
+#include "model/rope.h"
+
+/* Activations for up to max_tokens tokens at once. One thread at a time. */
+struct workspace;
+enum quern_status workspace_create(const struct model *m, size_t max_tokens, size_t max_context,
+                                   struct workspace **out, struct quern_error *err);
+void workspace_destroy(struct workspace *ws); /* NULL is fine */
+
+/* Consecutive new tokens of one sequence. */
+struct forward_seq {
+    struct kv_cache *kv;
+    const struct rope *rope;
+    const int32_t *ids;
+    size_t n_ids;
+    bool all_logits; /* logits of every token, else of the last only */
+    bool no_logits;  /* none at all (an inner chunk of a prompt) */
+};
+
+/* Computes the tokens of all sequences, appends them to their caches, and writes the logits asked for
+ * to logits[n_rows, vocab_size] in order. The sum of n_ids must not exceed the
+ * workspace's max_tokens, and each cache must have room (checked: QUERN_ERR_CONTEXT). No
+ * allocation. The bits of a row depend only on the sequence's own tokens. */
+enum quern_status forward(const struct model *m, struct workspace *ws, const struct forward_seq *seqs,
+                          size_t n_seqs, float *logits, struct quern_error *err);
+
+#endif

@@ -1,0 +1,51 @@
+/* model.h - a checkpoint ready to compute: config, weights on a device. Immutable after
+ * opening; threads may share it. */
+#ifndef QUERN_MODEL_MODEL_H
+#define QUERN_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "device/device.h"
+#include "formats/hf_config.h"
+#include "formats/safetensors.h"
+
+/* H hidden_size, I intermediate_size, Q n_heads*head_dim, K n_kv_heads*head_dim, D head_dim. */
+struct expert_weights {
+    struct weight gate, up; /* [moe_intermediate, H] */
+    struct weight down;     /* [H, moe_intermediate] */
+};
+
+struct layer_weights {
+    const float *input_norm;          /* [H] */
+    struct weight q, k, v;            /* [Q,H] [K,H] [K,H] */
+    const float *q_bias, *k_bias, *v_bias; /* [Q] [K] [K] or NULL */
+    const float *q_norm, *k_norm;     /* [D] or NULL */
+    struct weight o;                  /* [H,Q] */
+    const float *o_bias;              /* [H] or NULL */
+    const float *post_norm;           /* [H] */
+    struct weight gate, up, down;     /* [I,H] [I,H] [H,I]; dense layers */
+    const float *gate_bias, *up_bias, *down_bias; /* or NULL */
+    struct weight router;             /* [n_experts, H]; MoE layers */
+    struct expert_weights *experts;   /* [n_experts] or NULL */
+};
+
+struct model {
+    struct hf_config config;
+    struct device *device;            /* borrowed */
+    struct safetensors *checkpoint;   /* owned: the mapping */
+    struct arena arena;               /* norms in float32, tables */
+    struct weight embed;              /* [V,H] */
+    struct weight lm_head;            /* [V,H]; the embedding when tied */
+    const float *final_norm;          /* [H] */
+    struct layer_weights *layers;     /* [n_layers] */
+};
+
+/* Reads config.json and the weights of `dir`. Every tensor's name, shape and type is
+ * checked; surplus tensors are tolerated when known to be harmless, else logged. on_progress may be
+ * NULL. `device` must outlive the model. */
+enum quern_status model_open(const char *dir, struct device *device,
+                             void (*on_progress)(void *user, double fraction), void *user,
+                             struct model **out, struct quern_error *err);
+void model_close(struct model *m); /* NULL is fine */
+
+#endif
