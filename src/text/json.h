@@ -9,7 +9,10 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-enum { JSON_DEPTH_MAX = 64 };
+enum {
+    JSON_DEPTH_MAX = 64,        /* of parsed texts */
+    JSON_WRITE_DEPTH_MAX = 256, /* of values made by the program */
+};
 
 /* Parses a whole text. Duplicate keys, nesting beyond JSON_DEPTH_MAX, bytes after
  * the value, invalid UTF-8, NaN and Infinity are errors. `name` (a file, "messages", ...)
@@ -42,9 +45,13 @@ enum quern_status json_require(const json_t *object, const char *name, const cha
                                struct quern_error *err);
 
 /* Writes `value` as Python's json.dumps(value, ensure_ascii=False) does: ", " and ": ",
- * key order kept, floats as repr() writes them. `indent` < 0: one line. */
+ * key order kept, floats as repr() writes them. `indent` < 0: one line. Values nested beyond
+ * JSON_WRITE_DEPTH_MAX fail the buffer with QUERN_ERR_LIMIT. */
 enum quern_status json_write_python(const json_t *value, int indent, struct buffer *out);
-/* The shortest text that reads back as `value`, in Python's spelling ("1e-05", "0.1", "1e+16"). */
+/* One string with its quotes and escapes; non-ASCII characters as they are. */
+void json_write_string(struct str s, struct buffer *out);
+/* The shortest text that reads back as `value`, in Python's spelling ("1e-05", "0.1", "1e+16", "inf",
+ * "nan"). */
 void json_format_float(double value, char out[40]);
 
 const char *json_type_name(const json_t *value); /* "string", "integer", ... */
