@@ -46,6 +46,8 @@ struct device_ops {
      * returns `host` itself. */
     const void *(*upload)(struct device *d, const void *host, size_t bytes);
     void (*download)(struct device *d, void *host, const void *p, size_t bytes);
+    /* Copies `bytes` at `host` into the allocated `p`; `host` may be reused afterwards. */
+    void (*write)(struct device *d, void *p, const void *host, size_t bytes);
 
     /* out[n, cols] = table[ids[i]], as float32 */
     void (*embed)(struct device *d, float *out, const struct weight *table, const int32_t *ids, size_t n);
