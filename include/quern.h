@@ -87,7 +87,8 @@ struct quern_model_options {
 
 /* Sampling defaults of the checkpoint and facts about it. */
 struct quern_model_info {
-    const char *architecture; /* "Qwen3ForCausalLM"; owned by the model */
+    const char *architecture; /* "Qwen3ForCausalLM"; owned by the model. "" and zeros below when a
+                                 model opened with tokenizer_only has no usable config.json */
     int64_t n_params;
     int32_t n_vocab;          /* width of a logits row */
     int32_t n_tokens;         /* ids the tokenizer knows; the rest is padding */
@@ -116,7 +117,7 @@ QUERN_API enum quern_status quern_tokenize(const quern_model *model, const char 
                                            bool add_special, bool parse_special, int32_t **ids,
                                            size_t *n_ids, struct quern_error *err);
 
-/* Decodes ids to text; bytes that are no UTF-8 become U+FFFD. */
+/* Decodes ids to text; bytes that are no UTF-8 become U+FFFD. `len` may be NULL. */
 QUERN_API enum quern_status quern_detokenize(const quern_model *model, const int32_t *ids,
                                              size_t n_ids, bool skip_special, char **text,
                                              size_t *len, struct quern_error *err);

@@ -12,7 +12,8 @@ struct quern_model {
     struct device *device;        /* NULL with tokenizer_only */
     struct model *model;          /* NULL with tokenizer_only */
     struct tokenizer *tokenizer;
-    struct chat_template *chat;   /* NULL: the directory has none */
+    struct chat_template *chat;   /* NULL: the directory has none, or chat_error is set */
+    struct quern_error chat_error; /* why the directory's template cannot be used */
     struct generation_config generation;
     struct hf_config config;
     bool has_config;              /* false with tokenizer_only and no config.json */

@@ -1,0 +1,225 @@
+/* api_model.c - opening a model directory, facts about it, text to tokens and back. */
+#include <stdlib.h>
+
+#include "api/loaded_model.h"
+#include "base/os.h"
+
+#define STRINGIFY(x) #x
+#define VERSION_TEXT(major, minor, patch) STRINGIFY(major) "." STRINGIFY(minor) "." STRINGIFY(patch)
+
+const char *quern_version(void) {
+    return VERSION_TEXT(QUERN_VERSION_MAJOR, QUERN_VERSION_MINOR, QUERN_VERSION_PATCH);
+}
+
+void quern_free(void *ptr) {
+    free(ptr);
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+enum { PATH_MAX_BYTES = 4096 };
+
+static bool holds(const char *dir, const char *name) {
+    char path[PATH_MAX_BYTES];
+    return os_path_join(path, sizeof path, dir, name, NULL) == QUERN_OK && os_file_exists(path);
+}
+
+static enum quern_status check_is_dir(const char *dir, struct quern_error *err) {
+    if (os_is_dir(dir))
+        return QUERN_OK;
+    if (os_file_exists(dir))
+        return error_set(err, QUERN_ERR_IO,
+                         "%s is a file; a model is a directory with config.json, tokenizer.json "
+                         "and *.safetensors files",
+                         dir);
+    return error_set(err, QUERN_ERR_IO, "%s: there is no such directory", dir);
+}
+
+/* What a directory lacks, said before its parts are read one after the other. */
+static enum quern_status check_files(const char *dir, bool tokenizer_only,
+                                     struct quern_error *err) {
+    bool config = holds(dir, "config.json"), tokenizer = holds(dir, "tokenizer.json");
+    bool weights = holds(dir, "model.safetensors") || holds(dir, "model.safetensors.index.json");
+    if (!config && !tokenizer && !weights)
+        return error_set(err, QUERN_ERR_IO,
+                         "%s holds no model: config.json, tokenizer.json and model.safetensors "
+                         "(or model.safetensors.index.json) are missing",
+                         dir);
+    if (!tokenizer && holds(dir, "vocab.json"))
+        return error_set(err, QUERN_ERR_UNSUPPORTED,
+                         "%s has vocab.json but no tokenizer.json; transformers' "
+                         "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one",
+                         dir);
+    if (!tokenizer)
+        return error_set(err, QUERN_ERR_IO, "%s: tokenizer.json is missing", dir);
+    if (tokenizer_only)
+        return QUERN_OK;
+    if (!config)
+        return error_set(err, QUERN_ERR_IO, "%s: config.json is missing", dir);
+    if (!weights && (holds(dir, "pytorch_model.bin") || holds(dir, "pytorch_model.bin.index.json")))
+        return error_set(err, QUERN_ERR_UNSUPPORTED,
+                         "%s has pytorch_model.bin but no model.safetensors; only safetensors "
+                         "are read",
+                         dir);
+    if (!weights)
+        return error_set(err, QUERN_ERR_IO,
+                         "%s: the weights are missing (model.safetensors or "
+                         "model.safetensors.index.json)",
+                         dir);
+    return QUERN_OK;
+}
+
+static enum quern_status check_vocabulary(const char *dir, const struct quern_model *m,
+                                          struct quern_error *err) {
+    int32_t n_tokens = tokenizer_n_tokens(m->tokenizer);
+    if (m->config.vocab_size >= n_tokens)
+        return QUERN_OK;
+    return error_set(err, QUERN_ERR_FORMAT,
+                     "%s: config.json's vocab_size is %d, but tokenizer.json has %d tokens", dir,
+                     m->config.vocab_size, n_tokens);
+}
+
+/* Everything but the weights. */
+static enum quern_status open_parts(const char *dir, bool tokenizer_only, struct quern_model *m,
+                                    struct quern_error *err) {
+    /* Without weights a config that cannot be run is no hindrance. */
+    enum quern_status status = hf_config_load(dir, &m->config, tokenizer_only ? NULL : err);
+    m->has_config = status == QUERN_OK;
+    if (status && !tokenizer_only)
+        return status;
+    if (m->has_config) {
+        status = generation_config_load(dir, &m->config, &m->generation, err);
+        if (status)
+            return status;
+    }
+    /* A template that cannot be used must not keep the model from completing raw text: rendering
+     * reports it. */
+    status = chat_template_open(dir, &m->chat, &m->chat_error);
+    if (status == QUERN_ERR_NOMEM)
+        return error_nomem(err);
+    return tokenizer_open(dir, &m->tokenizer, err);
+}
+
+static enum quern_status open_weights(const char *dir, const struct quern_model_options *options,
+                                      struct quern_model *m, struct quern_error *err) {
+    enum quern_status status = check_vocabulary(dir, m, err);
+    if (!status)
+        status = device_cpu_create(options->n_threads, options->cpu, &m->device, err);
+    if (!status)
+        status = model_open(dir, m->device, options->on_progress, options->user, &m->model, err);
+    return status;
+}
+
+enum quern_status quern_model_open(const char *dir, const struct quern_model_options *options,
+                                   quern_model **out, struct quern_error *err) {
+    static const struct quern_model_options defaults;
+    if (!dir || !*dir || !out)
+        return error_set(err, QUERN_ERR_ARG, "quern_model_open: dir or out is missing");
+    if (!options)
+        options = &defaults;
+    enum quern_status status = check_is_dir(dir, err);
+    if (!status)
+        status = check_files(dir, options->tokenizer_only, err);
+    if (status)
+        return status;
+    struct quern_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return error_nomem(err);
+    status = open_parts(dir, options->tokenizer_only, m, err);
+    if (!status && !options->tokenizer_only)
+        status = open_weights(dir, options, m, err);
+    if (status) {
+        quern_model_close(m);
+        return status;
+    }
+    *out = m;
+    return QUERN_OK;
+}
+
+void quern_model_close(quern_model *model) {
+    if (!model)
+        return;
+    model_close(model->model);
+    device_destroy(model->device);
+    tokenizer_close(model->tokenizer);
+    chat_template_close(model->chat);
+    free(model);
+}
+
+/* ---- facts --------------------------------------------------------------------- */
+
+static int32_t max_context(const struct hf_config *c) {
+    const struct rope_config *rope = &c->rope;
+    if (rope->type != ROPE_YARN)
+        return c->max_position_embeddings;
+    double scaled = rope->factor * rope->original_max_positions;
+    if (scaled >= INT32_MAX)
+        return INT32_MAX;
+    return scaled > c->max_position_embeddings ? (int32_t)scaled : c->max_position_embeddings;
+}
+
+void quern_model_get_info(const quern_model *model, struct quern_model_info *out) {
+    *out = (struct quern_model_info){
+        .architecture = "",
+        .n_tokens = tokenizer_n_tokens(model->tokenizer),
+        .has_chat_template = model->chat != NULL,
+        .can_think = model->chat && chat_template_can_think(model->chat),
+    };
+    out->n_vocab = out->n_tokens;
+    if (!model->has_config)
+        return;
+    const struct hf_config *c = &model->config;
+    out->architecture = c->architecture_name;
+    out->n_params = hf_config_param_count(c, NULL);
+    out->n_vocab = c->vocab_size;
+    out->n_layers = c->n_layers;
+    out->hidden_size = c->hidden_size;
+    out->max_context = max_context(c);
+}
+
+/* ---- text and tokens ------------------------------------------------------------- */
+
+enum quern_status quern_tokenize(const quern_model *model, const char *text, size_t len,
+                                 bool add_special, bool parse_special, int32_t **ids,
+                                 size_t *n_ids, struct quern_error *err) {
+    if (!model || (!text && len) || !ids || !n_ids)
+        return error_set(err, QUERN_ERR_ARG, "quern_tokenize: an argument is missing");
+    struct token_ids tokens = {0};
+    struct encode_options options = {.parse_special = parse_special, .add_special = add_special};
+    enum quern_status status =
+        tokenizer_encode(model->tokenizer, (struct str){text, len}, options, &tokens, err);
+    if (!status && !tokens.ids) { /* no ids at all: still something to free */
+        tokens.ids = malloc(sizeof *tokens.ids);
+        if (!tokens.ids)
+            status = error_nomem(err);
+    }
+    if (status) {
+        token_ids_release(&tokens);
+        return status;
+    }
+    *ids = tokens.ids;
+    *n_ids = tokens.n;
+    return QUERN_OK;
+}
+
+enum quern_status quern_detokenize(const quern_model *model, const int32_t *ids, size_t n_ids,
+                                   bool skip_special, char **text, size_t *len,
+                                   struct quern_error *err) {
+    if (!model || (!ids && n_ids) || !text)
+        return error_set(err, QUERN_ERR_ARG, "quern_detokenize: an argument is missing");
+    struct buffer out;
+    buffer_init(&out, SIZE_MAX / 4);
+    enum quern_status status =
+        tokenizer_decode(model->tokenizer, ids, n_ids, skip_special, &out, err);
+    size_t out_len = 0;
+    char *bytes = status ? NULL : buffer_detach(&out, &out_len);
+    if (!status && !bytes)
+        status = error_nomem(err);
+    buffer_release(&out);
+    if (status)
+        return status;
+    *text = bytes;
+    if (len)
+        *len = out_len;
+    return QUERN_OK;
+}

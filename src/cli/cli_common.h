@@ -1,0 +1,122 @@
+/* cli_common.h - what the subcommands share: help, errors, option fragments, opening
+ * a model, reading input, colours.
+ *
+ * A subcommand:
+ *     struct x_args { struct cli_model_args model; bool raw; };
+ *     static const struct option_spec x_specs[] = {
+ *         CLI_MODEL_OPTIONS(struct x_args, model),
+ *         OPT_FLAG(0, "raw", struct x_args, raw, "no chat template"),
+ *         OPT_END};
+ *     static const struct cli_command x_command = {"x", "[-m DIR] [options]", "...", "...", x_specs};
+ *     int cmd_x(int argc, char **argv) {
+ *         struct x_args args = {0};
+ *         int code = cli_parse(&x_command, argc, argv, &args, NULL);
+ *         if (code != CLI_GO_ON)
+ *             return code;
+ *         quern_model *model = NULL;
+ *         code = cli_open_model(&args.model, false, &model);
+ *         ...
+ */
+#ifndef QUERN_CLI_CLI_COMMON_H
+#define QUERN_CLI_CLI_COMMON_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/buffer.h"
+#include "base/options.h"
+#include "quern.h"
+
+enum cli_exit {
+    CLI_GO_ON = -1, /* no exit code yet */
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2, /* the command line itself is wrong */
+};
+
+struct cli_command {
+    const char *name;        /* "run" */
+    const char *synopsis;    /* what follows "quern run" */
+    const char *description; /* one paragraph, or several with an empty line between */
+    const char *examples;    /* lines as one would type them, each ended by \n */
+    const struct option_spec *specs;
+};
+
+/* Parses argv into args. CLI_GO_ON, or the code to exit with: CLI_OK after --help, CLI_USAGE
+ * after an error, which was printed. With n_words NULL, words that are no option are an error;
+ * else they stand in argv[1..*n_words]. */
+int cli_parse(const struct cli_command *c, int argc, char **argv, void *args, int *n_words);
+
+/* How --help is written. */
+enum cli_help_format { CLI_HELP_TEXT, CLI_HELP_MAN };
+void cli_set_help_format(enum cli_help_format format);
+
+/* "quern: ..." to stderr; CLI_FAILED. */
+int cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
+int cli_fail(const struct quern_error *err);
+/* "quern run: ..." and a pointer to --help; CLI_USAGE. */
+int cli_usage_error(const struct cli_command *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- models ---------------------------------------------------------------- */
+
+struct cli_model_args {
+    const char *dir;  /* NULL: $QUERN_MODEL, else models/quern-demo */
+    int64_t n_threads; /* 0: all cores */
+    const char *cpu;
+};
+
+#define CLI_MODEL_DIR_OPTION(type, field)                                                     \
+    OPT_STRING('m', "model", "DIR", type, field.dir,                                          \
+               "model directory (default: $QUERN_MODEL, else models/quern-demo)")
+#define CLI_MODEL_OPTIONS(type, field)                                                        \
+    CLI_MODEL_DIR_OPTION(type, field),                                                        \
+        OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,                          \
+                "threads to compute with (default: one per core)"),                           \
+        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|neon", type, field.cpu,                \
+                   "instruction set to use (default: the best there is)")
+#define CLI_CONTEXT_OPTION(type, field)                                                       \
+    OPT_INT('c', "context", "N", type, field, 1, INT32_MAX,                                   \
+            "most tokens held at once (default: the model's maximum, at most 4096)")
+
+/* The directory to use, never NULL. */
+const char *cli_model_dir(const struct cli_model_args *args);
+
+/* Opens the model, with a progress bar on a terminal. CLI_GO_ON, or the exit code after an
+ * error, which was printed. */
+int cli_open_model(const struct cli_model_args *args, bool tokenizer_only, quern_model **out);
+
+/* ---- terminal -------------------------------------------------------------- */
+
+/* True when `stream` is a terminal and colours are wanted: NO_COLOR is unset or empty and TERM
+ * is not "dumb". */
+bool cli_has_colour(FILE *stream);
+
+/* A line on stderr such as "Loading [#####     ] 52 %"; only on a terminal, only after a moment. */
+struct cli_progress {
+    const char *label;
+    uint64_t started_ns;
+    int percent; /* last drawn; -1: nothing is on the screen */
+};
+void cli_progress_start(struct cli_progress *p, const char *label);
+void cli_progress_update(void *progress, double fraction); /* fits on_progress */
+void cli_progress_finish(struct cli_progress *p);          /* clears the line */
+
+/* ---- input and output ------------------------------------------------------ */
+
+enum { CLI_INPUT_MAX_BYTES = 1 << 30 };
+
+/* The whole file, or standard input when `path` is NULL or "-". CLI_GO_ON, or the exit code
+ * after an error, which was printed. */
+int cli_read_input(const char *path, struct buffer *out);
+
+/* Writes and flushes. False when it failed; the first failure is printed (but for a reader that
+ * went away, which is no news). */
+bool cli_write(const void *bytes, size_t n);
+
+/* Flushes stdout; CLI_FAILED instead of `code` when something could not be written. */
+int cli_finish_output(int code);
+
+/* The name nearest to `word`, or NULL when none is near. `name_at` gives NULL at the end. */
+const char *cli_nearest(const char *word, const char *(*name_at)(size_t i));
+
+#endif

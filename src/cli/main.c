@@ -1,0 +1,77 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli_common.h"
+#include "cli/cli_help.h"
+#include "cli/commands.h"
+
+static const struct cli_entry commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static const char *command_name(size_t i) {
+    return commands[i].name;
+}
+
+static const struct cli_entry *find_command(const char *name) {
+    for (const struct cli_entry *e = commands; e->name; e++)
+        if (strcmp(e->name, name) == 0)
+            return e;
+    return NULL;
+}
+
+static int unknown_command(const char *name) {
+    const char *nearest = cli_nearest(name, command_name);
+    if (nearest)
+        cli_error("\"%s\" is no command; did you mean \"%s\"?", name, nearest);
+    else
+        cli_error("\"%s\" is no command", name);
+    fprintf(stderr, "Try 'quern help'.\n");
+    return CLI_USAGE;
+}
+
+static int help(int argc, char **argv) {
+    if (argc < 2) {
+        cli_print_overview(stdout, commands);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--man") == 0)
+        return cli_print_man(commands);
+    const struct cli_entry *e = find_command(argv[1]);
+    if (!e)
+        return unknown_command(argv[1]);
+    char option[] = "--help";
+    char *args[] = {argv[1], option, NULL};
+    return e->run(2, args);
+}
+
+static int dispatch(int argc, char **argv) {
+    if (argc < 2) {
+        cli_print_overview(stderr, commands);
+        return CLI_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return help(argc - 1, argv + 1);
+    if (strcmp(word, "--version") == 0 || strcmp(word, "version") == 0) {
+        printf("quern %s\n", quern_version());
+        return CLI_OK;
+    }
+    const struct cli_entry *e = find_command(word);
+    return e ? e->run(argc - 1, argv + 1) : unknown_command(word);
+}
+
+/* A descriptor the caller closed would be given to the next file opened, and talk to
+ * stderr would land in it. Opened the wrong way round, so that using it still fails. */
+static void fill_standard_descriptors(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) == -1)
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+int main(int argc, char **argv) {
+    fill_standard_descriptors();
+    return cli_finish_output(dispatch(argc, argv));
+}
