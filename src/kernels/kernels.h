@@ -11,8 +11,9 @@
  * Since an output depends only on its own row and column, results do not depend on the
  * number of tokens in a call, on tiles, or on threads.
  *
- * Pointers need the alignment of their element type only. Functions write only
- * what they name and read only the ranges stated; they allocate nothing. */
+ * Pointers to floats need a float's alignment, weights (`w`, `to_f32`'s x) none at all: files
+ * align nothing. Functions write only what they name and read only the ranges
+ * stated; they allocate nothing. NaN in gives NaN out, of any sign and payload. */
 #ifndef QUERN_KERNELS_KERNELS_H
 #define QUERN_KERNELS_KERNELS_H
 
@@ -57,8 +58,17 @@ struct attention_args {
 };
 typedef void attention_fn(const struct attention_args *a);
 
+/* Queries (tokens x heads of one KV head) that share a walk over the keys and values: what the
+ * 32 KB of a block cost to read is spread over them. */
+enum { ATTENTION_TILE_ROWS = 24 };
+
+/* Tokens in such a tile. A caller that splits a sequence over threads cuts at multiples of it. */
+static inline size_t attention_tile_tokens(size_t n_rep) {
+    return n_rep >= ATTENTION_TILE_ROWS ? 1 : ATTENTION_TILE_ROWS / n_rep;
+}
+
 static inline size_t attention_scratch_floats(size_t n_rep, size_t n_positions) {
-    return n_rep * ((n_positions + 15) / 16 * 16);
+    return attention_tile_tokens(n_rep) * n_rep * ((n_positions + 15) / 16 * 16 + 16);
 }
 
 struct kernels {

@@ -1,0 +1,85 @@
+/* kernels.c - which tables this CPU runs. */
+#include "kernels/kernels.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "kernels/tables.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+struct cpu_features {
+    bool avx2, avx512;
+};
+
+/* What the operating system saves on a task switch; an instruction set counts only with its
+ * registers here. */
+static uint64_t read_xcr0(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static bool has_all(uint64_t word, uint64_t bits) {
+    return (word & bits) == bits;
+}
+
+static struct cpu_features detect(void) {
+    const uint64_t osxsave = 1u << 27, fma = 1u << 12, f16c = 1u << 29;
+    const uint64_t avx2 = 1u << 5;
+    const uint64_t avx512_f = 1u << 16, avx512_dq = 1u << 17, avx512_bw = 1u << 30, avx512_vl = 1u << 31;
+    const uint64_t xcr0_ymm = 0x06, xcr0_zmm = 0xE6;
+    struct cpu_features none = {false, false}, found;
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has_all(c, osxsave | fma | f16c))
+        return none;
+    uint64_t xcr0 = read_xcr0();
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return none;
+    found.avx2 = has_all(b, avx2) && has_all(xcr0, xcr0_ymm);
+    found.avx512 = found.avx2 && has_all(b, avx512_f | avx512_dq | avx512_bw | avx512_vl) &&
+                   has_all(xcr0, xcr0_zmm);
+    return found;
+}
+
+const struct kernels *const *kernels_available(size_t *n) {
+    static const struct kernels *const tables[] = {&kernels_generic};
+    struct cpu_features cpu = detect();
+    (void)cpu;
+    *n = 1;
+    return tables;
+}
+#else
+const struct kernels *const *kernels_available(size_t *n) {
+    static const struct kernels *const tables[] = {&kernels_generic};
+    *n = 1;
+    return tables;
+}
+#endif
+
+enum quern_status kernels_select(const char *name, const struct kernels **out,
+                                 struct quern_error *err) {
+    size_t n;
+    const struct kernels *const *tables = kernels_available(&n);
+    if (!name || strcmp(name, "auto") == 0) {
+        *out = tables[n - 1];
+        return QUERN_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(name, tables[i]->name) == 0) {
+            *out = tables[i];
+            return QUERN_OK;
+        }
+    }
+    struct buffer names;
+    buffer_init(&names, 256);
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(&names, " %s", tables[i]->name);
+    enum quern_status status =
+        error_set(err, QUERN_ERR_UNSUPPORTED, "no CPU kernels called '%s' here; usable: auto%s", name,
+                  names.data ? names.data : "");
+    buffer_release(&names);
+    return status;
+}

@@ -1,0 +1,98 @@
+/* math.h - the canonical scalar arithmetic: one-rounding multiply-add, the fold of 16
+ * partial sums, exp. The vector tables mirror these steps lane by lane, so a
+ * change here is a change of every table (docs/NUMERICS.md). */
+#ifndef QUERN_KERNELS_MATH_H
+#define QUERN_KERNELS_MATH_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Partial sums of every reduction. */
+enum { KERNEL_LANES = 16 };
+
+/* a * b + c with one rounding. Without the instruction this is double arithmetic rounded to odd,
+ * then to float: a product of floats is exact in double, and 53 bits hold the sum with enough
+ * to spare (>= 2 * 24 + 2) that rounding to odd loses nothing the second rounding needs. It is
+ * several times faster than the C library's software fmaf on such a CPU, and the same bits. */
+static inline float fma32(float a, float b, float c) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return fmaf(a, b, c);
+#else
+    double p = (double)a * (double)b;
+    double z = (double)c;
+    double s = p + z;
+    double t = s - p;
+    double lost = (p - (s - t)) + (z - t);
+    uint64_t bits;
+    memcpy(&bits, &s, sizeof bits);
+    /* Comparisons with a NaN in `lost` are false, so infinities and NaN stay. */
+    uint64_t inexact = (uint64_t)((lost > 0.0) | (lost < 0.0));
+    uint64_t away = (uint64_t)((lost > 0.0) == (s > 0.0));
+    bits += (inexact & ~bits) * (2 * away - 1);
+    memcpy(&s, &bits, sizeof s);
+    return (float)s;
+#endif
+}
+
+/* s[i] += s[i+8], then 4, 2, 1; destroys s. */
+static inline float fold_lanes(float s[KERNEL_LANES]) {
+    for (size_t half = KERNEL_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+/* exp(x) = 2^n * exp(r), x = n*ln2 + r, |r| <= ln2/2. Beyond EXP_MAX the result is
+ * infinity, below EXP_MIN zero, so clamping there changes nothing but keeps n in range. */
+#define EXP_MAX 89.0f
+#define EXP_MIN (-104.0f)
+#define EXP_LOG2E 1.44269504f
+/* Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. */
+#define EXP_ROUND 12582912.0f
+#define EXP_ROUND_BITS 0x4B400000u
+/* ln2 in two parts; the first has 9 bits, so n * EXP_LN2_HI is exact. */
+#define EXP_LN2_HI 0.693359375f
+#define EXP_LN2_LO (-2.12194440e-4f)
+/* exp(r) = 1 + (r + r^2 * p(r)) */
+#define EXP_P0 1.9875691500e-4f
+#define EXP_P1 1.3981999507e-3f
+#define EXP_P2 8.3334519073e-3f
+#define EXP_P3 4.1665795894e-2f
+#define EXP_P4 1.6666665459e-1f
+#define EXP_P5 5.0000001201e-1f
+
+/* 2^n for n in [-126, 127]. */
+static inline float exp2_int(uint32_t n) {
+    uint32_t bits = (n + 127u) << 23;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static inline float exp32(float x) {
+    /* Written so that a NaN passes through, as minps and maxps do. */
+    x = EXP_MAX < x ? EXP_MAX : x;
+    x = EXP_MIN > x ? EXP_MIN : x;
+    float t = fma32(x, EXP_LOG2E, EXP_ROUND);
+    float n = t - EXP_ROUND;
+    float r = fma32(n, -EXP_LN2_HI, x);
+    r = fma32(n, -EXP_LN2_LO, r);
+    float p = EXP_P0;
+    p = fma32(p, r, EXP_P1);
+    p = fma32(p, r, EXP_P2);
+    p = fma32(p, r, EXP_P3);
+    p = fma32(p, r, EXP_P4);
+    p = fma32(p, r, EXP_P5);
+    p = fma32(p, r * r, r);
+    p = p + 1.0f;
+    /* Two exact powers of two, since n reaches -150 and 128; only the last product rounds. */
+    uint32_t k;
+    memcpy(&k, &t, sizeof k);
+    k -= EXP_ROUND_BITS;
+    uint32_t half = (k >> 1) | (k & 0x80000000u);
+    return (p * exp2_int(half)) * exp2_int(k - half);
+}
+
+#endif
