@@ -28,10 +28,10 @@ enum quern_status error_prefix(struct quern_error *err, enum quern_status code, 
         va_end(args);
         char text[2 * sizeof err->message + 4];
         snprintf(text, sizeof text, "%s: %s", context, err->message);
-        memcpy(err->message, text, sizeof err->message - 1);
-        err->message[sizeof err->message - 1] = '\0';
+        text[sizeof err->message - 1] = '\0';
+        memcpy(err->message, text, strlen(text) + 1);
     }
-    return code;
+    return err ? err->code : code;
 }
 
 enum quern_status error_nomem(struct quern_error *err) {

@@ -10,7 +10,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-/* A file mapped read-only. */
+/* A regular file mapped read-only. Whoever shortens the file while it is mapped kills the
+ * process with SIGBUS when the lost part is read, as with any mapping. */
 struct os_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t size_bytes;
@@ -25,10 +26,13 @@ enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer
 /* Reads a stream to its end. `what` names it in errors. */
 enum quern_status os_read_fd(int fd, const char *what, size_t max_bytes, struct buffer *out,
                              struct quern_error *err);
-/* Writes beside `path` and renames, so that readers see the old file or the new. */
+/* Writes beside `path` and renames, so that readers see the old file or the new, and flushes
+ * to the disk. A symbolic link is followed, an existing file's mode is kept; a device or pipe
+ * is written directly. */
 enum quern_status os_write_file(const char *path, const void *data, size_t size_bytes,
                                 struct quern_error *err);
-enum quern_status os_make_dir(const char *path, struct quern_error *err); /* existing is fine */
+/* With its parents; existing is fine. */
+enum quern_status os_make_dir(const char *path, struct quern_error *err);
 
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);
@@ -39,6 +43,7 @@ enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, cons
                                struct quern_error *err);
 
 uint64_t os_now_ns(void); /* monotonic */
+uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
 size_t os_rss_bytes(void);      /* 0 when unknown */
 size_t os_memory_bytes(void);   /* physical memory; 0 when unknown */

@@ -6,10 +6,11 @@
 
 #include <stdint.h>
 
-/* 128 random bits for counter (index, stream) under `seed`. */
+/* 128 random bits. The Philox counter is {index low, index high, stream low, stream high},
+ * the key {seed low, seed high}. */
 void rng_block(uint64_t seed, uint64_t stream, uint64_t index, uint32_t out[4]);
 
-/* Uniform in [0,1) with 53 bits. */
+/* Uniform in [0,1): the upper 53 bits of (out[1] << 32 | out[0]). */
 double rng_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
 /* Approximately normal, mean 0 and variance 1: the sum of the eight 16-bit halves
