@@ -160,7 +160,8 @@ QUERN_API void quern_session_destroy(quern_session *session);
 QUERN_API enum quern_status quern_session_feed(quern_session *session, const int32_t *ids,
                                                size_t n_ids, struct quern_error *err);
 
-/* As feed, and copies the logits of every fed token to out[n_ids, n_vocab]. */
+/* As feed, and copies the logits of every fed token to out[n_ids, n_vocab]: the
+ * model's own numbers, padding ids included. */
 QUERN_API enum quern_status quern_session_feed_logits(quern_session *session, const int32_t *ids,
                                                       size_t n_ids, float *out,
                                                       struct quern_error *err);
@@ -179,7 +180,8 @@ QUERN_API enum quern_status quern_session_truncate(quern_session *session, size_
 QUERN_API const int32_t *quern_session_tokens(const quern_session *session, size_t *n_tokens);
 
 /* Logits [n_vocab] after the last token; valid until the next call on the
- * session. NULL when nothing was fed. Padding ids hold -INFINITY. */
+ * session. NULL when nothing was fed or tokens were dropped since. Made for sampling:
+ * padding ids hold -INFINITY. */
 QUERN_API const float *quern_session_logits(const quern_session *session);
 
 QUERN_API int32_t quern_session_context(const quern_session *session);

@@ -28,7 +28,8 @@ enum quern_status session_create(const struct model *m, const struct session_opt
                                  struct session **out, struct quern_error *err);
 void session_destroy(struct session *s); /* NULL is fine */
 
-/* As quern_session_feed and its companions in quern.h. `all_logits`: [n, vocab_size] or NULL. */
+/* As quern_session_feed and its companions in quern.h. `all_logits`: [n, vocab_size] or
+ * NULL; padding ids are not masked in it. No allocation. */
 enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, float *all_logits,
                                struct quern_error *err);
 enum quern_status session_sync(struct session *s, const int32_t *ids, size_t n, size_t *n_reused,

@@ -19,9 +19,9 @@ struct kv_cache {
     size_t storage_bytes;
 };
 
-/* Address space for max_tokens; pages are touched as they fill. */
+/* Address space for max_tokens (> 0); pages are touched as they fill. */
 enum quern_status kv_cache_init(struct kv_cache *kv, const struct model *m, size_t max_tokens,
                                 struct quern_error *err);
-void kv_cache_release(struct kv_cache *kv); /* zeroed is fine */
+void kv_cache_release(struct kv_cache *kv); /* NULL and zeroed are fine */
 
 #endif

@@ -35,14 +35,17 @@ struct model {
     struct safetensors *checkpoint;   /* owned: the mapping */
     struct arena arena;               /* norms in float32, tables */
     struct weight embed;              /* [V,H] */
-    struct weight lm_head;            /* [V,H]; the embedding when tied */
+    struct weight lm_head;            /* [V,H]; the embedding when tied; data NULL: none */
     const float *final_norm;          /* [H] */
     struct layer_weights *layers;     /* [n_layers] */
+    float attention_scale;            /* D^-0.5 */
 };
 
 /* Reads config.json and the weights of `dir`. Every tensor's name, shape and type is
- * checked; surplus tensors are tolerated when known to be harmless, else logged. on_progress may be
- * NULL. `device` must outlive the model. */
+ * checked; surplus tensors are tolerated when known to be harmless, else logged. Names may
+ * lack the "model." prefix (embedding checkpoints, which may also lack a head). Weights stay
+ * in the mapping in their own type; norms and biases are converted to float32. on_progress
+ * may be NULL. `device` must outlive the model. */
 enum quern_status model_open(const char *dir, struct device *device,
                              void (*on_progress)(void *user, double fraction), void *user,
                              struct model **out, struct quern_error *err);

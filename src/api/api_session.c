@@ -1,0 +1,110 @@
+/* The quern_session_* functions: options checked and defaults filled in, the rest is
+ * engine/session. */
+#include <stdlib.h>
+
+#include "api/loaded_model.h"
+
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_PREFILL_CHUNK = 512 };
+
+static enum quern_status choose_context(const struct hf_config *c, int32_t asked, size_t *out,
+                                        struct quern_error *err) {
+    const size_t most = rope_max_context(c);
+    if (asked < 0 || (size_t)asked > most)
+        return error_set(err, QUERN_ERR_ARG,
+                         "a context of %d tokens was asked for, the model takes 1 to %zu",
+                         (int)asked, most);
+    *out = asked > 0 ? (size_t)asked : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
+    return QUERN_OK;
+}
+
+static bool wants_yarn(const struct hf_config *c, const struct quern_session_options *o,
+                       size_t n_context) {
+    if (o->yarn != QUERN_YARN_AUTO)
+        return o->yarn == QUERN_YARN_ALWAYS;
+    const size_t used = o->yarn_expected_tokens > 0 ? (size_t)o->yarn_expected_tokens : n_context;
+    return used > rope_original_context(c);
+}
+
+static int32_t tokens_known(const quern_model *model) {
+    const int32_t width = model->model->config.vocab_size;
+    const int32_t known = model->tokenizer ? tokenizer_n_tokens(model->tokenizer) : width;
+    return known < width ? known : width;
+}
+
+enum quern_status quern_session_create(quern_model *model,
+                                       const struct quern_session_options *options,
+                                       quern_session **out, struct quern_error *err) {
+    if (!model->model)
+        return error_set(err, QUERN_ERR_STATE,
+                         "the model was opened for its tokenizer only: it has no weights");
+    const struct quern_session_options o =
+        options ? *options : (struct quern_session_options){0};
+    if (o.prefill_chunk < 0 || o.yarn_expected_tokens < 0)
+        return error_set(err, QUERN_ERR_ARG,
+                         "prefill_chunk is %d and yarn_expected_tokens %d, expected 0 or more",
+                         (int)o.prefill_chunk, (int)o.yarn_expected_tokens);
+    const struct hf_config *c = &model->model->config;
+    size_t n_context = 0;
+    enum quern_status st = choose_context(c, o.n_context, &n_context, err);
+    if (st != QUERN_OK)
+        return st;
+    const struct session_options so = {
+        .n_context = n_context,
+        .prefill_chunk = o.prefill_chunk > 0 ? (size_t)o.prefill_chunk : DEFAULT_PREFILL_CHUNK,
+        .rope_scaled = wants_yarn(c, &o, n_context),
+        .n_tokens_known = tokens_known(model),
+    };
+    quern_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return error_nomem(err);
+    s->model = model;
+    st = session_create(model->model, &so, &s->session, err);
+    if (st != QUERN_OK) {
+        free(s);
+        return st;
+    }
+    *out = s;
+    return QUERN_OK;
+}
+
+void quern_session_destroy(quern_session *session) {
+    if (!session)
+        return;
+    session_destroy(session->session);
+    free(session);
+}
+
+enum quern_status quern_session_feed(quern_session *session, const int32_t *ids, size_t n_ids,
+                                     struct quern_error *err) {
+    return session_feed(session->session, ids, n_ids, NULL, err);
+}
+
+enum quern_status quern_session_feed_logits(quern_session *session, const int32_t *ids,
+                                            size_t n_ids, float *out, struct quern_error *err) {
+    if (!out)
+        return error_set(err, QUERN_ERR_ARG, "quern_session_feed_logits: out is NULL");
+    return session_feed(session->session, ids, n_ids, out, err);
+}
+
+enum quern_status quern_session_sync(quern_session *session, const int32_t *ids, size_t n_ids,
+                                     size_t *n_reused, struct quern_error *err) {
+    return session_sync(session->session, ids, n_ids, n_reused, err);
+}
+
+enum quern_status quern_session_truncate(quern_session *session, size_t n_tokens,
+                                         struct quern_error *err) {
+    return session_truncate(session->session, n_tokens, err);
+}
+
+const int32_t *quern_session_tokens(const quern_session *session, size_t *n_tokens) {
+    *n_tokens = session->session->kv.n_tokens;
+    return session->session->tokens;
+}
+
+const float *quern_session_logits(const quern_session *session) {
+    return session->session->has_logits ? session->session->logits : NULL;
+}
+
+int32_t quern_session_context(const quern_session *session) {
+    return (int32_t)session->session->kv.max_tokens;
+}

@@ -1,0 +1,135 @@
+#include "engine/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum quern_status session_create(const struct model *m, const struct session_options *o,
+                                 struct session **out, struct quern_error *err) {
+    if (o->n_context == 0 || o->n_context > INT32_MAX || o->prefill_chunk == 0)
+        return error_set(err, QUERN_ERR_ARG,
+                         "a session of %zu tokens in chunks of %zu; expected both from 1 to %d",
+                         o->n_context, o->prefill_chunk, INT32_MAX);
+    struct session *s = calloc(1, sizeof *s);
+    if (!s)
+        return error_nomem(err);
+    s->model = m;
+    s->n_tokens_known = o->n_tokens_known;
+    s->prefill_chunk = o->prefill_chunk < o->n_context ? o->prefill_chunk : o->n_context;
+    s->tokens = calloc(o->n_context, sizeof *s->tokens);
+    s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
+    enum quern_status st = s->tokens && s->logits ? QUERN_OK : error_nomem(err);
+    if (st == QUERN_OK)
+        st = rope_init(&s->rope, &m->config, o->n_context, o->rope_scaled, err);
+    if (st == QUERN_OK)
+        st = kv_cache_init(&s->kv, m, o->n_context, err);
+    if (st == QUERN_OK)
+        st = workspace_create(m, s->prefill_chunk, o->n_context, &s->workspace, err);
+    if (st != QUERN_OK) {
+        session_destroy(s);
+        return st;
+    }
+    *out = s;
+    return QUERN_OK;
+}
+
+void session_destroy(struct session *s) {
+    if (!s)
+        return;
+    workspace_destroy(s->workspace);
+    kv_cache_release(&s->kv);
+    free(s->tokens);
+    free(s->logits);
+    free(s);
+}
+
+/* Everything that can be wrong with n tokens after the first `kept`, so that a refused call
+ * changes nothing. */
+static enum quern_status check(const struct session *s, size_t kept, const int32_t *ids, size_t n,
+                               struct quern_error *err) {
+    if (n > s->kv.max_tokens - kept)
+        return error_set(err, QUERN_ERR_CONTEXT,
+                         "the context is full: %zu of %zu tokens held, %zu more do not fit", kept,
+                         s->kv.max_tokens, n);
+    return forward_check_ids(s->model, ids, n, err);
+}
+
+/* Padding ids are beyond what the tokenizer can decode and must never be sampled. */
+static void mask_padding(struct session *s) {
+    for (int32_t i = s->n_tokens_known; i < s->model->config.vocab_size; i++)
+        s->logits[i] = -INFINITY;
+}
+
+/* One forward pass; `logits` has n rows, or one, or is NULL. */
+static enum quern_status run_chunk(struct session *s, const int32_t *ids, size_t n, bool all,
+                                   float *logits, struct quern_error *err) {
+    const struct forward_seq seq = {.kv = &s->kv,
+                                    .rope = &s->rope,
+                                    .ids = ids,
+                                    .n_ids = n,
+                                    .all_logits = all,
+                                    .no_logits = !logits};
+    const size_t at = s->kv.n_tokens;
+    enum quern_status st = forward(s->model, s->workspace, &seq, 1, logits, err);
+    if (st == QUERN_OK)
+        memmove(s->tokens + at, ids, n * sizeof *ids);
+    return st;
+}
+
+enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, float *all_logits,
+                               struct quern_error *err) {
+    const size_t vocab = (size_t)s->model->config.vocab_size;
+    enum quern_status st = check(s, s->kv.n_tokens, ids, n, err);
+    if (st != QUERN_OK || n == 0)
+        return st;
+    s->has_logits = false;
+    for (size_t done = 0; done < n;) {
+        const size_t left = n - done;
+        const size_t chunk = left < s->prefill_chunk ? left : s->prefill_chunk;
+        float *logits = all_logits ? all_logits + done * vocab : chunk == left ? s->logits : NULL;
+        st = run_chunk(s, ids + done, chunk, all_logits, logits, err);
+        if (st != QUERN_OK)
+            return st;
+        done += chunk;
+    }
+    if (all_logits)
+        memcpy(s->logits, all_logits + (n - 1) * vocab, vocab * sizeof *s->logits);
+    mask_padding(s);
+    s->has_logits = true;
+    return QUERN_OK;
+}
+
+static size_t common_prefix(const struct session *s, const int32_t *ids, size_t n) {
+    const size_t most = n < s->kv.n_tokens ? n : s->kv.n_tokens;
+    size_t same = 0;
+    while (same < most && s->tokens[same] == ids[same])
+        same++;
+    return same;
+}
+
+enum quern_status session_sync(struct session *s, const int32_t *ids, size_t n, size_t *n_reused,
+                               struct quern_error *err) {
+    size_t kept = common_prefix(s, ids, n);
+    /* The logits held are those of the last token held; any other's are computed anew. */
+    if (kept == n && kept > 0 && !(s->has_logits && kept == s->kv.n_tokens))
+        kept--;
+    enum quern_status st = check(s, kept, ids + kept, n - kept, err);
+    if (st == QUERN_OK)
+        st = session_truncate(s, kept, err);
+    if (st == QUERN_OK)
+        st = session_feed(s, ids + kept, n - kept, NULL, err);
+    if (st == QUERN_OK && n_reused)
+        *n_reused = kept;
+    return st;
+}
+
+enum quern_status session_truncate(struct session *s, size_t n_tokens, struct quern_error *err) {
+    if (n_tokens > s->kv.n_tokens)
+        return error_set(err, QUERN_ERR_ARG, "cannot keep %zu tokens of the %zu held", n_tokens,
+                         s->kv.n_tokens);
+    if (n_tokens < s->kv.n_tokens) {
+        s->kv.n_tokens = n_tokens;
+        s->has_logits = false;
+    }
+    return QUERN_OK;
+}

@@ -1,0 +1,181 @@
+/* The transformer, from token ids to logits.
+ *
+ * Shapes stand beside every step. n is the number of tokens in the call, of all
+ * sequences together; H hidden_size, D head_dim, Q = n_heads * D, K = n_kv_heads * D,
+ * I intermediate_size, V vocab_size. Weights are [outputs, inputs]; y = x W^T. The KV
+ * cache is described in kv_cache.h, the order of every sum in kernels.h, and why a row's
+ * bits depend on nothing but its own sequence in docs/NUMERICS.md. */
+#include "model/forward.h"
+
+#include "kernels/kernels.h"
+#include "model/workspace.h"
+
+/* One call. */
+struct pass {
+    const struct model *m;
+    struct workspace *ws;
+    size_t n;      /* tokens */
+    size_t n_seqs;
+    size_t n_rows; /* rows of logits */
+    size_t layer_floats, v_floats; /* of the KV blocks, the same in all sequences */
+};
+
+/* x += Wo attention(rope(norm(Wq h)), rope(norm(Wk h)), Wv h),  h = norm(x) */
+static void attention_sublayer(const struct pass *p, const struct layer_weights *w, size_t layer) {
+    const struct hf_config *c = &p->m->config;
+    struct workspace *ws = p->ws;
+    struct device *d = p->m->device;
+    const struct device_ops *ops = d->ops;
+    const size_t n = p->n, H = (size_t)c->hidden_size;
+    const size_t D = (size_t)c->head_dim, nh = (size_t)c->n_heads, nkv = (size_t)c->n_kv_heads;
+    const struct attention_shape shape = {
+        .n_heads = nh,
+        .n_kv_heads = nkv,
+        .head_dim = D,
+        .window = (size_t)c->layer_window[layer],
+        .k_offset = layer * p->layer_floats,
+        .v_offset = layer * p->layer_floats + p->v_floats,
+        .scale = p->m->attention_scale,
+    };
+
+    ops->rms_norm(d, ws->h, ws->x, w->input_norm, n, H, c->rms_norm_eps); /* [n,H] */
+    ops->linear(d, ws->q, ws->h, &w->q, w->q_bias, n);                    /* [n,Q] = [n,H] [Q,H]^T */
+    ops->linear(d, ws->k, ws->h, &w->k, w->k_bias, n);                    /* [n,K] = [n,H] [K,H]^T */
+    ops->linear(d, ws->v, ws->h, &w->v, w->v_bias, n);                    /* [n,K] = [n,H] [K,H]^T */
+    ops->norm_rope(d, ws->q, w->q_norm, c->rms_norm_eps, ws->cos, ws->sin, n, nh, D);  /* [n,nh,D] */
+    ops->norm_rope(d, ws->k, w->k_norm, c->rms_norm_eps, ws->cos, ws->sin, n, nkv, D); /* [n,nkv,D] */
+    ops->kv_store(d, &shape, ws->seqs, p->n_seqs, ws->k, ws->v);          /* [n,nkv,D] to the blocks */
+    ops->attention(d, &shape, ws->seqs, p->n_seqs, ws->attended, ws->q);  /* [n,nh,D] */
+    ops->linear(d, ws->h, ws->attended, &w->o, w->o_bias, n);             /* [n,H] = [n,Q] [H,Q]^T */
+    ops->add(d, ws->x, ws->h, n * H);                                     /* [n,H] */
+}
+
+/* x += Wdown (silu(Wgate h) * Wup h),  h = norm(x);  or the same in the chosen experts */
+static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
+    const struct hf_config *c = &p->m->config;
+    struct workspace *ws = p->ws;
+    struct device *d = p->m->device;
+    const struct device_ops *ops = d->ops;
+    const size_t n = p->n, H = (size_t)c->hidden_size, I = (size_t)c->intermediate_size;
+
+    ops->rms_norm(d, ws->h, ws->x, w->post_norm, n, H, c->rms_norm_eps);  /* [n,H] */
+    if (w->experts) {
+        moe_forward(p->m, w, ws, ws->moe_out, ws->h, n);                  /* [n,H] */
+        ops->add(d, ws->x, ws->moe_out, n * H);                           /* [n,H] */
+        return;
+    }
+    ops->linear(d, ws->gate, ws->h, &w->gate, w->gate_bias, n);           /* [n,I] = [n,H] [I,H]^T */
+    ops->linear(d, ws->up, ws->h, &w->up, w->up_bias, n);                 /* [n,I] = [n,H] [I,H]^T */
+    ops->silu_mul(d, ws->gate, ws->gate, ws->up, n * I);                  /* [n,I] */
+    ops->linear(d, ws->h, ws->gate, &w->down, w->down_bias, n);           /* [n,H] = [n,I] [H,I]^T */
+    ops->add(d, ws->x, ws->h, n * H);                                     /* [n,H] */
+}
+
+/* logits = Whead norm(x), only for the rows somebody asked for */
+static void head(const struct pass *p, float *logits) {
+    const struct model *m = p->m;
+    struct workspace *ws = p->ws;
+    struct device *d = m->device;
+    const struct device_ops *ops = d->ops;
+    const size_t r = p->n_rows, H = (size_t)m->config.hidden_size, V = m->lm_head.rows;
+
+    ops->gather(d, ws->h, ws->x, ws->rows, r, H);                                /* [r,H] of [n,H] */
+    ops->rms_norm(d, ws->h, ws->h, m->final_norm, r, H, m->config.rms_norm_eps); /* [r,H] */
+    for (size_t i = 0; i < r; i += WORKSPACE_LOGITS_ROWS) {
+        const size_t g = r - i < WORKSPACE_LOGITS_ROWS ? r - i : WORKSPACE_LOGITS_ROWS;
+        ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g);         /* [g,V] = [g,H] [V,H]^T */
+        ops->download(d, logits + i * V, ws->logits, g * V * sizeof(float));     /* [g,V] */
+    }
+}
+
+/* Lays the sequences' tokens one behind the other: ids, positions, rows of logits. */
+static struct pass gather_batch(const struct model *m, struct workspace *ws,
+                                const struct forward_seq *seqs, size_t n_seqs) {
+    struct pass p = {.m = m, .ws = ws, .n_seqs = n_seqs};
+    const size_t half = (size_t)m->config.head_dim / 2;
+    for (size_t s = 0; s < n_seqs; s++) {
+        const struct forward_seq *seq = &seqs[s];
+        const size_t first = seq->kv->n_tokens;
+        ws->seqs[s] = (struct attention_seq){.blocks = seq->kv->blocks,
+                                             .first_row = p.n,
+                                             .n_tokens = seq->n_ids,
+                                             .first_position = first};
+        for (size_t i = 0; i < seq->n_ids; i++) {
+            const size_t row = p.n + i;
+            ws->ids[row] = seq->ids[i];
+            rope_angles(seq->rope, first + i, ws->host_cos + row * half, ws->host_sin + row * half);
+            if (!seq->no_logits && (seq->all_logits || i + 1 == seq->n_ids))
+                ws->rows[p.n_rows++] = (int32_t)row;
+        }
+        p.n += seq->n_ids;
+        p.layer_floats = seq->kv->layer_floats;
+        p.v_floats = seq->kv->v_floats;
+    }
+    return p;
+}
+
+enum quern_status forward_check_ids(const struct model *m, const int32_t *ids, size_t n_ids,
+                                    struct quern_error *err) {
+    for (size_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || ids[i] >= m->config.vocab_size)
+            return error_set(err, QUERN_ERR_ARG, "token id %d at index %zu is outside 0..%d",
+                             (int)ids[i], i, (int)m->config.vocab_size - 1);
+    return QUERN_OK;
+}
+
+static enum quern_status check_batch(const struct model *m, const struct workspace *ws,
+                                     const struct forward_seq *seqs, size_t n_seqs,
+                                     struct quern_error *err) {
+    size_t n = 0;
+    bool wants_logits = false;
+    for (size_t s = 0; s < n_seqs; s++) {
+        const struct kv_cache *kv = seqs[s].kv;
+        if (seqs[s].n_ids == 0 || seqs[s].n_ids > ws->max_tokens - n)
+            return error_set(err, QUERN_ERR_ARG,
+                             "sequence %zu of %zu brings %zu tokens; a pass takes 1 to %zu in all",
+                             s, n_seqs, seqs[s].n_ids, ws->max_tokens);
+        n += seqs[s].n_ids;
+        if (kv->max_tokens > ws->max_context)
+            return error_set(err, QUERN_ERR_ARG,
+                             "sequence %zu may hold %zu tokens, the workspace is made for %zu", s,
+                             kv->max_tokens, ws->max_context);
+        if (seqs[s].n_ids > kv->max_tokens - kv->n_tokens)
+            return error_set(err, QUERN_ERR_CONTEXT,
+                             "the context is full: %zu of %zu tokens held, %zu more do not fit",
+                             kv->n_tokens, kv->max_tokens, seqs[s].n_ids);
+        enum quern_status st = forward_check_ids(m, seqs[s].ids, seqs[s].n_ids, err);
+        if (st != QUERN_OK)
+            return st;
+        wants_logits = wants_logits || !seqs[s].no_logits;
+    }
+    if (wants_logits && !m->lm_head.data)
+        return error_set(err, QUERN_ERR_UNSUPPORTED,
+                         "the checkpoint has no lm_head.weight and its embedding is not tied: it "
+                         "gives no logits");
+    return QUERN_OK;
+}
+
+enum quern_status forward(const struct model *m, struct workspace *ws,
+                          const struct forward_seq *seqs, size_t n_seqs, float *logits,
+                          struct quern_error *err) {
+    enum quern_status st = check_batch(m, ws, seqs, n_seqs, err);
+    if (st != QUERN_OK || n_seqs == 0)
+        return st;
+    struct device *d = m->device;
+    const struct pass p = gather_batch(m, ws, seqs, n_seqs);
+    const size_t angles_bytes = p.n * (size_t)(m->config.head_dim / 2) * sizeof(float);
+
+    d->ops->write(d, ws->cos, ws->host_cos, angles_bytes); /* [n,D/2] */
+    d->ops->write(d, ws->sin, ws->host_sin, angles_bytes); /* [n,D/2] */
+    d->ops->embed(d, ws->x, &m->embed, ws->ids, p.n);      /* [n,H] of [V,H] */
+    for (size_t i = 0; i < (size_t)m->config.n_layers; i++) {
+        attention_sublayer(&p, &m->layers[i], i);          /* x [n,H] */
+        mlp_sublayer(&p, &m->layers[i]);                   /* x [n,H] */
+    }
+    if (p.n_rows > 0)
+        head(&p, logits);                                  /* [n_rows,V] */
+
+    for (size_t s = 0; s < n_seqs; s++)
+        seqs[s].kv->n_tokens += seqs[s].n_ids;
+    return QUERN_OK;
+}
