@@ -80,6 +80,8 @@ struct quern_model_options {
     int n_threads;            /* 0: one per available core */
     const char *cpu;          /* NULL or "auto"; "generic", "avx2", "avx512" */
     bool tokenizer_only;      /* do not map the weights (tokenize, render) */
+    bool weights_only;        /* do not read tokenizer and chat template, which may be missing
+                                 (logits of ids); what needs them gives QUERN_ERR_STATE */
     /* Called while loading, fraction in [0,1]. NULL: silent. */
     void (*on_progress)(void *user, double fraction);
     void *user;
@@ -91,7 +93,8 @@ struct quern_model_info {
                                  model opened with tokenizer_only has no usable config.json */
     int64_t n_params;
     int32_t n_vocab;          /* width of a logits row */
-    int32_t n_tokens;         /* ids the tokenizer knows; the rest is padding */
+    int32_t n_tokens;         /* ids the tokenizer knows; the rest is padding. n_vocab
+                                 with weights_only */
     int32_t n_layers;
     int32_t hidden_size;
     int32_t max_context;      /* tokens the checkpoint was made for, with YaRN if configured */

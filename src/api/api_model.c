@@ -36,7 +36,7 @@ static enum quern_status check_is_dir(const char *dir, struct quern_error *err) 
 }
 
 /* What a directory lacks, said before its parts are read one after the other. */
-static enum quern_status check_files(const char *dir, bool tokenizer_only,
+static enum quern_status check_files(const char *dir, const struct quern_model_options *options,
                                      struct quern_error *err) {
     bool config = holds(dir, "config.json"), tokenizer = holds(dir, "tokenizer.json");
     bool weights = holds(dir, "model.safetensors") || holds(dir, "model.safetensors.index.json");
@@ -45,14 +45,15 @@ static enum quern_status check_files(const char *dir, bool tokenizer_only,
                          "%s holds no model: config.json, tokenizer.json and model.safetensors "
                          "(or model.safetensors.index.json) are missing",
                          dir);
-    if (!tokenizer && holds(dir, "vocab.json"))
+    const bool needs_tokenizer = !options->weights_only;
+    if (needs_tokenizer && !tokenizer && holds(dir, "vocab.json"))
         return error_set(err, QUERN_ERR_UNSUPPORTED,
                          "%s has vocab.json but no tokenizer.json; transformers' "
                          "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) makes one",
                          dir);
-    if (!tokenizer)
+    if (needs_tokenizer && !tokenizer)
         return error_set(err, QUERN_ERR_IO, "%s: tokenizer.json is missing", dir);
-    if (tokenizer_only)
+    if (options->tokenizer_only)
         return QUERN_OK;
     if (!config)
         return error_set(err, QUERN_ERR_IO, "%s: config.json is missing", dir);
@@ -80,18 +81,21 @@ static enum quern_status check_vocabulary(const char *dir, const struct quern_mo
 }
 
 /* Everything but the weights. */
-static enum quern_status open_parts(const char *dir, bool tokenizer_only, struct quern_model *m,
-                                    struct quern_error *err) {
+static enum quern_status open_parts(const char *dir, const struct quern_model_options *options,
+                                    struct quern_model *m, struct quern_error *err) {
     /* Without weights a config that cannot be run is no hindrance. */
-    enum quern_status status = hf_config_load(dir, &m->config, tokenizer_only ? NULL : err);
+    enum quern_status status =
+        hf_config_load(dir, &m->config, options->tokenizer_only ? NULL : err);
     m->has_config = status == QUERN_OK;
-    if (status && !tokenizer_only)
+    if (status && !options->tokenizer_only)
         return status;
     if (m->has_config) {
         status = generation_config_load(dir, &m->config, &m->generation, err);
         if (status)
             return status;
     }
+    if (options->weights_only)
+        return QUERN_OK;
     /* A template that cannot be used must not keep the model from completing raw text: rendering
      * reports it. */
     status = chat_template_open(dir, &m->chat, &m->chat_error);
@@ -102,7 +106,7 @@ static enum quern_status open_parts(const char *dir, bool tokenizer_only, struct
 
 static enum quern_status open_weights(const char *dir, const struct quern_model_options *options,
                                       struct quern_model *m, struct quern_error *err) {
-    enum quern_status status = check_vocabulary(dir, m, err);
+    enum quern_status status = m->tokenizer ? check_vocabulary(dir, m, err) : QUERN_OK;
     if (!status)
         status = device_cpu_create(options->n_threads, options->cpu, &m->device, err);
     if (!status)
@@ -117,15 +121,18 @@ enum quern_status quern_model_open(const char *dir, const struct quern_model_opt
         return error_set(err, QUERN_ERR_ARG, "quern_model_open: dir or out is missing");
     if (!options)
         options = &defaults;
+    if (options->tokenizer_only && options->weights_only)
+        return error_set(err, QUERN_ERR_ARG,
+                         "quern_model_open: tokenizer_only and weights_only leave nothing");
     enum quern_status status = check_is_dir(dir, err);
     if (!status)
-        status = check_files(dir, options->tokenizer_only, err);
+        status = check_files(dir, options, err);
     if (status)
         return status;
     struct quern_model *m = calloc(1, sizeof *m);
     if (!m)
         return error_nomem(err);
-    status = open_parts(dir, options->tokenizer_only, m, err);
+    status = open_parts(dir, options, m, err);
     if (!status && !options->tokenizer_only)
         status = open_weights(dir, options, m, err);
     if (status) {
@@ -148,20 +155,10 @@ void quern_model_close(quern_model *model) {
 
 /* ---- facts --------------------------------------------------------------------- */
 
-static int32_t max_context(const struct hf_config *c) {
-    const struct rope_config *rope = &c->rope;
-    if (rope->type != ROPE_YARN)
-        return c->max_position_embeddings;
-    double scaled = rope->factor * rope->original_max_positions;
-    if (scaled >= INT32_MAX)
-        return INT32_MAX;
-    return scaled > c->max_position_embeddings ? (int32_t)scaled : c->max_position_embeddings;
-}
-
 void quern_model_get_info(const quern_model *model, struct quern_model_info *out) {
     *out = (struct quern_model_info){
         .architecture = "",
-        .n_tokens = tokenizer_n_tokens(model->tokenizer),
+        .n_tokens = model->tokenizer ? tokenizer_n_tokens(model->tokenizer) : 0,
         .has_chat_template = model->chat != NULL,
         .can_think = model->chat && chat_template_can_think(model->chat),
     };
@@ -174,19 +171,31 @@ void quern_model_get_info(const quern_model *model, struct quern_model_info *out
     out->n_vocab = c->vocab_size;
     out->n_layers = c->n_layers;
     out->hidden_size = c->hidden_size;
-    out->max_context = max_context(c);
+    out->max_context = (int32_t)rope_max_context(c);
+    if (!model->tokenizer)
+        out->n_tokens = out->n_vocab;
 }
 
 /* ---- text and tokens ------------------------------------------------------------- */
+
+static enum quern_status need_tokenizer(const quern_model *model, struct quern_error *err) {
+    if (model->tokenizer)
+        return QUERN_OK;
+    return error_set(err, QUERN_ERR_STATE,
+                     "the model was opened for its weights only: it has no tokenizer");
+}
 
 enum quern_status quern_tokenize(const quern_model *model, const char *text, size_t len,
                                  bool add_special, bool parse_special, int32_t **ids,
                                  size_t *n_ids, struct quern_error *err) {
     if (!model || (!text && len) || !ids || !n_ids)
         return error_set(err, QUERN_ERR_ARG, "quern_tokenize: an argument is missing");
+    enum quern_status status = need_tokenizer(model, err);
+    if (status)
+        return status;
     struct token_ids tokens = {0};
     struct encode_options options = {.parse_special = parse_special, .add_special = add_special};
-    enum quern_status status =
+    status =
         tokenizer_encode(model->tokenizer, (struct str){text, len}, options, &tokens, err);
     if (!status && !tokens.ids) { /* no ids at all: still something to free */
         tokens.ids = malloc(sizeof *tokens.ids);
@@ -207,10 +216,12 @@ enum quern_status quern_detokenize(const quern_model *model, const int32_t *ids,
                                    struct quern_error *err) {
     if (!model || (!ids && n_ids) || !text)
         return error_set(err, QUERN_ERR_ARG, "quern_detokenize: an argument is missing");
+    enum quern_status status = need_tokenizer(model, err);
+    if (status)
+        return status;
     struct buffer out;
     buffer_init(&out, SIZE_MAX / 4);
-    enum quern_status status =
-        tokenizer_decode(model->tokenizer, ids, n_ids, skip_special, &out, err);
+    status = tokenizer_decode(model->tokenizer, ids, n_ids, skip_special, &out, err);
     size_t out_len = 0;
     char *bytes = status ? NULL : buffer_detach(&out, &out_len);
     if (!status && !bytes)

@@ -11,7 +11,7 @@
 struct quern_model {
     struct device *device;        /* NULL with tokenizer_only */
     struct model *model;          /* NULL with tokenizer_only */
-    struct tokenizer *tokenizer;
+    struct tokenizer *tokenizer;  /* NULL with weights_only */
     struct chat_template *chat;   /* NULL: the directory has none, or chat_error is set */
     struct quern_error chat_error; /* why the directory's template cannot be used */
     struct generation_config generation;

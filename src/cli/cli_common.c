@@ -67,7 +67,8 @@ const char *cli_model_dir(const struct cli_model_args *args) {
     return from_environment && *from_environment ? from_environment : DEFAULT_MODEL_DIR;
 }
 
-int cli_open_model(const struct cli_model_args *args, bool tokenizer_only, quern_model **out) {
+int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
+                   quern_model **out) {
     const char *dir = cli_model_dir(args);
     if (!args->dir && strcmp(dir, DEFAULT_MODEL_DIR) == 0 && !os_is_dir(dir))
         return cli_error("no model: give one with -m DIR or in QUERN_MODEL (the default, %s, "
@@ -78,7 +79,8 @@ int cli_open_model(const struct cli_model_args *args, bool tokenizer_only, quern
     struct quern_model_options options = {
         .n_threads = (int)args->n_threads,
         .cpu = args->cpu,
-        .tokenizer_only = tokenizer_only,
+        .tokenizer_only = parts == CLI_TOKENIZER_ONLY,
+        .weights_only = parts == CLI_WEIGHTS_ONLY,
         .on_progress = cli_progress_update,
         .user = &progress,
     };

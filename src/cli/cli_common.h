@@ -14,7 +14,7 @@
  *         if (code != CLI_GO_ON)
  *             return code;
  *         quern_model *model = NULL;
- *         code = cli_open_model(&args.model, false, &model);
+ *         code = cli_open_model(&args.model, CLI_WHOLE_MODEL, &model);
  *         ...
  */
 #ifndef QUERN_CLI_CLI_COMMON_H
@@ -81,9 +81,13 @@ struct cli_model_args {
 /* The directory to use, never NULL. */
 const char *cli_model_dir(const struct cli_model_args *args);
 
+/* What of a model directory a command needs. */
+enum cli_model_parts { CLI_WHOLE_MODEL = 0, CLI_TOKENIZER_ONLY = 1, CLI_WEIGHTS_ONLY = 2 };
+
 /* Opens the model, with a progress bar on a terminal. CLI_GO_ON, or the exit code after an
  * error, which was printed. */
-int cli_open_model(const struct cli_model_args *args, bool tokenizer_only, quern_model **out);
+int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
+                   quern_model **out);
 
 /* ---- terminal -------------------------------------------------------------- */
 
