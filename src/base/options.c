@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELP_COLUMN = 28, HELP_WIDTH = 90, MAX_NAME = 64 };
+enum { HELP_COLUMN = 28, HELP_WIDTH = 80, MAX_NAME = 64 };
 
 /* One option as the user wrote it, for messages: "--name" or "-x". */
 struct spelling {
