@@ -1,15 +1,28 @@
 # Quern. `make` builds build/<MODE>/quern and libquern.{a,so}; `make chat` and `make test`
-# install what is missing, build, and run. See README.md.
+# install what is missing, build, and run. `make help` lists the targets.
 
 MODE      ?= release
 BUILD     ?= build
 PREFIX    ?= /usr/local
+BINDIR    ?= $(PREFIX)/bin
+LIBDIR    ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR    ?= $(PREFIX)/share/man
 DESTDIR   ?=
 OUT       := $(BUILD)/$(MODE)
 MODEL     ?= models/quern-demo
+PYTHON    ?= /usr/bin/python3
+ORACLE_PYTHON ?= python3
+FUZZ_SECONDS  ?= 30
 
-VERSION   := $(shell sed -n 's/^\#define QUERN_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/quern.h | paste -sd.)
+version_part = $(shell sed -n 's/^.define QUERN_VERSION_$(1) //p' include/quern.h)
+VERSION_MAJOR := $(call version_part,MAJOR)
+VERSION   := $(VERSION_MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 ARCH      := $(shell uname -m)
+JOBS      := $(shell nproc 2>/dev/null || echo 2)
+# `make V=1` shows the commands.
+Q         := $(if $(V),,@)
+say        = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 # ---- what to build ----------------------------------------------------------
 KERNEL_DIRS_x86_64  := generic avx2 avx512
@@ -22,23 +35,49 @@ SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
 CLI_SRCS  := $(filter src/cli/%,$(SRCS))
 LIB_SRCS  := $(filter-out src/cli/%,$(SRCS))
-TEST_SRCS := $(sort $(shell find tests/unit tests/kernels -name 'test_*.c' -o -name 'check_*.c' 2>/dev/null))
+TEST_SRCS := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
+CHECK_SRCS := $(sort $(shell find tests/kernels -name 'check_*.c' -o -name 'test_*.c' 2>/dev/null))
+ALLOC_SRCS := $(sort $(wildcard tests/alloc/*.c))
 TEST_HELPER_SRCS := $(sort $(shell find tests/support -name '*.c' 2>/dev/null))
 FUZZ_SRCS := $(sort $(wildcard fuzz/fuzz_*.c))
 EXAMPLE_SRCS := $(sort $(wildcard examples/*.c))
+BENCH_SRCS := $(sort $(wildcard bench/*.c))
 
 LIB_OBJS  := $(LIB_SRCS:%.c=$(OUT)/%.o)
 CLI_OBJS  := $(CLI_SRCS:%.c=$(OUT)/%.o)
-TEST_BINS := $(TEST_SRCS:%.c=$(OUT)/%)
+TEST_HELPER_OBJS := $(TEST_HELPER_SRCS:%.c=$(OUT)/%.o)
+ALLOC_OBJS := $(ALLOC_SRCS:%.c=$(OUT)/%.o)
+UNIT_BINS := $(TEST_SRCS:%.c=$(OUT)/%)
+CHECK_BINS := $(CHECK_SRCS:%.c=$(OUT)/%)
+TEST_BINS := $(UNIT_BINS) $(CHECK_BINS)
+ALLOC_BIN := $(if $(ALLOC_SRCS),$(OUT)/tests/alloc/alloc_check)
 FUZZ_BINS := $(FUZZ_SRCS:%.c=$(OUT)/%)
+REPLAY_BINS := $(FUZZ_SRCS:fuzz/fuzz_%.c=$(OUT)/fuzz/replay_%)
 EXAMPLE_BINS := $(EXAMPLE_SRCS:%.c=$(OUT)/%)
+BENCH_BINS := $(BENCH_SRCS:%.c=$(OUT)/%)
 
 # ---- how to build -----------------------------------------------------------
 PKGS      := jansson libutf8proc libpcre2-8
 CLI_PKGS  := libedit
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(CLI_PKGS) 2>/dev/null)
-LIBS      := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
-CLI_LIBS  := $(shell pkg-config --libs $(CLI_PKGS) 2>/dev/null)
+
+# Targets that install packages, or build nothing, run without the libraries.
+NO_DEPS_GOALS := help clean test chat check format uninstall fuzz fuzz-run oracle
+ifneq ($(or $(filter-out $(NO_DEPS_GOALS),$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+ifeq ($(shell command -v pkg-config),)
+$(error pkg-config is missing. Run scripts/install-deps.sh)
+endif
+deb_jansson := libjansson-dev
+deb_libutf8proc := libutf8proc-dev
+deb_libpcre2-8 := libpcre2-dev
+deb_libedit := libedit-dev
+MISSING := $(strip $(foreach p,$(PKGS) $(CLI_PKGS),$(if $(shell pkg-config --exists $(p) || echo no),$(deb_$(p)))))
+ifneq ($(MISSING),)
+$(error Missing: $(MISSING) (names of Debian). Run scripts/install-deps.sh build)
+endif
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(CLI_PKGS))
+LIBS      := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+CLI_LIBS  := $(shell pkg-config --libs $(CLI_PKGS))
+endif
 TEST_LIBS := -lcmocka
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -50,13 +89,19 @@ endif
 SAN_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_ubsan := -fsanitize=undefined -fno-sanitize-recover=all
 SAN_tsan  := -fsanitize=thread
+SAN_fuzz  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_release := -O2 -DNDEBUG
 OPT_debug   := -Og
-OPT_asan    := -O1
-OPT_ubsan   := -O1
-OPT_tsan    := -O1
+# gcc loses track of values behind the code the sanitizers insert.
+OPT_asan    := -O1 -Wno-maybe-uninitialized
+OPT_ubsan   := -O1 -Wno-maybe-uninitialized
+OPT_tsan    := -O1 -Wno-maybe-uninitialized
+OPT_fuzz    := -O1
 ifeq ($(OPT_$(MODE)),)
-$(error MODE is one of release, debug, asan, ubsan, tsan; not "$(MODE)")
+$(error MODE is one of release, debug, asan, ubsan, tsan, fuzz; not "$(MODE)")
+endif
+ifeq ($(MODE),fuzz)
+CC := clang
 endif
 
 # -ffp-contract=off: results may not depend on what the compiler fuses (docs/NUMERICS.md).
@@ -75,52 +120,205 @@ isa_flags = $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1))
 all: $(OUT)/quern lib
 lib: $(OUT)/libquern.a $(OUT)/libquern.so
 
-# Everything is rebuilt when the flags change.
+# Everything is rebuilt when the flags change (-Werror changes no object).
 FLAGS_STAMP := $(OUT)/.flags
-FLAGS_TEXT  := $(CC) $(QCFLAGS) $(QLDFLAGS) $(VERSION)
+ifneq ($(PKG_CFLAGS),)
+FLAGS_TEXT  := $(filter-out -Werror,$(CC) $(QCFLAGS) $(QLDFLAGS)) $(VERSION)
 $(shell mkdir -p $(OUT); printf '%s' '$(FLAGS_TEXT)' | cmp -s - $(FLAGS_STAMP) || printf '%s' '$(FLAGS_TEXT)' > $(FLAGS_STAMP))
+endif
 
 $(OUT)/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(QCFLAGS) $(call isa_flags,$<) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(QCFLAGS) $(call isa_flags,$<) -MMD -MP -c $< -o $@
+
+# An archive must also forget objects whose source is gone.
+define archive
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(1)
+endef
 
 # What the tests and the program link: every symbol visible.
 $(OUT)/libquern_internal.a: $(LIB_OBJS)
-	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call archive,$^)
+$(OUT)/libquern_cli.a: $(filter-out %/main.o,$(CLI_OBJS))
+	$(call archive,$^)
 
 # What users link: only quern_* is global.
 $(OUT)/libquern.a: $(LIB_OBJS)
-	$(LD) -r -o $(OUT)/quern_all.o $^
-	objcopy --localize-hidden $(OUT)/quern_all.o
-	@rm -f $@
-	$(AR) rcs $@ $(OUT)/quern_all.o
+	$(Q)$(LD) -r -o $(OUT)/quern_all.o $^
+	$(Q)objcopy --localize-hidden $(OUT)/quern_all.o
+	$(call archive,$(OUT)/quern_all.o)
 
+SONAME := libquern.so.$(VERSION_MAJOR)
 $(OUT)/libquern.so: $(LIB_OBJS)
-	$(CC) -shared $(QLDFLAGS) -Wl,-soname,libquern.so.0 -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(QLDFLAGS) -Wl,-soname,$(SONAME) -o $@ $^ $(LIBS)
+	@ln -sf libquern.so $(OUT)/$(SONAME)
 
 $(OUT)/quern: $(CLI_OBJS) $(OUT)/libquern_internal.a
-	$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS)
-
-# ---- tests -----------------------------------------------------------------
-# Unit tests, each its own program, linked against all of the library.
-TEST_HELPER_OBJS := $(TEST_HELPER_SRCS:%.c=$(OUT)/%.o)
-$(OUT)/tests/%.o: QCFLAGS += -Itests
-$(TEST_BINS): %: %.o $(TEST_HELPER_OBJS) $(OUT)/libquern_internal.a
-	$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
-
-.PHONY: unit
-unit: $(TEST_BINS)
-	@for t in $(TEST_BINS); do echo "== $$t"; $$t || exit 1; done
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS)
 
 $(EXAMPLE_BINS): $(OUT)/%: %.c $(OUT)/libquern.a
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -Wall -Wextra -Iinclude $(QLDFLAGS) $(CFLAGS) -o $@ $< $(OUT)/libquern.a $(LIBS)
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=c11 -Wall -Wextra -Iinclude $(QLDFLAGS) $(CFLAGS) -o $@ $< $(OUT)/libquern.a $(LIBS)
 .PHONY: examples
 examples: $(EXAMPLE_BINS)
 
-.PHONY: clean
+# ---- install ----------------------------------------------------------------
+define pkg_config_file
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$(INCLUDEDIR)
+
+Name: quern
+Description: Runs Qwen3-family language models
+Version: $(VERSION)
+Requires.private: $(PKGS)
+Cflags: -I$${includedir}
+Libs: -L$${libdir} -lquern
+Libs.private: -lm -lpthread
+endef
+export pkg_config_file
+MAN_PAGES := $(sort $(wildcard docs/man/*.1))
+LIB_FILE := libquern.so.$(VERSION)
+
+.PHONY: install uninstall
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -m 755 $(OUT)/quern $(DESTDIR)$(BINDIR)/quern
+	install -m 644 include/quern.h $(DESTDIR)$(INCLUDEDIR)/quern.h
+	install -m 644 $(OUT)/libquern.a $(DESTDIR)$(LIBDIR)/libquern.a
+	install -m 755 $(OUT)/libquern.so $(DESTDIR)$(LIBDIR)/$(LIB_FILE)
+	ln -sf $(LIB_FILE) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libquern.so
+	@printf '%s\n' "$$pkg_config_file" > $(DESTDIR)$(LIBDIR)/pkgconfig/quern.pc
+ifneq ($(MAN_PAGES),)
+	install -d $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(MAN_PAGES) $(DESTDIR)$(MANDIR)/man1
+endif
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || true; fi
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/quern $(DESTDIR)$(INCLUDEDIR)/quern.h \
+	    $(DESTDIR)$(LIBDIR)/libquern.a $(DESTDIR)$(LIBDIR)/libquern.so \
+	    $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(LIB_FILE) \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/quern.pc \
+	    $(MAN_PAGES:docs/man/%=$(DESTDIR)$(MANDIR)/man1/%)
+
+# ---- run --------------------------------------------------------------------
+.PHONY: chat
+chat:
+	@scripts/install-deps.sh build
+	@$(MAKE) --no-print-directory -j$(JOBS) MODE=release $(BUILD)/release/quern
+	@[ -d "$(MODEL)" ] || { echo "There is no model at $(MODEL). Name a Hugging Face model directory: make chat MODEL=DIR"; exit 1; }
+	@$(BUILD)/release/quern chat -m "$(MODEL)"
+
+# ---- tests ------------------------------------------------------------------
+# Where the tools leave their counts for the summary of `make test`.
+RESULTS   := $(or $(QUERN_RESULTS),$(OUT)/results)
+RUN_PROGRAMS = @mkdir -p $(RESULTS) && $(PYTHON) tests/run_programs.py --jobs $(JOBS) \
+               --results $(RESULTS)/$(MODE)-$@.json
+
+.PHONY: test check unit alloc e2e fuzz-replay check-kernels test-programs replay-programs
+test:
+	@PYTHON=$(PYTHON) scripts/install-deps.sh test
+	@$(PYTHON) tests/run_all.py "$(MAKE)" "$(abspath $(BUILD))/results"
+
+$(OUT)/tests/%.o: QCFLAGS += -Itests
+$(TEST_BINS): %: %.o $(TEST_HELPER_OBJS) $(OUT)/libquern_cli.a $(OUT)/libquern_internal.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS) $(TEST_LIBS)
+
+$(ALLOC_BIN): $(ALLOC_OBJS) $(OUT)/libquern_internal.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS)
+
+test-programs: $(TEST_BINS) $(if $(filter asan tsan,$(MODE)),,$(ALLOC_BIN))
+replay-programs: $(REPLAY_BINS)
+
+check:
+	@mkdir -p $(RESULTS)
+	@$(PYTHON) tests/checks/check_source.py --self-test
+	@$(PYTHON) tests/checks/check_source.py --results $(RESULTS)/check.json
+unit: $(TEST_BINS)
+	$(RUN_PROGRAMS) $(TEST_BINS)
+check-kernels: $(CHECK_BINS)
+	$(RUN_PROGRAMS) $(CHECK_BINS)
+# The sanitizers bring allocators of their own, so not with MODE=asan or tsan.
+alloc: $(ALLOC_BIN)
+	$(RUN_PROGRAMS) $(ALLOC_BIN)
+e2e: $(OUT)/quern $(EXAMPLE_BINS)
+	@mkdir -p $(RESULTS)
+	@QUERN=$(abspath $(OUT)/quern) $(PYTHON) tests/run_e2e.py $(RESULTS)/e2e.json -q -rs tests/e2e
+fuzz-replay: $(REPLAY_BINS)
+	$(RUN_PROGRAMS) --one-each $(foreach b,$(REPLAY_BINS),"$(b) $(wildcard fuzz/corpus/$(b:$(OUT)/fuzz/replay_%=%))")
+
+# ---- fuzzing (clang) --------------------------------------------------------
+$(FUZZ_BINS): %: %.o $(OUT)/libquern_internal.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+$(REPLAY_BINS): $(OUT)/fuzz/replay_%: $(OUT)/fuzz/fuzz_%.o $(OUT)/fuzz/replay_main.o $(OUT)/libquern_internal.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: fuzz fuzz-run fuzz-programs
+fuzz-programs: $(FUZZ_BINS)
+fuzz:
+	@scripts/install-deps.sh dev
+	@$(MAKE) --no-print-directory -j$(JOBS) MODE=fuzz fuzz-programs
+# FUZZ=name runs one of them. What is found is kept under build/fuzz/found/.
+FUZZ ?= $(FUZZ_SRCS:fuzz/fuzz_%.c=%)
+fuzz-run: fuzz
+	@for name in $(FUZZ); do \
+	    new=$(BUILD)/fuzz/found/$$name; mkdir -p $$new; seeds=fuzz/corpus/$$name; \
+	    [ -d $$seeds ] || seeds=; dict=fuzz/$$name.dict; \
+	    echo "== $$name"; \
+	    $(BUILD)/fuzz/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	        -print_final_stats=1 -verbosity=0 -artifact_prefix=$$new/ \
+	        $$([ -f $$dict ] && echo -dict=$$dict) $$new $$seeds || exit 1; \
+	done
+
+# ---- oracle, benchmarks, care -------------------------------------------------
+.PHONY: oracle bench bench-programs format clean help
+oracle:
+	@$(ORACLE_PYTHON) tests/golden/compare.py
+
+$(BENCH_BINS): %: %.o $(OUT)/libquern_internal.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS)
+bench-programs: $(BENCH_BINS)
+bench: $(BENCH_BINS)
+	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
 clean:
 	rm -rf $(BUILD)
+
+help:
+	@printf '%s\n' \
+	    'make                  build build/release/quern and libquern.{a,so}; MODE=debug|asan|ubsan|tsan' \
+	    'make chat MODEL=DIR   install what is missing, build, and chat' \
+	    'make test             install what is missing, build, and run every test' \
+	    'make install          PREFIX=/usr/local DESTDIR=; `make uninstall` takes it away' \
+	    'make unit             unit tests; also with MODE=asan|ubsan|tsan' \
+	    'make check            include rules, banned functions, sizes' \
+	    'make check-kernels    kernels of every instruction set against the reference' \
+	    'make e2e              end-to-end tests of the program' \
+	    'make alloc            every allocation failing in turn' \
+	    'make fuzz-replay      fuzz targets over their corpora' \
+	    'make fuzz-run         fuzzing with clang; FUZZ_SECONDS=30 FUZZ=name' \
+	    'make oracle           make the golden files anew and compare; ORACLE_PYTHON=python3' \
+	    'make examples         examples/' \
+	    'make bench            benchmarks' \
+	    'make format           clang-format' \
+	    'make clean' \
+	    '' \
+	    'V=1 shows commands; CC=clang; WERROR=1 makes warnings errors; CFLAGS is added.'
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

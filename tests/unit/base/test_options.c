@@ -153,8 +153,8 @@ static void the_description_lines_up(void **state) {
         "  -v, --verbose             say more\n"
         "      --cpu auto|generic|avx2\n"
         "                            instruction set\n"
-        "  -s, --stop TEXT           stop before this text; may be given up to\n"
-        "                            sixteen times and is never printed\n"
+        "  -s, --stop TEXT           stop before this text; may be given up to sixteen\n"
+        "                            times and is never printed\n"
         "  -h, --help                show this help\n");
     buffer_release(&b);
 }
