@@ -23,7 +23,7 @@ struct rope_config {
     double theta;
     double factor;                    /* all types but default */
     int32_t original_max_positions;   /* yarn, llama3 */
-    double attention_factor;          /* yarn; <= 0: 0.1*ln(factor)+1 */
+    double attention_factor;          /* yarn; 0: from mscale, else 0.1*ln(factor)+1 */
     double beta_fast, beta_slow;      /* yarn: 32, 1 */
     double mscale, mscale_all_dim;    /* yarn, DeepSeek's form; 0: absent */
     bool truncate;                    /* yarn: floor and ceil of the borders, default true */
@@ -40,9 +40,10 @@ struct hf_config {
     int32_t max_position_embeddings;
     float rms_norm_eps;
     struct rope_config rope;
-    bool tie_word_embeddings;
+    bool tie_word_embeddings; /* also for a class without a head ("Qwen3Model") */
     bool qkv_bias, o_bias, mlp_bias, qk_norm;
     enum dtype dtype; /* torch_dtype / dtype */
+    /* Ids outside the vocabulary are left out: they never occur. */
     int32_t bos_token_id;               /* -1: none */
     int32_t eos_token_ids[HF_CONFIG_EOS_MAX];
     int32_t n_eos;
@@ -57,6 +58,7 @@ struct hf_config {
     double initializer_range;
 };
 
+/* What generation_config.json asks for. Greedy decoding is do_sample false, temperature 0. */
 struct generation_config {
     bool do_sample;
     float temperature, top_p, min_p, typical_p, repetition_penalty;
@@ -70,12 +72,16 @@ struct generation_config {
 enum quern_status hf_config_load(const char *dir, struct hf_config *out, struct quern_error *err);
 enum quern_status hf_config_parse(const char *text, size_t len, const char *name,
                                   struct hf_config *out, struct quern_error *err);
+enum quern_status generation_config_parse(const char *text, size_t len, const char *name,
+                                          const struct hf_config *config,
+                                          struct generation_config *out, struct quern_error *err);
 /* A missing file gives greedy decoding and config.json's ids. */
 enum quern_status generation_config_load(const char *dir, const struct hf_config *config,
                                          struct generation_config *out, struct quern_error *err);
 
 /* Parameters (a tied head counted once), and of those the ones one token uses. */
 int64_t hf_config_param_count(const struct hf_config *c, int64_t *active);
+const char *rope_type_name(enum rope_type type); /* config.json's spelling: "yarn" */
 /* Bytes one token takes in the KV cache with elements of `element_bytes`. */
 int64_t hf_config_kv_bytes_per_token(const struct hf_config *c, size_t element_bytes);
 
