@@ -8,6 +8,10 @@
 #include "cli/commands.h"
 
 static const struct cli_entry commands[] = {
+    {"chat", cmd_chat, "talk with a model"},
+    {"run", cmd_run, "answer one prompt, or continue a text"},
+    {"tokenize", cmd_tokenize, "text to token ids"},
+    {"detokenize", cmd_detokenize, "token ids to text"},
     {NULL, NULL, NULL},
 };
 
