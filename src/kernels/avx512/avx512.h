@@ -1,0 +1,69 @@
+/* avx512.h - shared by the files of this folder: one zmm register holds the 16 partial
+ * sums of a reduction. */
+#ifndef QUERN_KERNELS_AVX512_AVX512_H
+#define QUERN_KERNELS_AVX512_AVX512_H
+
+#include <immintrin.h>
+
+#include "kernels/kernels.h"
+#include "kernels/math.h"
+
+/* Tokens (or queries) x weight rows (or keys) whose sums are held in registers: 24 of 32. */
+enum { TILE_TOKENS = 6, TILE_ROWS = 4 };
+
+/* y[t][r] = dot(x[t], row r of w) (+ bias[r]), r in [0, n_rows). */
+struct tile {
+    const float *x[TILE_TOKENS];
+    float *y[TILE_TOKENS];
+    const unsigned char *w; /* the first row */
+    size_t w_stride;        /* bytes between rows */
+    const float *bias;      /* of the first row, or NULL */
+    size_t n_cols, n_rows;
+};
+
+/* By number of tokens, 1..TILE_TOKENS. */
+typedef void tile_fn(const struct tile *a);
+extern tile_fn *const avx512_tile_f32[TILE_TOKENS + 1];
+
+matmul_fn avx512_matmul_f32, avx512_matmul_f16, avx512_matmul_bf16;
+attention_fn avx512_attention;
+
+static inline __mmask16 first_lanes(size_t n) {
+    return (__mmask16)((1u << n) - 1u);
+}
+
+/* Lanes i and i+8, then 4, 2, 1 of four registers at once; the four sums. */
+static inline __m128 fold4(__m512 a, __m512 b, __m512 c, __m512 d) {
+    __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+    __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+    __m512 s = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+    s = _mm512_add_ps(s, _mm512_permute_ps(s, 0x4E));
+    s = _mm512_add_ps(s, _mm512_permute_ps(s, 0xB1));
+    const __m512i starts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    return _mm512_castps512_ps128(_mm512_permutexvar_ps(starts, s));
+}
+
+static inline float fold1(__m512 a) {
+    return _mm_cvtss_f32(fold4(a, a, a, a));
+}
+
+/* exp32 of math.h. VSCALEFPS rounds once, as the scalar form's two steps do. */
+static inline __m512 exp16(__m512 x) {
+    x = _mm512_min_ps(_mm512_set1_ps(EXP_MAX), x);
+    x = _mm512_max_ps(_mm512_set1_ps(EXP_MIN), x);
+    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(EXP_LOG2E), _mm512_set1_ps(EXP_ROUND));
+    __m512 n = _mm512_sub_ps(t, _mm512_set1_ps(EXP_ROUND));
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN2_HI), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN2_LO), r);
+    __m512 p = _mm512_set1_ps(EXP_P0);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P1));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P2));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P5));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    p = _mm512_add_ps(p, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+#endif

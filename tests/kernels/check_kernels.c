@@ -1,0 +1,376 @@
+/* check_kernels.c - every kernel table against the generic reference, bit for bit.
+ *
+ *     check_kernels [SEED [CASES]]     checks; exit code 1 on the first difference
+ *     check_kernels --bench            speed of every function and table (bench_kernels.c)
+ *
+ * Inputs are random and adversarial: denormals, huge values, zeros of both signs, infinities, NaN, odd
+ * sizes, strides, unaligned weights. Every buffer touches an unreadable page, inputs are read-only
+ * during the call, and the whole output area is compared, so a byte read or written beyond the
+ * contract fails. The one freedom: a NaN may be any NaN (which operand's payload survives differs
+ * between instructions). */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "support/bench_kernels.h"
+#include "support/guarded.h"
+
+static const struct kernels *reference, *candidate;
+static uint64_t case_seed, rng_state;
+static int failures;
+
+/* ---- random input ---------------------------------------------------------------- */
+
+static uint64_t next_u64(void) {
+    uint64_t z = rng_state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static size_t pick(size_t low, size_t high) {
+    return low + (size_t)(next_u64() % (high - low + 1));
+}
+
+static bool coin(void) {
+    return next_u64() >> 63;
+}
+
+static float float_of_bits(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+enum flavour { SMALL, WHOLE, WIDE, SPECIAL, ANY_BITS, FLAVOURS };
+
+static float random_float(enum flavour flavour) {
+    static const float specials[] = {0.0f,     -0.0f,   1e-45f,     -1e-45f, 1.1754942e-38f, -1e-38f,
+                                     3e38f,    -3e38f,  INFINITY,   -INFINITY, 1e19f,        -1e19f,
+                                     1e-20f,   -1e-20f, 88.7f,      -103.9f, 1.0f,           0x1.fffffep0f};
+    float unit = (float)(int32_t)next_u64() * 0x1p-31f;
+    switch (flavour) {
+    case WHOLE:
+        return (float)((int)pick(0, 8) - 4);
+    case WIDE:
+        return ldexpf(unit, (int)pick(0, 90) - 60);
+    case SPECIAL:
+        return pick(0, 3) ? unit : specials[pick(0, sizeof specials / sizeof specials[0] - 1)];
+    case ANY_BITS:
+        return pick(0, 5) ? float_of_bits((uint32_t)next_u64()) : NAN;
+    default:
+        return unit * 4.0f;
+    }
+}
+
+static void fill(float *x, size_t n, enum flavour flavour) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float(flavour);
+}
+
+/* ---- comparing --------------------------------------------------------------------- */
+
+static bool same_floats(const struct guarded *a, const struct guarded *b, size_t *at) {
+    const float *x = (const void *)a->data, *y = (const void *)b->data;
+    for (size_t i = 0; i < a->size_bytes / sizeof *x; i++) {
+        if (memcmp(&x[i], &y[i], sizeof *x) != 0 && !(isnan(x[i]) && isnan(y[i]))) {
+            *at = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Two areas of output, one for each table, alike before the call. */
+static struct guarded out_ref, out_new;
+static struct guarded in_a, in_b, in_w, scratch_area;
+
+static void outputs_reset(void) {
+    memset(out_ref.data, 0x5A, out_ref.size_bytes);
+    memset(out_new.data, 0x5A, out_new.size_bytes);
+}
+
+static void expect_same(const char *what) {
+    size_t at;
+    if (same_floats(&out_ref, &out_new, &at))
+        return;
+    float x, y;
+    memcpy(&x, out_ref.data + at * sizeof x, sizeof x);
+    memcpy(&y, out_new.data + at * sizeof y, sizeof y);
+    printf("FAIL %s %s, seed %llu: float %zu of the output area is %a, expected %a\n", candidate->name,
+           what, (unsigned long long)case_seed, at, (double)y, (double)x);
+    failures++;
+}
+
+/* n floats in `area`, filled, flush with one of the guard pages. */
+static float *input(struct guarded *area, size_t n, enum flavour flavour) {
+    guarded_protect(area, false);
+    float *p = guarded_place(area, n * sizeof *p, coin(), 0);
+    fill(p, n, flavour);
+    guarded_protect(area, true);
+    return p;
+}
+
+/* The same place in both output areas, filled alike. */
+static void output_pair(size_t n, enum flavour flavour, float **ref, float **new) {
+    bool at_end = coin();
+    outputs_reset();
+    *ref = guarded_place(&out_ref, n * sizeof **ref, at_end, 0);
+    *new = guarded_place(&out_new, n * sizeof **new, at_end, 0);
+    fill(*ref, n, flavour);
+    memcpy(*new, *ref, n * sizeof **ref);
+}
+
+/* n weights at any byte address. */
+static void *weights(enum dtype type, size_t n, enum flavour flavour) {
+    size_t bytes = n * dtype_size_bytes(type);
+    guarded_protect(&in_w, false);
+    unsigned char *p = guarded_place(&in_w, bytes, coin(), pick(0, 3));
+    for (size_t i = 0; i < n; i++) {
+        float f = random_float(flavour);
+        dtype_from_f32(type, &f, p + i * dtype_size_bytes(type), 1);
+    }
+    guarded_protect(&in_w, true);
+    return p;
+}
+
+static enum flavour any_flavour(void) {
+    return (enum flavour)pick(0, FLAVOURS - 1);
+}
+
+static size_t any_size(void) {
+    return pick(0, 15) ? pick(1, 70) : pick(1, 1500);
+}
+
+static const enum dtype weight_types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+
+/* ---- one check for each function ------------------------------------------------------ */
+
+static void check_matmul(size_t max_tokens, size_t max_rows, size_t n_cols) {
+    enum dtype type = weight_types[pick(0, 2)];
+    size_t row_begin = pick(0, 9), rows = pick(0, max_rows), row_end = row_begin + rows;
+    struct matmul_args a = {.n_tokens = pick(0, max_tokens), .n_cols = n_cols, .row_begin = row_begin,
+                            .row_end = row_end};
+    a.x_stride = n_cols + pick(0, 5);
+    a.y_stride = row_end + pick(0, 5);
+    enum flavour flavour = any_flavour();
+    size_t last = a.n_tokens ? a.n_tokens - 1 : 0;
+    a.x = input(&in_a, last * a.x_stride + n_cols, flavour);
+    a.w = weights(type, row_end * n_cols, coin() ? flavour : SMALL);
+    a.bias = coin() ? input(&in_b, row_end, flavour) : NULL;
+    struct matmul_args b = a;
+    output_pair(last * a.y_stride + row_end, SMALL, &a.y, &b.y);
+    reference->matmul[type](&a);
+    candidate->matmul[type](&b);
+    expect_same("matmul");
+}
+
+enum { CHECK_BLOCKS = 12 };
+static struct guarded block_area[CHECK_BLOCKS];
+
+/* Blocks that hold K and V in either order. What no query sees is NaN or, where a whole block or the
+ * end of the last one is not seen, absent. */
+static void fill_blocks(const struct attention_args *a, const float **blocks, size_t first_visible,
+                        enum flavour flavour) {
+    size_t end = a->first_position + a->n_tokens;
+    size_t later = a->k_offset > a->v_offset ? a->k_offset : a->v_offset;
+    for (size_t b = 0; b * KV_BLOCK_TOKENS < end; b++) {
+        blocks[b] = NULL;
+        if ((b + 1) * KV_BLOCK_TOKENS <= first_visible)
+            continue;
+        size_t rows = end - b * KV_BLOCK_TOKENS < KV_BLOCK_TOKENS ? end - b * KV_BLOCK_TOKENS
+                                                                  : KV_BLOCK_TOKENS;
+        guarded_protect(&block_area[b], false);
+        float *p = guarded_place(&block_area[b], (later + rows * a->head_dim) * sizeof *p, true, 0);
+        for (size_t i = 0; i < later + rows * a->head_dim; i++)
+            p[i] = NAN;
+        for (size_t r = 0; r < rows; r++) {
+            if (b * KV_BLOCK_TOKENS + r < first_visible)
+                continue;
+            fill(p + a->k_offset + r * a->head_dim, a->head_dim, flavour);
+            fill(p + a->v_offset + r * a->head_dim, a->head_dim, flavour);
+        }
+        guarded_protect(&block_area[b], true);
+        blocks[b] = p;
+    }
+}
+
+static void check_attention(void) {
+    static const size_t usual_dims[] = {64, 80, 96, 128, 256};
+    const float *blocks[CHECK_BLOCKS];
+    struct attention_args a = {.blocks = blocks};
+    a.head_dim = coin() ? usual_dims[pick(0, 4)] : pick(1, 70);
+    a.n_rep = pick(0, 9) ? pick(1, 9) : pick(10, 30);
+    a.n_tokens = coin() ? pick(1, 3) : pick(1, 60);
+    a.first_position = pick(0, 3) ? pick(0, 300) : 0;
+    a.window = coin() ? 0 : pick(1, 90);
+    a.scale = coin() ? 0.125f : random_float(SMALL);
+    size_t matrix = KV_BLOCK_TOKENS * a.head_dim;
+    bool v_first = coin();
+    size_t before = pick(0, 7);
+    a.k_offset = before + (v_first ? matrix : 0);
+    a.v_offset = before + (v_first ? 0 : matrix);
+    size_t row = a.n_rep * a.head_dim;
+    a.q_stride = row + pick(0, 5);
+    a.out_stride = row + pick(0, 5);
+    enum flavour flavour = coin() ? SMALL : any_flavour();
+    size_t oldest = a.first_position + 1;
+    fill_blocks(&a, blocks, a.window && oldest > a.window ? oldest - a.window : 0, flavour);
+    a.q = input(&in_a, (a.n_tokens - 1) * a.q_stride + row, flavour);
+    size_t floats = attention_scratch_floats(a.n_rep, a.first_position + a.n_tokens);
+    a.scratch = guarded_place(&scratch_area, floats * sizeof(float), coin(), 0);
+    struct attention_args b = a;
+    output_pair((a.n_tokens - 1) * a.out_stride + row, SMALL, &a.out, &b.out);
+    reference->attention(&a);
+    memset(scratch_area.data, 0xFF, scratch_area.size_bytes); /* NaN: nothing may be left over */
+    candidate->attention(&b);
+    expect_same("attention");
+}
+
+static void check_rms_norm(void) {
+    size_t n = any_size();
+    enum flavour flavour = any_flavour();
+    const float *w = input(&in_b, n, flavour), *x = input(&in_a, n, flavour);
+    float *r, *c, eps = coin() ? 1e-6f : 0.0f;
+    output_pair(n, flavour, &r, &c);
+    bool in_place = coin();
+    reference->rms_norm(r, in_place ? r : x, w, n, eps);
+    candidate->rms_norm(c, in_place ? c : x, w, n, eps);
+    expect_same("rms_norm");
+}
+
+static void check_rope(void) {
+    size_t d = 2 * pick(1, 140);
+    enum flavour flavour = any_flavour();
+    const float *cos = input(&in_a, d / 2, flavour), *sin = input(&in_b, d / 2, flavour);
+    float *r, *c;
+    output_pair(d, flavour, &r, &c);
+    reference->rope(r, cos, sin, d);
+    candidate->rope(c, cos, sin, d);
+    expect_same("rope");
+}
+
+static void check_silu_mul(void) {
+    size_t n = any_size(), alias = pick(0, 2);
+    enum flavour flavour = any_flavour();
+    const float *g = input(&in_a, n, flavour), *u = input(&in_b, n, flavour);
+    float *r, *c;
+    output_pair(n, flavour, &r, &c);
+    reference->silu_mul(r, alias == 1 ? r : g, alias == 2 ? r : u, n);
+    candidate->silu_mul(c, alias == 1 ? c : g, alias == 2 ? c : u, n);
+    expect_same("silu_mul");
+}
+
+static void check_add_and_axpy(void) {
+    size_t n = any_size();
+    enum flavour flavour = any_flavour();
+    const float *x = input(&in_a, n, flavour);
+    float *r, *c, a = random_float(flavour);
+    output_pair(n, flavour, &r, &c);
+    reference->add(r, x, n);
+    candidate->add(c, x, n);
+    expect_same("add");
+    output_pair(n, flavour, &r, &c);
+    reference->axpy(r, a, x, n);
+    candidate->axpy(c, a, x, n);
+    expect_same("axpy");
+}
+
+static void check_softmax(void) {
+    size_t n = any_size();
+    enum flavour flavour = any_flavour();
+    float *r, *c;
+    output_pair(n, flavour, &r, &c);
+    if (coin())
+        for (size_t i = 0; i < n; i++)
+            r[i] = c[i] = r[i] * 30.0f;
+    reference->softmax(r, n);
+    candidate->softmax(c, n);
+    expect_same("softmax");
+}
+
+/* exp over its whole range, by way of softmax of pairs (0, x). */
+static void check_exp(void) {
+    float x = -110.0f * (float)(next_u64() >> 40) * 0x1p-24f;
+    float *r, *c;
+    output_pair(2, SMALL, &r, &c);
+    r[0] = c[0] = 0.0f;
+    r[1] = c[1] = x;
+    reference->softmax(r, 2);
+    candidate->softmax(c, 2);
+    expect_same("exp");
+}
+
+static void check_to_f32(void) {
+    enum dtype type = weight_types[pick(0, 2)];
+    size_t n = any_size();
+    const void *x = weights(type, n, any_flavour());
+    float *r, *c;
+    output_pair(n, SMALL, &r, &c);
+    reference->to_f32[type](r, x, n);
+    candidate->to_f32[type](c, x, n);
+    expect_same("to_f32");
+}
+
+/* ---- driver -------------------------------------------------------------------------- */
+
+static void check_case(uint64_t seed) {
+    case_seed = rng_state = seed;
+    check_matmul(14, 40, any_size());
+    check_attention();
+    check_rms_norm();
+    check_rope();
+    check_silu_mul();
+    check_add_and_axpy();
+    check_softmax();
+    check_exp();
+    check_to_f32();
+    /* Now and then wide enough for several cache blocks of weights. */
+    if (seed % 64 == 0)
+        check_matmul(15, 90, pick(4000, 4100));
+}
+
+static void areas_init(void) {
+    guarded_init(&out_ref, 512 * 1024);
+    guarded_init(&out_new, 512 * 1024);
+    guarded_init(&in_a, 512 * 1024);
+    guarded_init(&in_b, 512 * 1024);
+    guarded_init(&in_w, 2 * 1024 * 1024);
+    guarded_init(&scratch_area, 512 * 1024);
+    for (size_t i = 0; i < CHECK_BLOCKS; i++)
+        guarded_init(&block_area[i], (2 * KV_BLOCK_TOKENS * 256 + 8) * sizeof(float));
+}
+
+static void areas_release(void) {
+    struct guarded *all[] = {&out_ref, &out_new, &in_a, &in_b, &in_w, &scratch_area};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        guarded_release(all[i]);
+    for (size_t i = 0; i < CHECK_BLOCKS; i++)
+        guarded_release(&block_area[i]);
+}
+
+int main(int argc, char **argv) {
+    size_t n_tables;
+    const struct kernels *const *tables = kernels_available(&n_tables);
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return bench_kernels(tables, n_tables);
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 1500;
+    areas_init();
+    reference = tables[0];
+    for (size_t t = 1; t < n_tables; t++) {
+        candidate = tables[t];
+        int before = failures;
+        for (uint64_t i = 0; i < cases && failures - before < 10; i++)
+            check_case(seed + i);
+        printf("%s: %llu cases, %s\n", candidate->name, (unsigned long long)cases,
+               failures == before ? "bit-equal to generic" : "DIFFERS");
+    }
+    if (n_tables == 1)
+        printf("generic is the only table here: nothing to compare\n");
+    areas_release();
+    return failures != 0;
+}

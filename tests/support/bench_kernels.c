@@ -1,0 +1,258 @@
+#include "support/bench_kernels.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "base/pages.h"
+
+enum { BIG_BYTES = 256 << 20, SMALL_BYTES = 16 << 20 };
+
+static struct {
+    unsigned char *weights; /* BIG_BYTES: four times the last-level cache and more */
+    float *x, *y, *scratch; /* SMALL_BYTES each */
+    double peak_flops, peak_bytes;
+} bench;
+
+/* ---- peaks ------------------------------------------------------------------------ */
+
+#if defined(__x86_64__)
+/* Twelve independent chains of multiply-adds; enough for two units of latency 4 or 5. */
+#define FMA_ROUND(r)                                                                          \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "1\n vfmadd231ps %%" r "0,%%" r "0,%%" r "2\n"       \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "3\n vfmadd231ps %%" r "0,%%" r "0,%%" r "4\n"       \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "5\n vfmadd231ps %%" r "0,%%" r "0,%%" r "6\n"       \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "7\n vfmadd231ps %%" r "0,%%" r "0,%%" r "8\n"       \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "9\n vfmadd231ps %%" r "0,%%" r "0,%%" r "10\n"      \
+    "vfmadd231ps %%" r "0,%%" r "0,%%" r "11\n vfmadd231ps %%" r "0,%%" r "0,%%" r "12\n"
+#define FMA_CLOBBERS                                                                     \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+        "xmm11", "xmm12"
+
+static double fma_flops(bool wide) {
+    const size_t rounds = 4000000;
+    uint64_t start = os_now_ns();
+    for (size_t i = 0; i < rounds; i++) {
+        if (wide)
+            __asm__ volatile(FMA_ROUND("zmm") ::: FMA_CLOBBERS);
+        else
+            __asm__ volatile(FMA_ROUND("ymm") ::: FMA_CLOBBERS);
+    }
+    return (double)rounds * 12 * (wide ? 32 : 16) / (double)(os_now_ns() - start) * 1e9;
+}
+
+static void read_all(bool wide) {
+    for (const unsigned char *p = bench.weights; p < bench.weights + BIG_BYTES; p += 256) {
+        if (wide)
+            __asm__ volatile("vmovups (%0),%%zmm0\n vmovups 64(%0),%%zmm1\n"
+                             "vmovups 128(%0),%%zmm2\n vmovups 192(%0),%%zmm3" ::"r"(p)
+                             : "xmm0", "xmm1", "xmm2", "xmm3");
+        else
+            __asm__ volatile("vmovups (%0),%%ymm0\n vmovups 64(%0),%%ymm1\n"
+                             "vmovups 128(%0),%%ymm2\n vmovups 192(%0),%%ymm3" ::"r"(p)
+                             : "xmm0", "xmm1", "xmm2", "xmm3");
+    }
+}
+
+static void measure_peaks(const char *best_table) {
+    bool wide = strcmp(best_table, "avx512") == 0;
+    if (strcmp(best_table, "generic") == 0)
+        return;
+    for (int i = 0; i < 3; i++) {
+        double flops = fma_flops(wide);
+        uint64_t start = os_now_ns();
+        read_all(wide);
+        double bytes = BIG_BYTES / (double)(os_now_ns() - start) * 1e9;
+        bench.peak_flops = flops > bench.peak_flops ? flops : bench.peak_flops;
+        bench.peak_bytes = bytes > bench.peak_bytes ? bytes : bench.peak_bytes;
+    }
+    printf("peaks of this machine, one thread: %.0f GFLOP/s (fp32 multiply-add), %.1f GB/s read\n",
+           bench.peak_flops / 1e9, bench.peak_bytes / 1e9);
+}
+#else
+static void measure_peaks(const char *best_table) {
+    (void)best_table;
+}
+#endif
+
+/* ---- one line each -------------------------------------------------------------------- */
+
+struct shape {
+    const char *name;
+    enum dtype type;
+    size_t n_tokens, rows, cols; /* attention: new tokens, query heads, tokens before them */
+};
+
+/* Calls fn until a quarter of a second has passed; the fastest call, in seconds. */
+static double fastest(void (*fn)(const struct kernels *, const struct shape *), const struct kernels *k,
+                      const struct shape *s) {
+    double best = 1e9;
+    uint64_t begin = os_now_ns();
+    do {
+        uint64_t start = os_now_ns();
+        fn(k, s);
+        double seconds = (double)(os_now_ns() - start) / 1e9;
+        best = seconds < best ? seconds : best;
+    } while (os_now_ns() - begin < 250000000u);
+    return best;
+}
+
+static void print_line(const struct kernels *const *tables, size_t n_tables, const struct shape *s,
+                       void (*fn)(const struct kernels *, const struct shape *), double flops, double bytes) {
+    printf("%-34s", s->name);
+    for (size_t t = 0; t < n_tables; t++) {
+        double seconds = fastest(fn, tables[t], s);
+        printf(" %8s %8.2f us %7.1f GFLOP/s %5.1f GB/s", tables[t]->name, seconds * 1e6,
+               flops / seconds / 1e9, bytes / seconds / 1e9);
+        if (t + 1 == n_tables && bench.peak_flops > 0)
+            printf(" | %3.0f %% %3.0f %%", 100 * flops / seconds / bench.peak_flops,
+                   100 * bytes / seconds / bench.peak_bytes);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void call_matmul(const struct kernels *k, const struct shape *s) {
+    /* Decode reads other weights every time, as a model's layers do. */
+    static size_t offset;
+    size_t bytes = s->rows * s->cols * dtype_size_bytes(s->type);
+    offset = s->n_tokens > 1 || offset + 2 * bytes > BIG_BYTES ? 0 : offset + bytes;
+    struct matmul_args a = {.y = bench.y, .x = bench.x, .w = bench.weights + offset, .y_stride = s->rows,
+                            .x_stride = s->cols, .n_tokens = s->n_tokens, .n_cols = s->cols,
+                            .row_begin = 0, .row_end = s->rows};
+    k->matmul[s->type](&a);
+}
+
+static void bench_matmul(const struct kernels *const *tables, size_t n_tables) {
+    static const struct shape shapes[] = {
+        {"matmul bf16 1 x 3072 x 1024", DTYPE_BF16, 1, 3072, 1024},
+        {"matmul bf16 1 x 1024 x 3072", DTYPE_BF16, 1, 1024, 3072},
+        {"matmul bf16 1 x 4096 x 4096", DTYPE_BF16, 1, 4096, 4096},
+        {"matmul f16 1 x 3072 x 1024", DTYPE_F16, 1, 3072, 1024},
+        {"matmul f32 1 x 3072 x 1024", DTYPE_F32, 1, 3072, 1024},
+        {"matmul bf16 4 x 3072 x 1024", DTYPE_BF16, 4, 3072, 1024},
+        {"matmul bf16 16 x 3072 x 1024", DTYPE_BF16, 16, 3072, 1024},
+        {"matmul bf16 512 x 3072 x 1024", DTYPE_BF16, 512, 3072, 1024},
+        {"matmul bf16 512 x 1024 x 3072", DTYPE_BF16, 512, 1024, 3072},
+        {"matmul bf16 512 x 4096 x 4096", DTYPE_BF16, 512, 4096, 4096},
+        {"matmul f16 512 x 3072 x 1024", DTYPE_F16, 512, 3072, 1024},
+        {"matmul f32 512 x 3072 x 1024", DTYPE_F32, 512, 3072, 1024},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const struct shape *s = &shapes[i];
+        double products = (double)s->n_tokens * (double)s->rows * (double)s->cols;
+        double bytes = (double)s->rows * (double)s->cols * (double)dtype_size_bytes(s->type);
+        print_line(tables, n_tables, s, call_matmul, 2 * products, bytes);
+    }
+}
+
+static void call_attention(const struct kernels *k, const struct shape *s) {
+    enum { HEAD_DIM = 128, BLOCK_FLOATS = 2 * KV_BLOCK_TOKENS * HEAD_DIM };
+    static const float *blocks[BIG_BYTES / (BLOCK_FLOATS * 4)];
+    for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++)
+        blocks[b] = (const float *)(const void *)bench.weights + b * BLOCK_FLOATS;
+    size_t row = s->rows * HEAD_DIM;
+    struct attention_args a = {.out = bench.y, .q = bench.x, .blocks = blocks, .k_offset = 0,
+                               .v_offset = BLOCK_FLOATS / 2, .out_stride = row, .q_stride = row,
+                               .n_tokens = s->n_tokens, .n_rep = s->rows, .head_dim = HEAD_DIM,
+                               .first_position = s->cols, .scale = 0.088f, .scratch = bench.scratch};
+    k->attention(&a);
+}
+
+static void bench_attention(const struct kernels *const *tables, size_t n_tables) {
+    static const struct shape shapes[] = {
+        {"attention 1 token at 512, 2 heads", DTYPE_F32, 1, 2, 511},
+        {"attention 1 token at 65536, 2 heads", DTYPE_F32, 1, 2, 65535},
+        {"attention 1 token at 65536, 8 heads", DTYPE_F32, 1, 8, 65535},
+        {"attention 512 tokens at 0, 2 heads", DTYPE_F32, 512, 2, 0},
+        {"attention 512 tokens at 4096, 2 h.", DTYPE_F32, 512, 2, 4096},
+        {"attention 512 tokens at 4096, 8 h.", DTYPE_F32, 512, 8, 4096},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const struct shape *s = &shapes[i];
+        double n = (double)s->n_tokens, pairs = n * (double)s->cols + n * (n + 1) / 2;
+        double last = (double)(s->cols + s->n_tokens);
+        print_line(tables, n_tables, s, call_attention, pairs * (double)s->rows * 128 * 4, last * 128 * 8);
+    }
+}
+
+static void call_rms_norm(const struct kernels *k, const struct shape *s) {
+    k->rms_norm(bench.y, bench.x, bench.x + s->cols, s->cols, 1e-6f);
+}
+static void call_rope(const struct kernels *k, const struct shape *s) {
+    k->rope(bench.y, bench.x, bench.x + s->cols / 2, s->cols);
+}
+static void call_silu_mul(const struct kernels *k, const struct shape *s) {
+    k->silu_mul(bench.y, bench.x, bench.x + s->cols, s->cols);
+}
+static void call_add(const struct kernels *k, const struct shape *s) {
+    k->add(bench.y, bench.x, s->cols);
+}
+static void call_axpy(const struct kernels *k, const struct shape *s) {
+    k->axpy(bench.y, 0.5f, bench.x, s->cols);
+}
+static void call_softmax(const struct kernels *k, const struct shape *s) {
+    k->softmax(bench.y, s->cols);
+}
+static void call_to_f32(const struct kernels *k, const struct shape *s) {
+    k->to_f32[s->type](bench.y, bench.weights, s->cols);
+}
+
+static void bench_rows(const struct kernels *const *tables, size_t n_tables) {
+    static const struct {
+        struct shape shape;
+        void (*fn)(const struct kernels *, const struct shape *);
+        double floats_moved, flops;
+    } lines[] = {
+        {{"rms_norm 1024", DTYPE_F32, 1, 1, 1024}, call_rms_norm, 4, 4},
+        {{"rope 128", DTYPE_F32, 1, 1, 128}, call_rope, 3, 3},
+        {{"silu_mul 3072", DTYPE_F32, 1, 1, 3072}, call_silu_mul, 3, 25},
+        {{"add 1024", DTYPE_F32, 1, 1, 1024}, call_add, 3, 1},
+        {{"axpy 1024", DTYPE_F32, 1, 1, 1024}, call_axpy, 3, 2},
+        {{"softmax 4096", DTYPE_F32, 1, 1, 4096}, call_softmax, 5, 25},
+        {{"to_f32 bf16 1024", DTYPE_BF16, 1, 1, 1024}, call_to_f32, 1.5, 0},
+        {{"to_f32 f16 1024", DTYPE_F16, 1, 1, 1024}, call_to_f32, 1.5, 0},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        double n = (double)lines[i].shape.cols;
+        print_line(tables, n_tables, &lines[i].shape, lines[i].fn, n * lines[i].flops,
+                   n * 4 * lines[i].floats_moved);
+    }
+}
+
+/* Small values of both signs, so that nothing overflows or becomes denormal. */
+static void fill_inputs(void) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < BIG_BYTES / 2; i++) {
+        state = state * 1664525u + 1013904223u;
+        uint16_t bf16 = (uint16_t)((state >> 31) << 15 | (0x3C00 + ((state >> 16) & 0x3FF)));
+        memcpy(bench.weights + 2 * i, &bf16, sizeof bf16);
+    }
+    for (size_t i = 0; i < SMALL_BYTES / 4; i++) {
+        state = state * 1664525u + 1013904223u;
+        bench.x[i] = (float)(int32_t)state * 0x1p-31f;
+    }
+}
+
+int bench_kernels(const struct kernels *const *tables, size_t n_tables) {
+    bench.weights = pages_alloc(BIG_BYTES);
+    bench.x = pages_alloc(SMALL_BYTES);
+    bench.y = pages_alloc(SMALL_BYTES);
+    bench.scratch = pages_alloc(SMALL_BYTES);
+    int failed = !bench.weights || !bench.x || !bench.y || !bench.scratch;
+    if (failed) {
+        printf("out of memory\n");
+    } else {
+        fill_inputs();
+        measure_peaks(tables[n_tables - 1]->name);
+        bench_matmul(tables, n_tables);
+        bench_attention(tables, n_tables);
+        bench_rows(tables, n_tables);
+    }
+    pages_free(bench.weights, BIG_BYTES);
+    pages_free(bench.x, SMALL_BYTES);
+    pages_free(bench.y, SMALL_BYTES);
+    pages_free(bench.scratch, SMALL_BYTES);
+    return failed;
+}
