@@ -205,6 +205,8 @@ static void check_attention(void) {
     a.head_dim = coin() ? usual_dims[pick(0, 4)] : pick(1, 70);
     a.n_rep = pick(0, 9) ? pick(1, 9) : pick(10, 30);
     a.n_tokens = coin() ? pick(1, 3) : pick(1, 60);
+    while (a.n_tokens * (a.n_rep * a.head_dim + 5) > 100000) /* the areas' size */
+        a.n_tokens--;
     a.first_position = pick(0, 3) ? pick(0, 300) : 0;
     a.window = coin() ? 0 : pick(1, 90);
     a.scale = coin() ? 0.125f : random_float(SMALL);
