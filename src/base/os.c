@@ -242,8 +242,8 @@ enum quern_status os_write_file(const char *path, const void *data, size_t size_
     return write_and_rename(resolved, &st, data, size_bytes, err);
 }
 
-static enum quern_status make_one_dir(const char *path, struct quern_error *err) {
-    if (mkdir(path, 0777) == 0)
+static enum quern_status make_one_dir(const char *path, mode_t mode, struct quern_error *err) {
+    if (mkdir(path, mode) == 0)
         return QUERN_OK;
     int code = errno;
     if (os_is_dir(path))
@@ -252,7 +252,8 @@ static enum quern_status make_one_dir(const char *path, struct quern_error *err)
     return fail_errno(err, path, "make the directory");
 }
 
-enum quern_status os_make_dir(const char *path, struct quern_error *err) {
+/* `mode` is the last directory's. */
+static enum quern_status make_dirs(const char *path, mode_t mode, struct quern_error *err) {
     char part[PATH_MAX];
     size_t len = strlen(path);
     if (len >= sizeof part)
@@ -262,12 +263,20 @@ enum quern_status os_make_dir(const char *path, struct quern_error *err) {
         if (part[i] != '/' || part[i - 1] == '/')
             continue;
         part[i] = '\0';
-        enum quern_status status = make_one_dir(part, err);
+        enum quern_status status = make_one_dir(part, 0777, err);
         if (status)
             return status;
         part[i] = '/';
     }
-    return make_one_dir(path, err);
+    return make_one_dir(path, mode, err);
+}
+
+enum quern_status os_make_dir(const char *path, struct quern_error *err) {
+    return make_dirs(path, 0777, err);
+}
+
+enum quern_status os_make_private_dir(const char *path, struct quern_error *err) {
+    return make_dirs(path, 0700, err);
 }
 
 bool os_file_exists(const char *path) {

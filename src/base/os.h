@@ -33,6 +33,8 @@ enum quern_status os_write_file(const char *path, const void *data, size_t size_
                                 struct quern_error *err);
 /* With its parents; existing is fine. */
 enum quern_status os_make_dir(const char *path, struct quern_error *err);
+/* The same, but a directory it makes is closed to other users (its parents are not). */
+enum quern_status os_make_private_dir(const char *path, struct quern_error *err);
 
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -197,16 +196,9 @@ static bool state_dir(char *dir, size_t size) {
         return false;
     if (n < 0 || (size_t)n >= sizeof base)
         return false;
-    for (char *p = base + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        (void)os_make_dir(base, NULL);
-        *p = '/';
-    }
-    return os_make_dir(base, NULL) == QUERN_OK &&
-           os_path_join(dir, size, base, "quern", NULL) == QUERN_OK &&
-           os_make_dir(dir, NULL) == QUERN_OK;
+    /* What one types is nobody else's business. */
+    return os_path_join(dir, size, base, "quern", NULL) == QUERN_OK &&
+           os_make_private_dir(dir, NULL) == QUERN_OK;
 }
 
 static void load_history(struct line_editor *e) {
@@ -233,11 +225,8 @@ void line_editor_remember(struct line_editor *e, const char *turn) {
     if (!stream)
         return;
     int saved = history(e->history, &event, H_SAVE_FP, stream);
-    if (fclose(stream) == 0 && saved >= 0) {
-        mode_t mask = umask(077); /* what one types is nobody else's business */
+    if (fclose(stream) == 0 && saved >= 0)
         (void)os_write_file(e->history_path, text, len, NULL);
-        umask(mask);
-    }
     free(text);
 }
 

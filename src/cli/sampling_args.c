@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/os.h"
@@ -77,12 +75,6 @@ void cli_sampling_args_init(struct cli_sampling_args *args) {
     args->logit_bias.n = 0;
 }
 
-static uint64_t seed_from_clock(void) {
-    uint64_t seed = os_now_ns() ^ ((uint64_t)time(NULL) << 20) ^ ((uint64_t)getpid() << 40);
-    seed *= 0x9E3779B97F4A7C15u; /* spreads the low bits: the seed is shown to people, keep it short */
-    return seed >> 32;
-}
-
 static enum quern_status parse_bias(const char *text, struct quern_logit_bias *out,
                                     struct quern_error *err) {
     char *end = NULL;
@@ -112,7 +104,8 @@ enum quern_status cli_sampling_resolve(struct cli_sampling_args *args, const que
                                        struct quern_sampling *out, struct quern_error *err) {
     quern_sampling_defaults(model, out);
     CLI_SAMPLING_PARAMS(OVERLAY_FLOAT, OVERLAY_INT, , )
-    out->seed = args->seed == INT64_MIN ? seed_from_clock() : (uint64_t)args->seed;
+    /* Seeds are shown to people: 32 bits are enough. */
+    out->seed = args->seed == INT64_MIN ? os_random() >> 32 : (uint64_t)args->seed;
     for (size_t i = 0; i < args->logit_bias.n; i++) {
         enum quern_status status = parse_bias(args->logit_bias.items[i], &args->biases[i], err);
         if (status)

@@ -60,7 +60,7 @@ struct cli_sampling_args {
 
 void cli_sampling_args_init(struct cli_sampling_args *args);
 
-/* The model's defaults overlaid with what was given; a seed from the clock when none was. *out
+/* The model's defaults overlaid with what was given; a random seed when none was. *out
  * borrows from args. */
 enum quern_status cli_sampling_resolve(struct cli_sampling_args *args, const quern_model *model,
                                        struct quern_sampling *out, struct quern_error *err);
