@@ -1,0 +1,267 @@
+#include "sampler/pool.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sampler/exact_exp.h"
+
+enum {
+    BIN_SHIFT = 6, /* 64/256 of a halving */
+    /* exp_256 of it, times POOL_WEIGHT_ONE, is below 1; its bin is the last. */
+    Z_MIN = -(POOL_BINS - 1) * 64,
+};
+_Static_assert(Z_MIN < -45 * 256, "the last bin must hold nothing but weight 0");
+
+enum quern_status pool_init(struct pool *p, size_t capacity, struct quern_error *err) {
+    *p = (struct pool){.capacity = capacity};
+    p->weights = malloc(capacity * sizeof *p->weights);
+    p->bins = malloc(capacity * sizeof *p->bins);
+    p->own_scores = malloc(capacity * sizeof *p->own_scores);
+    p->own_ids = malloc(capacity * sizeof *p->own_ids);
+    p->work = malloc(capacity * sizeof *p->work);
+    if (p->weights && p->bins && p->own_scores && p->own_ids && p->work)
+        return QUERN_OK;
+    pool_release(p);
+    return error_nomem(err);
+}
+
+void pool_release(struct pool *p) {
+    free(p->weights);
+    free(p->bins);
+    free(p->own_scores);
+    free(p->own_ids);
+    free(p->work);
+    *p = (struct pool){0};
+}
+
+enum quern_status pool_bad_score(float score, size_t id, struct quern_error *err) {
+    return error_set(err, QUERN_ERR_STATE, "sampler: the logit of token %zu is %s, expected a number below infinity",
+                     id, isnan(score) ? "NaN" : "+infinity");
+}
+
+static enum quern_status nothing_allowed(struct quern_error *err) {
+    return error_set(err, QUERN_ERR_STATE, "sampler: every token is forbidden (all logits are -infinity)");
+}
+
+/* ---- filling ------------------------------------------------------------------ */
+
+static enum quern_status fill_all(struct pool *p, const float *scores, size_t n,
+                                  struct quern_error *err) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        float x = scores[i];
+        if (x <= max)
+            continue;
+        if (!(x < INFINITY)) /* NaN compares false with everything and gets here too */
+            return pool_bad_score(x, i, err);
+        max = x;
+    }
+    if (!(max > -INFINITY))
+        return nothing_allowed(err);
+    p->scores = scores;
+    p->ids = NULL;
+    p->n = n;
+    p->max_score = max;
+    return QUERN_OK;
+}
+
+/* Keeps the k best of the n > k tokens gathered in own_scores and own_ids, ids still
+ * ascending, and returns the smallest score kept. */
+static float keep_best(struct pool *p, size_t n, size_t k) {
+    for (size_t i = 0; i < n; i++)
+        p->work[i] = (struct ranked){rank_key(p->own_scores[i], p->own_ids[i]), 1};
+    uint64_t before;
+    uint64_t last = rank_select(p->work, n, k - 1, &before).key;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (rank_key(p->own_scores[i], p->own_ids[i]) > last)
+            continue;
+        p->own_scores[kept] = p->own_scores[i];
+        p->own_ids[kept++] = p->own_ids[i];
+    }
+    return rank_score(last);
+}
+
+/* Gathers every token above the k-th best so far, and thins the gathered ones to k each
+ * time there is no more room. A later token that equals the k-th best has the larger
+ * id and ranks behind it. */
+static enum quern_status fill_top_k(struct pool *p, const float *scores, size_t n, size_t k,
+                                    struct quern_error *err) {
+    const size_t room = 4 * k + 256; /* never reached when it is more than n */
+    size_t gathered = 0;
+    float threshold = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        float x = scores[i];
+        if (x <= threshold)
+            continue;
+        if (!(x < INFINITY))
+            return pool_bad_score(x, i, err);
+        if (gathered == room) {
+            threshold = keep_best(p, gathered, k);
+            gathered = k;
+            if (x <= threshold)
+                continue;
+        }
+        p->own_scores[gathered] = x; /* gathered <= i: `scores` may be own_scores */
+        p->own_ids[gathered++] = (int32_t)i;
+    }
+    if (gathered == 0)
+        return nothing_allowed(err);
+    if (gathered > k) {
+        keep_best(p, gathered, k);
+        gathered = k;
+    }
+    p->scores = p->own_scores;
+    p->ids = p->own_ids;
+    p->n = gathered;
+    p->max_score = p->own_scores[0];
+    for (size_t i = 1; i < gathered; i++)
+        p->max_score = p->own_scores[i] > p->max_score ? p->own_scores[i] : p->max_score;
+    return QUERN_OK;
+}
+
+enum quern_status pool_fill(struct pool *p, const float *scores, size_t n, size_t k,
+                            struct quern_error *err) {
+    return k && k < n ? fill_top_k(p, scores, n, k, err) : fill_all(p, scores, n, err);
+}
+
+/* ---- weights ------------------------------------------------------------------- */
+
+void pool_weigh(struct pool *p, float temperature) {
+    const double scale = EXP_256_PER_UNIT / (double)temperature, max = (double)p->max_score;
+    p->scale = scale;
+    /* Neighbours often fall into one bin; two rows of sums let both additions run at once. */
+    uint64_t sums[2][POOL_BINS] = {{0}};
+    for (size_t i = 0; i < p->n; i++) {
+        double z = ((double)p->scores[i] - max) * scale;
+        z = z > Z_MIN ? z : Z_MIN;
+        uint64_t w = (uint64_t)(int64_t)(exp_256(z) * (double)POOL_WEIGHT_ONE);
+        unsigned bin = (unsigned)(int)-z >> BIN_SHIFT;
+        p->weights[i] = w;
+        p->bins[i] = (uint8_t)bin;
+        sums[i & 1][bin] += w;
+    }
+    p->kept = 0;
+    for (size_t b = 0; b < POOL_BINS; b++) {
+        p->bin_weight[b] = sums[0][b] + sums[1][b];
+        p->kept += p->bin_weight[b];
+    }
+}
+
+static uint64_t key_at(const struct pool *p, size_t i) {
+    return rank_key(p->scores[i], p->ids ? p->ids[i] : (int32_t)i);
+}
+
+/* Puts the tokens of one bin that have weight into `work`. */
+static size_t gather_bin(struct pool *p, uint8_t bin) {
+    size_t n = 0;
+    const uint8_t *at = p->bins, *end = p->bins + p->n;
+    while (at < end && (at = memchr(at, bin, (size_t)(end - at)))) {
+        size_t i = (size_t)(at++ - p->bins);
+        if (p->weights[i])
+            p->work[n++] = (struct ranked){key_at(p, i), p->weights[i]};
+    }
+    return n;
+}
+
+struct ranked pool_find(struct pool *p, uint64_t target, uint64_t *before) {
+    uint64_t skipped = 0;
+    size_t bin = 0;
+    while (bin < POOL_BINS - 1 && target - skipped >= p->bin_weight[bin])
+        skipped += p->bin_weight[bin++];
+    size_t n = gather_bin(p, (uint8_t)bin);
+    struct ranked found = rank_select(p->work, n, target - skipped, before);
+    *before += skipped;
+    return found;
+}
+
+/* ---- cuts ------------------------------------------------------------------------ */
+
+void pool_cut_top_p(struct pool *p, float top_p) {
+    double wanted = ceil((double)top_p * (double)p->kept);
+    if (wanted >= (double)p->kept)
+        return;
+    uint64_t before;
+    struct ranked last = pool_find(p, wanted < 1 ? 0 : (uint64_t)wanted - 1, &before);
+    p->kept = before + last.weight;
+}
+
+void pool_cut_min_p(struct pool *p, float min_p) {
+    uint64_t smallest = (uint64_t)ceil((double)min_p * (double)POOL_WEIGHT_ONE);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < p->n; i++)
+        sum += p->weights[i] >= smallest ? p->weights[i] : 0;
+    p->kept = sum < p->kept ? sum : p->kept;
+}
+
+/* The key of the last token in the draw. */
+static uint64_t last_kept(struct pool *p) {
+    uint64_t before;
+    return pool_find(p, p->kept - 1, &before).key;
+}
+
+/* Minus the log of a token's weight relative to the best, as weighed: z <= 0. */
+static double token_z(const struct pool *p, size_t i) {
+    double z = ((double)p->scores[i] - (double)p->max_score) * p->scale;
+    return z > Z_MIN ? z : Z_MIN;
+}
+
+static bool is_kept(const struct pool *p, size_t i, uint64_t last) {
+    return p->weights[i] != 0 && key_at(p, i) <= last;
+}
+
+/* Ranks tokens by how far their surprise -log p is from the mean surprise, the entropy:
+ * log p = z - log(sum), and the sum cancels. Compared in float32; ties go to the smaller id. */
+static uint64_t typical_key(const struct pool *p, size_t i, double mean_z) {
+    double distance = token_z(p, i) - mean_z;
+    return rank_key((float)(distance < 0 ? distance : -distance), p->ids ? p->ids[i] : (int32_t)i);
+}
+
+static double mean_z(const struct pool *p, uint64_t last) {
+    double sum = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (is_kept(p, i, last))
+            sum += (double)p->weights[i] * token_z(p, i);
+    return sum / (double)p->kept;
+}
+
+void pool_cut_typical(struct pool *p, float typical_p) {
+    double wanted = ceil((double)typical_p * (double)p->kept);
+    if (wanted >= (double)p->kept)
+        return;
+    uint64_t last = last_kept(p), before;
+    double mean = mean_z(p, last);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (is_kept(p, i, last))
+            p->work[n++] = (struct ranked){typical_key(p, i, mean), p->weights[i]};
+    uint64_t cut = rank_select(p->work, n, wanted < 1 ? 0 : (uint64_t)wanted - 1, &before).key;
+    memset(p->bin_weight, 0, sizeof p->bin_weight);
+    p->kept = 0;
+    n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (!is_kept(p, i, last) || typical_key(p, i, mean) > cut)
+            continue;
+        p->own_ids[n] = p->ids ? p->ids[i] : (int32_t)i;
+        p->own_scores[n] = p->scores[i];
+        p->weights[n] = p->weights[i];
+        p->bins[n] = p->bins[i];
+        p->bin_weight[p->bins[n]] += p->weights[n];
+        p->kept += p->weights[n++];
+    }
+    p->scores = p->own_scores;
+    p->ids = p->own_ids;
+    p->n = n;
+}
+
+const struct ranked *pool_survivors(struct pool *p, size_t *n) {
+    uint64_t last = last_kept(p);
+    *n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (is_kept(p, i, last))
+            p->work[(*n)++] = (struct ranked){key_at(p, i), p->weights[i]};
+    rank_sort(p->work, *n);
+    return p->work;
+}
