@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
+
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80, MAX_NAME = 64 };
 
 /* One option as the user wrote it, for messages: "--name" or "-x". */
@@ -42,36 +44,14 @@ static size_t min_size(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* Insertions, deletions and substitutions from a to b; SIZE_MAX for long names. */
-static size_t edit_distance(struct str a, struct str b) {
-    size_t row[MAX_NAME + 1];
-    if (a.len > MAX_NAME || b.len > MAX_NAME)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t replaced = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
-            diagonal = row[j];
-            row[j] = min_size(replaced, min_size(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[b.len];
+static const char *name_at(const void *specs, size_t i) {
+    const struct option_spec *spec = (const struct option_spec *)specs + i;
+    return spec->kind == OPTION_END ? NULL : spec->name;
 }
 
 static enum quern_status unknown_long(const struct option_spec *specs, struct str name,
                                       struct quern_error *err) {
-    const char *nearest = NULL;
-    size_t best = 1 + (name.len > 4 ? 2 : 1);
-    for (; specs->kind != OPTION_END; specs++) {
-        size_t distance = edit_distance(name, str_from(specs->name));
-        if (distance < best) {
-            best = distance;
-            nearest = specs->name;
-        }
-    }
+    const char *nearest = nearest_name(name, name_at, specs);
     if (nearest)
         return error_set(err, QUERN_ERR_ARG, "unknown option --%.*s; did you mean --%s?",
                          STR_FMT(name), nearest);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/chat.h"
 #include "cli/cli_common.h"
 #include "cli/messages.h"
@@ -94,7 +95,8 @@ static void show_settings(const struct chat *chat) {
          "more figures after each answer");
 }
 
-static const char *setting_name(size_t i) {
+static const char *setting_name(const void *unused, size_t i) {
+    (void)unused;
     static const char *const others[] = {"seed", "max_tokens", "verbose"};
     size_t n_params = 0;
     while (sampling_param_at(n_params))
@@ -123,7 +125,7 @@ static void set_other(struct chat *chat, const char *name, const char *value) {
         else
             chat_error(chat, "verbose is on or off, not \"%s\"", value);
     } else {
-        const char *nearest = cli_nearest(name, setting_name);
+        const char *nearest = nearest_name(str_from(name), setting_name, NULL);
         chat_error(chat, "there is no setting \"%s\"%s%s%s; /set lists them", name,
                    nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"" : "");
     }
@@ -234,8 +236,13 @@ static const struct command *command_at(size_t i) {
     return i < N_COMMANDS ? &commands[i] : NULL;
 }
 
-const char *chat_command_name(size_t i) {
+static const char *command_name(const void *unused, size_t i) {
+    (void)unused;
     return i < N_COMMANDS ? commands[i].name : NULL;
+}
+
+const char *chat_command_name(size_t i) {
+    return command_name(NULL, i);
 }
 
 void chat_command(struct chat *chat, const char *line) {
@@ -253,7 +260,7 @@ void chat_command(struct chat *chat, const char *line) {
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (strcmp(commands[i].name, strcmp(name, "/quit") == 0 ? "/exit" : name) == 0)
             found = &commands[i];
-    const char *nearest = cli_nearest(name, chat_command_name);
+    const char *nearest = nearest_name(str_from(name), command_name, NULL);
     if (found)
         found->run(chat, argument);
     else

@@ -120,7 +120,4 @@ bool cli_write(const void *bytes, size_t n);
 /* Flushes stdout; CLI_FAILED instead of `code` when something could not be written. */
 int cli_finish_output(int code);
 
-/* The name nearest to `word`, or NULL when none is near. `name_at` gives NULL at the end. */
-const char *cli_nearest(const char *word, const char *(*name_at)(size_t i));
-
 #endif

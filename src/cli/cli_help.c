@@ -52,7 +52,7 @@ static int print_text_help(const struct cli_command *c) {
     buffer_init(&options, 1 << 16);
     options_describe(c->specs, &options);
     if (options.len)
-        printf("\nOptions:\n%s", options.data);
+        printf("\n%s", options.data);
     buffer_release(&options);
     if (c->examples && *c->examples) {
         printf("\nExamples:\n");

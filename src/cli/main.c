@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/nearest.h"
 #include "cli/cli_common.h"
 #include "cli/cli_help.h"
 #include "cli/commands.h"
@@ -15,8 +16,8 @@ static const struct cli_entry commands[] = {
     {NULL, NULL, NULL},
 };
 
-static const char *command_name(size_t i) {
-    return commands[i].name;
+static const char *command_name(const void *entries, size_t i) {
+    return ((const struct cli_entry *)entries)[i].name;
 }
 
 static const struct cli_entry *find_command(const char *name) {
@@ -27,7 +28,7 @@ static const struct cli_entry *find_command(const char *name) {
 }
 
 static int unknown_command(const char *name) {
-    const char *nearest = cli_nearest(name, command_name);
+    const char *nearest = nearest_name(str_from(name), command_name, commands);
     if (nearest)
         cli_error("\"%s\" is no command; did you mean \"%s\"?", name, nearest);
     else
