@@ -45,9 +45,9 @@ static struct cpu_features detect(void) {
 }
 
 const struct kernels *const *kernels_available(size_t *n) {
-    static const struct kernels *const tables[] = {&kernels_generic, &kernels_avx512};
+    static const struct kernels *const tables[] = {&kernels_generic, &kernels_avx2, &kernels_avx512};
     struct cpu_features cpu = detect();
-    *n = cpu.avx512 ? 2 : 1;
+    *n = cpu.avx512 ? 3 : cpu.avx2 ? 2 : 1;
     return tables;
 }
 #else

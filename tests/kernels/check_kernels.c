@@ -360,7 +360,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return bench_kernels(tables, n_tables);
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
-    uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 1500;
+    uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 500;
     areas_init();
     reference = tables[0];
     for (size_t t = 1; t < n_tables; t++) {

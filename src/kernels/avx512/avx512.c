@@ -64,24 +64,8 @@ static void axpy(float *y, float a, const float *x, size_t n) {
 }
 
 static void softmax(float *x, size_t n) {
-    __m512 max = _mm512_set1_ps(-INFINITY);
-    for (size_t i = 0; i < n; i += W) {
-        __mmask16 m = lanes_at(i, n);
-        max = _mm512_mask_max_ps(max, m, max, _mm512_maskz_loadu_ps(m, x + i));
-    }
-    const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(max));
-    __m512 sum = _mm512_setzero_ps();
-    for (size_t i = 0; i < n; i += W) {
-        __mmask16 m = lanes_at(i, n);
-        __m512 p = exp16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), top));
-        _mm512_mask_storeu_ps(x + i, m, p);
-        sum = _mm512_mask_add_ps(sum, m, sum, p);
-    }
-    const __m512 total = _mm512_set1_ps(fold1(sum));
-    for (size_t i = 0; i < n; i += W) {
-        __mmask16 m = lanes_at(i, n);
-        _mm512_mask_storeu_ps(x + i, m, _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), total));
-    }
+    /* A scale of one changes nothing. */
+    avx512_divide(x, n, avx512_exp_scores(x, n, 1.0f));
 }
 
 static void f32_to_f32(float *y, const void *x, size_t n) {

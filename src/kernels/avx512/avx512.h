@@ -7,26 +7,19 @@
 
 #include "kernels/kernels.h"
 #include "kernels/math.h"
+#include "kernels/tiles.h"
 
 /* Tokens (or queries) x weight rows (or keys) whose sums are held in registers: 24 of 32. */
-enum { TILE_TOKENS = 6, TILE_ROWS = 4 };
+enum { AVX512_TOKENS = 6, AVX512_ROWS = 4 };
 
-/* y[t][r] = dot(x[t], row r of w) (+ bias[r]), r in [0, n_rows). */
-struct tile {
-    const float *x[TILE_TOKENS];
-    float *y[TILE_TOKENS];
-    const unsigned char *w; /* the first row */
-    size_t w_stride;        /* bytes between rows */
-    const float *bias;      /* of the first row, or NULL */
-    size_t n_cols, n_rows;
-};
-
-/* By number of tokens, 1..TILE_TOKENS. */
-typedef void tile_fn(const struct tile *a);
-extern tile_fn *const avx512_tile_f32[TILE_TOKENS + 1];
+extern const struct tile_set avx512_tiles_f32;
 
 matmul_fn avx512_matmul_f32, avx512_matmul_f16, avx512_matmul_bf16;
 attention_fn avx512_attention;
+
+/* The parts of softmax; see struct attention_parts. */
+float avx512_exp_scores(float *s, size_t n, float scale);
+void avx512_divide(float *x, size_t n, float by);
 
 static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);

@@ -34,15 +34,7 @@ static inline __m512 widen_some_bf16(const unsigned char *w, __mmask16 m) {
 
 /* ---- tiles ------------------------------------------------------------------------ */
 
-#define EACH_1(M) M(0)
-#define EACH_2(M) M(0) M(1)
-#define EACH_3(M) M(0) M(1) M(2)
-#define EACH_4(M) M(0) M(1) M(2) M(3)
-#define EACH_5(M) M(0) M(1) M(2) M(3) M(4)
-#define EACH_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
-
-/* Sums have names, not indices: gcc 12 keeps arrays of vectors in memory. Lanes past
- * the last column keep their sums by the mask, for adding +0 would turn -0 into +0. */
+/* Lanes past the last column keep their sums by the mask, for adding +0 would turn -0 into +0. */
 #define DECLARE_4(t)                                                     \
     const float *x##t = a->x[t];                                         \
     __m512 s##t##0 = _mm512_setzero_ps(), s##t##1 = _mm512_setzero_ps(); \
@@ -121,7 +113,7 @@ static inline __m512 widen_some_bf16(const unsigned char *w, __mmask16 m) {
     }                                                                                  \
     static void tile_##type##_##T(const struct tile *a) {                              \
         size_t r = 0;                                                                  \
-        for (; r + TILE_ROWS <= a->n_rows; r += TILE_ROWS)                             \
+        for (; r + AVX512_ROWS <= a->n_rows; r += AVX512_ROWS)                             \
             rows4_##type##_##T(a, r);                                                  \
         for (; r < a->n_rows; r++)                                                     \
             rows1_##type##_##T(a, r);                                                  \
@@ -145,44 +137,22 @@ DEFINE_TILES(f32, 4)
 DEFINE_TILES(f16, 2)
 DEFINE_TILES(bf16, 2)
 
-tile_fn *const avx512_tile_f32[TILE_TOKENS + 1] = TILE_TABLE(f32);
-static tile_fn *const tile_f16[TILE_TOKENS + 1] = TILE_TABLE(f16);
-static tile_fn *const tile_bf16[TILE_TOKENS + 1] = TILE_TABLE(bf16);
+static tile_fn *const tile_f32[] = TILE_TABLE(f32);
+static tile_fn *const tile_f16[] = TILE_TABLE(f16);
+static tile_fn *const tile_bf16[] = TILE_TABLE(bf16);
 
-/* ---- driver --------------------------------------------------------------------------- */
-
-/* Weights that stay in the second-level cache while all tokens pass by. */
-enum { BLOCK_BYTES = 384 * 1024 };
-
-static void matmul(const struct matmul_args *m, tile_fn *const *tiles, size_t element_bytes) {
-    size_t row_bytes = m->n_cols * element_bytes;
-    size_t block_rows = BLOCK_BYTES / (row_bytes + 1) / TILE_ROWS * TILE_ROWS + TILE_ROWS;
-    for (size_t r = m->row_begin; r < m->row_end; r += block_rows) {
-        size_t rest = m->row_end - r;
-        struct tile a = {.w = (const unsigned char *)m->w + r * row_bytes,
-                         .w_stride = row_bytes,
-                         .bias = m->bias ? m->bias + r : NULL,
-                         .n_cols = m->n_cols,
-                         .n_rows = rest < block_rows ? rest : block_rows};
-        for (size_t t = 0; t < m->n_tokens; t += TILE_TOKENS) {
-            size_t n = m->n_tokens - t < TILE_TOKENS ? m->n_tokens - t : TILE_TOKENS;
-            for (size_t i = 0; i < n; i++) {
-                a.x[i] = m->x + (t + i) * m->x_stride;
-                a.y[i] = m->y + (t + i) * m->y_stride + r;
-            }
-            tiles[n](&a);
-        }
-    }
-}
+const struct tile_set avx512_tiles_f32 = {tile_f32, AVX512_TOKENS, AVX512_ROWS, 4};
+static const struct tile_set tiles_f16 = {tile_f16, AVX512_TOKENS, AVX512_ROWS, 2};
+static const struct tile_set tiles_bf16 = {tile_bf16, AVX512_TOKENS, AVX512_ROWS, 2};
 
 void avx512_matmul_f32(const struct matmul_args *a) {
-    matmul(a, avx512_tile_f32, 4);
+    tiles_matmul(a, &avx512_tiles_f32);
 }
 
 void avx512_matmul_f16(const struct matmul_args *a) {
-    matmul(a, tile_f16, 2);
+    tiles_matmul(a, &tiles_f16);
 }
 
 void avx512_matmul_bf16(const struct matmul_args *a) {
-    matmul(a, tile_bf16, 2);
+    tiles_matmul(a, &tiles_bf16);
 }
