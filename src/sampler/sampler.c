@@ -57,12 +57,12 @@ static enum quern_status check_params(const struct quern_sampling *p, int32_t n_
         const char *field;
         double value, min, max;
     } ranges[] = {
-        {"temperature", (double)p->temperature, 0, 1000},
+        {"temperature", (double)p->temperature, 0, 1e4},
         {"top_k", p->top_k, 0, INT32_MAX},
         {"top_p", (double)p->top_p, 0, 1},
         {"min_p", (double)p->min_p, 0, 1},
         {"typical_p", (double)p->typical_p, 0, 1},
-        {"repetition_penalty", (double)p->repetition_penalty, 0.01, 100},
+        {"repetition_penalty", (double)p->repetition_penalty, 1e-3, 1e3},
         {"presence_penalty", (double)p->presence_penalty, -100, 100},
         {"frequency_penalty", (double)p->frequency_penalty, -100, 100},
         {"penalty_window", p->penalty_window, 0, INT32_MAX},

@@ -64,7 +64,7 @@ static void assert_refused(struct quern_sampling p, const char *words) {
 
 static void test_every_field_out_of_range_is_named_with_its_value_and_range(void **state) {
     (void)state;
-    REFUSE(temperature, -0.5f, "temperature is -0.5, expected 0 to 1000");
+    REFUSE(temperature, -0.5f, "temperature is -0.5, expected 0 to 10000");
     REFUSE(temperature, NAN, "temperature is");
     REFUSE(temperature, INFINITY, "temperature is inf");
     REFUSE(top_k, -1, "top_k is -1, expected 0 to");
@@ -72,7 +72,7 @@ static void test_every_field_out_of_range_is_named_with_its_value_and_range(void
     REFUSE(top_p, NAN, "top_p");
     REFUSE(min_p, -0.1f, "min_p is -0.1");
     REFUSE(typical_p, 2, "typical_p is 2");
-    REFUSE(repetition_penalty, 0, "repetition_penalty is 0, expected 0.01 to 100");
+    REFUSE(repetition_penalty, 0, "repetition_penalty is 0, expected 0.001 to 1000");
     REFUSE(presence_penalty, NAN, "presence_penalty");
     REFUSE(frequency_penalty, 1e9f, "frequency_penalty is 1e+09");
     REFUSE(penalty_window, -3, "penalty_window is -3");

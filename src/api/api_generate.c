@@ -1,0 +1,35 @@
+/* api_generate.c - sampling defaults of a checkpoint, and generation on a session. */
+#include "api/loaded_model.h"
+#include "engine/generate.h"
+
+void quern_sampling_defaults(const quern_model *model, struct quern_sampling *out) {
+    *out = (struct quern_sampling){
+        .top_p = 1,
+        .typical_p = 1,
+        .repetition_penalty = 1,
+        .dry_base = 1.75f,
+        .dry_allowed_length = 2,
+    };
+    if (!model->has_config)
+        return;
+    const struct generation_config *g = &model->generation;
+    out->temperature = g->do_sample ? g->temperature : 0;
+    out->top_k = g->top_k;
+    out->top_p = g->top_p;
+    out->min_p = g->min_p;
+    out->typical_p = g->typical_p;
+    out->repetition_penalty = g->repetition_penalty;
+}
+
+enum quern_status quern_generate(quern_session *session, const struct quern_generate_options *options,
+                                 struct quern_generate_result *result, struct quern_error *err) {
+    if (!options)
+        return error_set(err, QUERN_ERR_ARG, "quern_generate: options is NULL");
+    const struct generate_context ctx = {
+        .session = session->session,
+        .tokenizer = session->model->tokenizer,
+        .eos = session->model->generation.eos_token_ids,
+        .n_eos = (size_t)session->model->generation.n_eos,
+    };
+    return generate(&ctx, options, result, err);
+}
