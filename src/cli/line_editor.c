@@ -13,10 +13,11 @@
 
 #include "base/os.h"
 #include "cli/cli_common.h"
+#include "cli/history_file.h"
 #include "cli/interrupt.h"
 #include "text/unicode.h"
 
-enum { HISTORY_ENTRIES = 1000, PATH_MAX_BYTES = 4096 };
+enum { PATH_MAX_BYTES = 4096 };
 
 /* Terminals bracket pasted text when asked to. */
 #define PASTE_ON "\033[?2004h"
@@ -110,9 +111,11 @@ static int read_character(EditLine *el, wchar_t *out) {
 static char *prompt_of(EditLine *el) {
     struct line_editor *e = editor_of(el);
     static char text[64];
-    /* \1 encloses what takes no room on the screen. */
+    /* \1 encloses what takes no room on the screen; libedit sends it with the character after
+     * it, so the reset stands before the space. */
+    int n = (int)strcspn(e->prompt, " ");
     if (e->colour)
-        snprintf(text, sizeof text, "\1\033[1;32m\1%s\1\033[0m\1", e->prompt);
+        snprintf(text, sizeof text, "\1\033[1;32m\1%.*s\1\033[0m\1%s", n, e->prompt, e->prompt + n);
     else
         snprintf(text, sizeof text, "%s", e->prompt);
     return text;
@@ -201,33 +204,28 @@ static bool state_dir(char *dir, size_t size) {
            os_make_private_dir(dir, NULL) == QUERN_OK;
 }
 
+static void enter(void *history_object, const char *turn) {
+    HistEvent event;
+    history(history_object, &event, H_ENTER, turn);
+}
+
 static void load_history(struct line_editor *e) {
     HistEvent event;
     char dir[PATH_MAX_BYTES];
-    history(e->history, &event, H_SETSIZE, HISTORY_ENTRIES);
+    history(e->history, &event, H_SETSIZE, HISTORY_TURNS);
     history(e->history, &event, H_SETUNIQUE, 1);
     if (!state_dir(dir, sizeof dir) ||
         os_path_join(e->history_path, sizeof e->history_path, dir, "history", NULL)) {
         e->history_path[0] = '\0';
         return;
     }
-    history(e->history, &event, H_LOAD, e->history_path);
+    history_file_load(e->history_path, enter, e->history);
 }
 
 void line_editor_remember(struct line_editor *e, const char *turn) {
-    HistEvent event;
-    history(e->history, &event, H_ENTER, turn);
-    if (!e->history_path[0])
-        return;
-    char *text = NULL;
-    size_t len = 0;
-    FILE *stream = open_memstream(&text, &len);
-    if (!stream)
-        return;
-    int saved = history(e->history, &event, H_SAVE_FP, stream);
-    if (fclose(stream) == 0 && saved >= 0)
-        (void)os_write_file(e->history_path, text, len, NULL);
-    free(text);
+    enter(e->history, turn);
+    if (e->history_path[0])
+        (void)history_file_append(e->history_path, turn, NULL);
 }
 
 /* ---- the editor -------------------------------------------------------------------------- */
