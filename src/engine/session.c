@@ -43,14 +43,22 @@ void session_destroy(struct session *s) {
     free(s);
 }
 
-/* Everything that can be wrong with n tokens after the first `kept`, so that a refused call
- * changes nothing. */
-static enum quern_status check(const struct session *s, size_t kept, const int32_t *ids, size_t n,
-                               struct quern_error *err) {
-    if (n > s->kv.max_tokens - kept)
+/* A whole feed is checked before its first chunk, so that a refused one changes nothing. */
+static enum quern_status check_feed(const struct session *s, const int32_t *ids, size_t n,
+                                    struct quern_error *err) {
+    const size_t held = s->kv.n_tokens;
+    if (n > s->kv.max_tokens - held)
         return error_set(err, QUERN_ERR_CONTEXT,
-                         "the context is full: %zu of %zu tokens held, %zu more do not fit", kept,
+                         "the context is full: %zu of %zu tokens held, %zu more do not fit", held,
                          s->kv.max_tokens, n);
+    return forward_check_ids(s->model, ids, n, err);
+}
+
+static enum quern_status check_sync(const struct session *s, const int32_t *ids, size_t n,
+                                    struct quern_error *err) {
+    if (n > s->kv.max_tokens)
+        return error_set(err, QUERN_ERR_CONTEXT, "%zu tokens do not fit into a context of %zu", n,
+                         s->kv.max_tokens);
     return forward_check_ids(s->model, ids, n, err);
 }
 
@@ -79,7 +87,7 @@ static enum quern_status run_chunk(struct session *s, const int32_t *ids, size_t
 enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, float *all_logits,
                                struct quern_error *err) {
     const size_t vocab = (size_t)s->model->config.vocab_size;
-    enum quern_status st = check(s, s->kv.n_tokens, ids, n, err);
+    enum quern_status st = check_feed(s, ids, n, err);
     if (st != QUERN_OK || n == 0)
         return st;
     s->has_logits = false;
@@ -109,14 +117,15 @@ static size_t common_prefix(const struct session *s, const int32_t *ids, size_t 
 
 enum quern_status session_sync(struct session *s, const int32_t *ids, size_t n, size_t *n_reused,
                                struct quern_error *err) {
+    enum quern_status st = check_sync(s, ids, n, err);
+    if (st != QUERN_OK)
+        return st;
     size_t kept = common_prefix(s, ids, n);
     /* The logits held are those of the last token held; any other's are computed anew. */
     if (kept == n && kept > 0 && !(s->has_logits && kept == s->kv.n_tokens))
         kept--;
-    enum quern_status st = check(s, kept, ids + kept, n - kept, err);
-    if (st == QUERN_OK)
-        st = session_truncate(s, kept, err);
-    if (st == QUERN_OK)
+    st = session_truncate(s, kept, err);
+    if (st == QUERN_OK && kept < n)
         st = session_feed(s, ids + kept, n - kept, NULL, err);
     if (st == QUERN_OK && n_reused)
         *n_reused = kept;
