@@ -16,7 +16,7 @@ QUERN = os.environ.get("QUERN") or str(ROOT / "build" / "release" / "quern")
 CASES = {c["name"]: c for c in json.loads((GOLDEN / "cases.json").read_text())}
 
 # Both sides add up the same float32 products in different orders; over the depth of these models the
-# differences stay near 1e-6 of the logits' standard deviation. A wrong epsilon, scale or rounding shows
+# differences stay below 1e-5 of the logits' standard deviation. A wrong epsilon, scale or rounding shows
 # above 1e-4.
 TOLERANCE_SIGMA = 1e-4
 
@@ -81,8 +81,9 @@ def test_logits_are_those_of_transformers(name, checkpoint, logits, tmp_path):
 
 
 def test_yarn_makes_a_difference():
+    """Or the cases could not tell whether it was applied."""
     applied, left_out = (np.load(GOLDEN / f"qwen3-yarn-{way}.npy") for way in ("always", "auto-short"))
-    assert CASES["qwen3-yarn-always"]["config"] == CASES["qwen3-yarn-auto-short"]["config"]
+    assert CASES["qwen3-yarn-always"]["digest"] == CASES["qwen3-yarn-auto-short"]["digest"]
     assert np.abs(applied - left_out).max() > 0.01 * applied.std()
 
 
