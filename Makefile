@@ -285,6 +285,8 @@ fuzz-run: fuzz
 # ---- oracle, benchmarks, care -------------------------------------------------
 .PHONY: oracle bench bench-programs format clean help
 oracle:
+	@$(ORACLE_PYTHON) tests/golden/compare.py --modules-only
+	@$(MAKE) --no-print-directory -j$(JOBS) $(OUT)/quern
 	@$(ORACLE_PYTHON) tests/golden/compare.py
 
 $(BENCH_BINS): %: %.o $(OUT)/libquern_internal.a

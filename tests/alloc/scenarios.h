@@ -1,0 +1,17 @@
+/* scenarios.h - what is run while allocations fail. */
+#ifndef TESTS_ALLOC_SCENARIOS_H
+#define TESTS_ALLOC_SCENARIOS_H
+
+#include "quern.h"
+
+/* Does a piece of work from beginning to end and gives everything back. QUERN_OK only when
+ * the result is right; the status of the failed call otherwise, with *err filled. */
+struct scenario {
+    const char *name; /* a sentence in snake_case */
+    enum quern_status (*run)(struct quern_error *err);
+};
+
+/* Each list ends with an entry without a name. */
+extern const struct scenario base_scenarios[];
+
+#endif
