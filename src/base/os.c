@@ -1,5 +1,6 @@
 #include "base/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -287,6 +288,18 @@ bool os_file_exists(const char *path) {
 bool os_is_dir(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err) {
+    DIR *dir = opendir(path);
+    if (!dir)
+        return fail_errno(err, path, "open the directory");
+    bool empty = true;
+    for (const struct dirent *e; empty && (e = readdir(dir));)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(dir);
+    *out = empty;
+    return QUERN_OK;
 }
 
 bool os_is_tty(int fd) {

@@ -38,6 +38,7 @@ enum quern_status os_make_private_dir(const char *path, struct quern_error *err)
 
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);
+enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err);
 bool os_is_tty(int fd);
 
 /* "dir/name" into dst; QUERN_ERR_LIMIT when it does not fit. */
