@@ -31,17 +31,25 @@ static const struct setting settings[] = {
 static double logit(int form, int row, int i) {
     double normal = (double)rng_normal(1, (uint64_t)row, (uint64_t)i);
     switch (form) {
-    case 0: return 3 * normal;                              /* broad: no token stands out */
-    case 1: return 2.5 * normal + (i % 5000 == 7 ? 18 : 0); /* peaked, as a trained model's */
-    case 2: return 1;                                       /* all equal */
-    default: return 1e-4 * i;                               /* ascending: worst for top_k */
+    case 0:
+        return 3 * normal; /* broad: no token stands out */
+    case 1:
+        return 2.5 * normal + (i % 5000 == 7 ? 18 : 0); /* peaked, as a trained model's */
+    case 2:
+        return 1; /* all equal */
+    default:
+        return 1e-4 * i; /* ascending: worst for top_k */
     }
 }
 
 static double bench(const struct setting *s, const float *logits) {
-    struct quern_sampling p = {.temperature = s->temperature, .top_k = s->top_k, .top_p = s->top_p,
-                               .min_p = s->min_p, .typical_p = s->typical_p,
-                               .repetition_penalty = 1, .seed = 1};
+    struct quern_sampling p = {.temperature = s->temperature,
+                               .top_k = s->top_k,
+                               .top_p = s->top_p,
+                               .min_p = s->min_p,
+                               .typical_p = s->typical_p,
+                               .repetition_penalty = 1,
+                               .seed = 1};
     struct sampler *sampler;
     struct quern_error err;
     if (sampler_create(&p, N_VOCAB, N_TOKENS, &sampler, &err)) {
@@ -52,7 +60,8 @@ static double bench(const struct setting *s, const float *logits) {
     for (int i = 0; i < N_DRAWS; i++) {
         int32_t token;
         uint64_t start = os_now_ns();
-        if (sampler_sample(sampler, logits + (size_t)(i % N_ROWS) * N_VOCAB, (uint64_t)i, NULL, &token, &err))
+        if (sampler_sample(sampler, logits + (size_t)(i % N_ROWS) * N_VOCAB, (uint64_t)i, NULL,
+                           &token, &err))
             exit(1);
         uint64_t t = os_now_ns() - start;
         best = t < best ? t : best;

@@ -198,7 +198,8 @@ struct quern_logit_bias {
 
 /* Order of application: logit_bias, repetition/presence/frequency, DRY,
  * temperature, top_k, top_p, min_p, typical. A field at its neutral value costs
- * nothing. */
+ * nothing. Formulas and ranges: docs/sampling.md. The zeroed struct is not neutral (top_p
+ * 0 leaves one token): begin with quern_sampling_defaults. */
 struct quern_sampling {
     float temperature;        /* 0: greedy */
     int32_t top_k;            /* 0: off */
@@ -209,10 +210,10 @@ struct quern_sampling {
     float presence_penalty;   /* 0: off; OpenAI's rule, on generated tokens */
     float frequency_penalty;  /* 0: off */
     int32_t penalty_window;   /* last tokens looked at by repetition_penalty; 0: all */
-    float dry_multiplier;     /* 0: off */
-    float dry_base;           /* 1.75 */
-    int32_t dry_allowed_length; /* 2 */
-    int32_t dry_window;       /* 0: all */
+    float dry_multiplier;     /* 0: off, and the three below do not matter */
+    float dry_base;           /* usually 1.75 */
+    int32_t dry_allowed_length; /* usually 2; from 1 */
+    int32_t dry_window;       /* last tokens looked at; 0: all */
     uint64_t seed;
     const struct quern_logit_bias *logit_bias; /* borrowed until the sampler is made */
     size_t n_logit_bias;
@@ -270,8 +271,9 @@ struct quern_generate_result {
     double seconds;
 };
 
-/* Continues the session's sequence. The end token is appended to the session.
- * `result` may be NULL. */
+/* Continues the session's sequence. Every token made is fed to the session, the end
+ * token and the tokens of a stop string included. The random number for a token depends on
+ * seed and position: two calls in a row make what one would. `result` may be NULL. */
 QUERN_API enum quern_status quern_generate(quern_session *session,
                                            const struct quern_generate_options *options,
                                            struct quern_generate_result *result,

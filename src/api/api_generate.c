@@ -21,7 +21,8 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
     out->repetition_penalty = g->repetition_penalty;
 }
 
-enum quern_status quern_generate(quern_session *session, const struct quern_generate_options *options,
+enum quern_status quern_generate(quern_session *session,
+                                 const struct quern_generate_options *options,
                                  struct quern_generate_result *result, struct quern_error *err) {
     if (!options)
         return error_set(err, QUERN_ERR_ARG, "quern_generate: options is NULL");

@@ -18,7 +18,8 @@ struct eval_args {
 
 static const struct option_spec eval_specs[] = {
     CLI_MODEL_OPTIONS(struct eval_args, model),
-    OPT_STRING('f', "text", "FILE", struct eval_args, text, "UTF-8 text to read (default: standard input)"),
+    OPT_STRING('f', "text", "FILE", struct eval_args, text,
+               "UTF-8 text to read (default: standard input)"),
     OPT_INT('c', "context", "N", struct eval_args, context, 2, INT32_MAX,
             "tokens in a window (default: 2048, or the model's maximum if that is less)"),
     OPT_INT(0, "stride", "N", struct eval_args, stride, 1, INT32_MAX,
@@ -34,7 +35,8 @@ static const struct cli_command eval_command = {
     "reaches it, so that all but those of the first window have at least context - stride tokens "
     "before them; the very first token has none and is not scored. A smaller stride gives "
     "better numbers and takes longer.\n\n"
-    "The file is tokenized as a whole, spellings of special tokens included. Probabilities are over the "
+    "The file is tokenized as a whole, spellings of special tokens included. Probabilities are "
+    "over the "
     "model's whole row of logits. Numbers compare only between runs with the same tokenizer, "
     "context and stride; bits per byte compare between tokenizers.",
     "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt\n"
@@ -63,11 +65,12 @@ struct eval {
 
 /* ---- scoring ---------------------------------------------------------------------- */
 
-static enum quern_status score_row(struct eval *e, const float *row, size_t target, struct quern_error *err) {
+static enum quern_status score_row(struct eval *e, const float *row, size_t target,
+                                   struct quern_error *err) {
     double nll = -sampler_logprob(row, e->n_vocab, e->ids[target]);
     if (!isfinite(nll))
-        return error_set(err, QUERN_ERR_STATE, "token %zu of the text (id %d) has probability %s", target,
-                         (int)e->ids[target], isnan(nll) ? "NaN" : "0");
+        return error_set(err, QUERN_ERR_STATE, "token %zu of the text (id %d) has probability %s",
+                         target, (int)e->ids[target], isnan(nll) ? "NaN" : "0");
     e->nll += nll;
     e->nll_squares += nll * nll;
     e->n_scored++;
@@ -114,12 +117,13 @@ static enum quern_status score_text(struct eval *e, struct quern_error *err) {
 /* ---- setting up and reporting --------------------------------------------------------- */
 
 static int choose_windows(struct eval *e, const struct eval_args *args, int32_t max_context) {
-    e->context = args->context       ? (size_t)args->context
+    e->context = args->context                   ? (size_t)args->context
                  : max_context < DEFAULT_CONTEXT ? (size_t)max_context
                                                  : DEFAULT_CONTEXT;
     e->stride = args->stride ? (size_t)args->stride : (e->context + 1) / 2;
     if (e->stride > e->context)
-        return cli_usage_error(&eval_command, "--stride %zu is more than the context, %zu", e->stride, e->context);
+        return cli_usage_error(&eval_command, "--stride %zu is more than the context, %zu",
+                               e->stride, e->context);
     return CLI_GO_ON;
 }
 
@@ -131,7 +135,8 @@ static enum quern_status start(struct eval *e, quern_model *model, struct quern_
     if (!e->logits)
         return error_nomem(err);
     if (e->n_ids < 2)
-        return error_set(err, QUERN_ERR_ARG, "the text has %zu tokens, expected at least 2", e->n_ids);
+        return error_set(err, QUERN_ERR_ARG, "the text has %zu tokens, expected at least 2",
+                         e->n_ids);
     /* A short text needs no long session. */
     size_t n_context = e->context < e->n_ids ? e->context : e->n_ids;
     const struct quern_session_options options = {.n_context = (int32_t)n_context,
@@ -150,14 +155,14 @@ static void report(const struct eval *e, bool json, double seconds) {
                "\"bits_per_byte\": %.17g, \"tokens_scored\": %zu, \"tokens\": %zu, \"bytes\": %zu, "
                "\"windows\": %zu, \"context\": %zu, \"stride\": %zu, \"seconds\": %.3f, "
                "\"tokens_per_second\": %.1f}\n",
-               ppl, deviation, mean, bits_per_byte, e->n_scored, e->n_ids, e->text_bytes, e->n_windows,
-               e->context, e->stride, seconds, speed);
+               ppl, deviation, mean, bits_per_byte, e->n_scored, e->n_ids, e->text_bytes,
+               e->n_windows, e->context, e->stride, seconds, speed);
         return;
     }
     printf("perplexity %.4f +- %.4f\n", ppl, deviation);
     printf("nll        %.6f per token, %.4f bits per byte\n", mean, bits_per_byte);
-    printf("scored     %zu of %zu tokens in %zu windows of %zu, stride %zu\n", e->n_scored, e->n_ids,
-           e->n_windows, e->context, e->stride);
+    printf("scored     %zu of %zu tokens in %zu windows of %zu, stride %zu\n", e->n_scored,
+           e->n_ids, e->n_windows, e->context, e->stride);
     printf("speed      %.1f tokens/s, %.1f s\n", speed, seconds);
 }
 
@@ -170,8 +175,8 @@ static int eval_text(quern_model *model, const struct eval_args *args, const str
         return code;
     struct quern_error err;
     int32_t *ids = NULL;
-    enum quern_status status =
-        quern_tokenize(model, text->data ? text->data : "", text->len, true, true, &ids, &e.n_ids, &err);
+    enum quern_status status = quern_tokenize(model, text->data ? text->data : "", text->len, true,
+                                              true, &ids, &e.n_ids, &err);
     e.ids = ids;
     if (!status)
         status = start(&e, model, &err);

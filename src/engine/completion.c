@@ -48,12 +48,14 @@ static enum quern_status check_options(const struct quern_generate_options *o, i
                          o->n_stop_tokens, STOP_TOKENS_MAX);
     for (size_t i = 0; i < o->n_stop_tokens; i++)
         if (o->stop_tokens[i] < 0 || o->stop_tokens[i] >= n_vocab)
-            return error_set(err, QUERN_ERR_ARG, "generate: stop_tokens[%zu] is %d, expected 0 to %d", i,
+            return error_set(err, QUERN_ERR_ARG,
+                             "generate: stop_tokens[%zu] is %d, expected 0 to %d", i,
                              (int)o->stop_tokens[i], (int)n_vocab - 1);
     return QUERN_OK;
 }
 
-static enum quern_status collect_end_tokens(struct completion *c, const struct completion_setup *setup,
+static enum quern_status collect_end_tokens(struct completion *c,
+                                            const struct completion_setup *setup,
                                             const struct quern_generate_options *o,
                                             struct quern_error *err) {
     size_t n_eos = o->ignore_eos ? 0 : setup->n_eos;
@@ -69,7 +71,8 @@ static enum quern_status collect_end_tokens(struct completion *c, const struct c
 }
 
 static enum quern_status make_sampler(struct completion *c, const struct completion_setup *setup,
-                                      const struct quern_generate_options *o, struct quern_error *err) {
+                                      const struct quern_generate_options *o,
+                                      struct quern_error *err) {
     size_t total;
     if (!checked_add(setup->n_prompt, c->max_tokens, &total))
         return error_nomem(err);
@@ -185,10 +188,10 @@ static enum quern_status filter_decoded(struct completion *c, struct quern_error
     return QUERN_OK;
 }
 
-static void fill_event(struct completion *c, int32_t token, const float *logits, struct quern_event *event) {
-    *event = (struct quern_event){.token = token,
-                                  .text = c->text.data ? c->text.data : "",
-                                  .text_len = c->text.len};
+static void fill_event(struct completion *c, int32_t token, const float *logits,
+                       struct quern_event *event) {
+    *event = (struct quern_event){
+        .token = token, .text = c->text.data ? c->text.data : "", .text_len = c->text.len};
     if (!logits || c->n_top < 0)
         return;
     event->n_top = (size_t)c->n_top;

@@ -15,10 +15,10 @@ struct completion_setup {
     int32_t n_vocab;                   /* width of a row of logits */
     const int32_t *eos;                /* the model's end tokens */
     size_t n_eos;
-    struct constraint *constraint;     /* or NULL */
-    const int32_t *prompt;             /* the tokens before the answer, for the penalties */
+    struct constraint *constraint; /* or NULL */
+    const int32_t *prompt;         /* the tokens before the answer, for the penalties */
     size_t n_prompt;
-    size_t room;                       /* tokens the context still takes */
+    size_t room; /* tokens the context still takes */
 };
 
 /* Checks and copies everything in `options`; they may go afterwards. */
@@ -30,10 +30,10 @@ void completion_destroy(struct completion *c); /* NULL is fine */
 /* No further token is to be made. True from the start when there is no room. */
 bool completion_is_done(const struct completion *c);
 
-/* Chooses the next token from logits[n_vocab]; `position` is its place in the sequence, which decides
- * the random number. Only before completion_is_done. The event is valid until the next call. An end
- * token gives no text. The token counts as generated, and is the caller's to compute if
- * the sequence goes on. */
+/* Chooses the next token from logits[n_vocab]; `position` is its place in the sequence, which
+ * decides the random number. Only before completion_is_done. The event is valid until the next
+ * call. An end token gives no text. The token counts as generated, and is the caller's to compute
+ * if the sequence goes on. */
 enum quern_status completion_step(struct completion *c, const float *logits, uint64_t position,
                                   struct quern_event *event, struct quern_error *err);
 

@@ -8,7 +8,8 @@ static enum quern_status start(const struct generate_context *ctx,
                                struct completion **out, struct quern_error *err) {
     const struct session *s = ctx->session;
     if (!ctx->tokenizer)
-        return error_set(err, QUERN_ERR_STATE, "generate: the model was opened without its tokenizer");
+        return error_set(err, QUERN_ERR_STATE,
+                         "generate: the model was opened without its tokenizer");
     if (!s->has_logits)
         return error_set(err, QUERN_ERR_STATE,
                          "generate: the session has no logits; feed it at least one token first");
@@ -28,7 +29,8 @@ static enum quern_status start(const struct generate_context *ctx,
 /* The event goes out before its token is computed: nobody waits for the forward pass to
  * read what is already known. */
 static enum quern_status run(struct session *s, struct completion *c,
-                             const struct quern_generate_options *options, struct quern_error *err) {
+                             const struct quern_generate_options *options,
+                             struct quern_error *err) {
     struct quern_event event;
     bool wanted = true;
     while (wanted && !completion_is_done(c)) {

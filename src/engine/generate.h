@@ -18,9 +18,9 @@ struct generate_context {
 /* As quern_generate in quern.h. Every token made is also fed to the session, the last one
  * (an end token, say) included: what was generated is what the session holds, logits after
  * it are ready, and a chat's next turn finds it computed. A full context ends the
- * answer with QUERN_FINISH_LENGTH, so room for an end token is never assumed. Random numbers depend on a
- * token's position in the session: an answer made in two calls is the answer made in one. After
- * a failure the session holds the tokens that were reported. */
+ * answer with QUERN_FINISH_LENGTH, so room for an end token is never assumed. Random numbers depend
+ * on a token's position in the session: an answer made in two calls is the answer made in one.
+ * After a failure the session holds the tokens that were reported. */
 enum quern_status generate(const struct generate_context *ctx,
                            const struct quern_generate_options *options,
                            struct quern_generate_result *result, struct quern_error *err);

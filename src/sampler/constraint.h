@@ -12,7 +12,8 @@ struct constraint {
 
 struct constraint_ops {
     /* Sets bit t of mask[(n_vocab+31)/32] for every allowed token t and clears all others. */
-    enum quern_status (*mask)(void *state, uint32_t *mask, int32_t n_vocab, struct quern_error *err);
+    enum quern_status (*mask)(void *state, uint32_t *mask, int32_t n_vocab,
+                              struct quern_error *err);
     /* The sampled token; the state advances. */
     enum quern_status (*accept)(void *state, int32_t token, struct quern_error *err);
 };

@@ -87,8 +87,9 @@ static enum quern_status check_ids(const struct history *h, const int32_t *ids, 
                                    struct quern_error *err) {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= h->n_vocab)
-            return error_set(err, QUERN_ERR_ARG, "sampler: token id %d at index %zu, expected 0 to %d",
-                             (int)ids[i], i, (int)h->n_vocab - 1);
+            return error_set(err, QUERN_ERR_ARG,
+                             "sampler: token id %d at index %zu, expected 0 to %d", (int)ids[i], i,
+                             (int)h->n_vocab - 1);
     return QUERN_OK;
 }
 

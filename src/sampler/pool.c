@@ -37,12 +37,14 @@ void pool_release(struct pool *p) {
 }
 
 enum quern_status pool_bad_score(float score, size_t id, struct quern_error *err) {
-    return error_set(err, QUERN_ERR_STATE, "sampler: the logit of token %zu is %s, expected a number below infinity",
-                     id, isnan(score) ? "NaN" : "+infinity");
+    return error_set(err, QUERN_ERR_STATE,
+                     "sampler: the logit of token %zu is %s, expected a number below infinity", id,
+                     isnan(score) ? "NaN" : "+infinity");
 }
 
 static enum quern_status nothing_allowed(struct quern_error *err) {
-    return error_set(err, QUERN_ERR_STATE, "sampler: every token is forbidden (all logits are -infinity)");
+    return error_set(err, QUERN_ERR_STATE,
+                     "sampler: every token is forbidden (all logits are -infinity)");
 }
 
 /* ---- filling ------------------------------------------------------------------ */

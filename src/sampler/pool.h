@@ -30,15 +30,15 @@ struct pool {
     size_t n;
     float max_score;
     /* Filled by pool_weigh. */
-    double scale;        /* log weight = (score - max_score) * scale, in 1/256 of a halving */
-    uint64_t *weights;   /* [n] */
-    uint8_t *bins;       /* [n] a coarse rank: a smaller bin has the larger scores */
+    double scale;      /* log weight = (score - max_score) * scale, in 1/256 of a halving */
+    uint64_t *weights; /* [n] */
+    uint8_t *bins;     /* [n] a coarse rank: a smaller bin has the larger scores */
     uint64_t bin_weight[POOL_BINS];
     uint64_t kept; /* the best tokens of this total weight are in the draw; > 0 after pool_weigh */
 
-    float *own_scores;    /* [capacity] */
-    int32_t *own_ids;     /* [capacity] */
-    struct ranked *work;  /* [capacity] */
+    float *own_scores;   /* [capacity] */
+    int32_t *own_ids;    /* [capacity] */
+    struct ranked *work; /* [capacity] */
     size_t capacity;
 };
 

@@ -34,8 +34,8 @@ static inline float rank_score(uint64_t key) {
 }
 
 /* Lays the weights end to end in order of key and finds the entry in which `target`
- * falls: before <= target < before + weight. Keys must be distinct, n > 0 and target below the sum of
- * the weights (at most 2^63). Reorders items. O(n), whatever the keys are. */
+ * falls: before <= target < before + weight. Keys must be distinct, n > 0 and target below the sum
+ * of the weights (at most 2^63). Reorders items. O(n), whatever the keys are. */
 struct ranked rank_select(struct ranked *items, size_t n, uint64_t target, uint64_t *before);
 
 /* Ascending by key. */

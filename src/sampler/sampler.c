@@ -40,12 +40,14 @@ static enum quern_status check_bias(const struct quern_sampling *p, int32_t n_vo
         int32_t token = p->logit_bias[i].token;
         float bias = p->logit_bias[i].bias;
         if (token < 0 || token >= n_vocab)
-            return error_set(err, QUERN_ERR_ARG, "sampling: logit_bias[%zu].token is %d, expected 0 to %d",
-                             i, (int)token, (int)n_vocab - 1);
-        if (!(bias == -INFINITY || ((double)bias >= -limit && (double)bias <= limit)))
             return error_set(err, QUERN_ERR_ARG,
-                             "sampling: logit_bias[%zu].bias is %g, expected -1e6 to 1e6 or -infinity",
-                             i, (double)bias);
+                             "sampling: logit_bias[%zu].token is %d, expected 0 to %d", i,
+                             (int)token, (int)n_vocab - 1);
+        if (!(bias == -INFINITY || ((double)bias >= -limit && (double)bias <= limit)))
+            return error_set(
+                err, QUERN_ERR_ARG,
+                "sampling: logit_bias[%zu].bias is %g, expected -1e6 to 1e6 or -infinity", i,
+                (double)bias);
     }
     return QUERN_OK;
 }
@@ -86,7 +88,8 @@ enum quern_status sampler_create(const struct quern_sampling *params, int32_t n_
         return error_set(err, QUERN_ERR_LIMIT, "sampler: vocabulary of %d tokens, expected 1 to %d",
                          (int)n_vocab, POOL_TOKENS_MAX);
     if (n_tokens < 1)
-        return error_set(err, QUERN_ERR_ARG, "sampler: the tokenizer knows %d tokens, expected at least 1",
+        return error_set(err, QUERN_ERR_ARG,
+                         "sampler: the tokenizer knows %d tokens, expected at least 1",
                          (int)n_tokens);
     enum quern_status status = check_params(params, n_vocab, err);
     if (status)
@@ -156,8 +159,9 @@ static void apply_mask(const struct sampler *s, float *scores) {
 }
 
 /* *scores: the logits after bias, penalties and mask; `logits` itself when none applies. */
-static enum quern_status adjust(struct sampler *s, const float *logits, struct constraint *constraint,
-                                const float **scores, struct quern_error *err) {
+static enum quern_status adjust(struct sampler *s, const float *logits,
+                                struct constraint *constraint, const float **scores,
+                                struct quern_error *err) {
     bool masked = constraint != NULL;
     if (!masked && s->params.n_logit_bias == 0 && !history_is_used(&s->history)) {
         *scores = logits;
@@ -180,14 +184,15 @@ static enum quern_status adjust(struct sampler *s, const float *logits, struct c
 }
 
 /* Brings the pool to what is drawn from. Greedy: the pool holds one token. */
-static enum quern_status narrow(struct sampler *s, const float *logits, struct constraint *constraint,
-                                struct quern_error *err) {
+static enum quern_status narrow(struct sampler *s, const float *logits,
+                                struct constraint *constraint, struct quern_error *err) {
     const struct quern_sampling *p = &s->params;
     const bool greedy = p->temperature == 0;
     const float *scores;
     enum quern_status status = adjust(s, logits, constraint, &scores, err);
     if (!status)
-        status = pool_fill(&s->pool, scores, (size_t)s->n_tokens, greedy ? 1 : (size_t)p->top_k, err);
+        status =
+            pool_fill(&s->pool, scores, (size_t)s->n_tokens, greedy ? 1 : (size_t)p->top_k, err);
     if (status)
         return status;
     pool_weigh(&s->pool, greedy ? 1 : p->temperature);

@@ -34,8 +34,8 @@ static enum quern_status matcher_init(struct matcher *m, const char *text, size_
     if (m->len == 0)
         return error_set(err, QUERN_ERR_ARG, "stop string %zu is empty", index);
     if (m->len > STOP_BYTES_MAX)
-        return error_set(err, QUERN_ERR_LIMIT, "stop string %zu has %zu bytes, expected at most %d", index,
-                         m->len, STOP_BYTES_MAX);
+        return error_set(err, QUERN_ERR_LIMIT, "stop string %zu has %zu bytes, expected at most %d",
+                         index, m->len, STOP_BYTES_MAX);
     m->bytes = malloc(m->len);
     m->border = calloc(m->len, sizeof *m->border);
     if (!m->bytes || !m->border)
@@ -107,7 +107,8 @@ static int32_t match_byte(struct stop_filter *f, char c) {
 }
 
 /* Releases the first n of the bytes held, which are `prefix`, and `c` after them. */
-static void release(struct buffer *out, const struct matcher *prefix, size_t n_prefix, char c, size_t n) {
+static void release(struct buffer *out, const struct matcher *prefix, size_t n_prefix, char c,
+                    size_t n) {
     buffer_append(out, prefix->bytes, n < n_prefix ? n : n_prefix);
     if (n > n_prefix)
         buffer_putc(out, c);

@@ -16,6 +16,7 @@ void stop_filter_destroy(struct stop_filter *f); /* NULL is fine */
  * longest of those that end together), or -1. After a hit the rest of the text is dropped. */
 enum quern_status stop_filter_push(struct stop_filter *f, struct str text, struct buffer *out,
                                    int32_t *hit, struct quern_error *err);
-enum quern_status stop_filter_finish(struct stop_filter *f, struct buffer *out); /* what was held back */
+enum quern_status stop_filter_finish(struct stop_filter *f,
+                                     struct buffer *out); /* what was held back */
 
 #endif

@@ -26,7 +26,8 @@ static void test_a_large_vocabulary_keeps_its_precision(void **state) {
         logits[i] = rng_normal(1, 0, (uint64_t)i) * 4 + 30;
         sum += exp((double)logits[i] - 30);
     }
-    /* 150001 additions of doubles, each off by at most 2^-53 of the sum; errors add like a random walk. */
+    /* 150001 additions of doubles, each off by at most 2^-53 of the sum; errors add like a random
+     * walk. */
     assert_true(fabs(sampler_logprob(logits, N, 5) - ((double)logits[5] - 30 - log(sum))) < 1e-12);
     free(logits);
 }

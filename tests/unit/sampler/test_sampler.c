@@ -23,7 +23,8 @@ static struct sampler *make(struct quern_sampling p, int32_t n_vocab, int32_t n_
 }
 
 /* log p of each token relative to the best; -INFINITY for those out of the draw. */
-static void log_ratios(struct sampler *s, const float *logits, struct constraint *c, double *out, size_t n) {
+static void log_ratios(struct sampler *s, const float *logits, struct constraint *c, double *out,
+                       size_t n) {
     int32_t ids[64];
     double probs[64];
     size_t left;
@@ -53,13 +54,13 @@ static void assert_refused(struct quern_sampling p, const char *words) {
         fail_msg("\"%s\" does not contain \"%s\"", err.message, words);
 }
 
-#define REFUSE(field, value, words)                                                            \
-    do {                                                                                       \
-        struct quern_sampling p_ = neutral();                                                  \
-        p_.dry_base = 1.75f;                                                                   \
-        p_.dry_allowed_length = 2;                                                             \
-        p_.field = (value);                                                                    \
-        assert_refused(p_, words);                                                             \
+#define REFUSE(field, value, words)           \
+    do {                                      \
+        struct quern_sampling p_ = neutral(); \
+        p_.dry_base = 1.75f;                  \
+        p_.dry_allowed_length = 2;            \
+        p_.field = (value);                   \
+        assert_refused(p_, words);            \
     } while (0)
 
 static void test_every_field_out_of_range_is_named_with_its_value_and_range(void **state) {
@@ -153,7 +154,8 @@ static void test_nan_infinity_and_a_forbidden_row_are_errors(void **state) {
         struct quern_error err;
         int32_t token = 77;
         assert_int_equal(sampler_sample(s, logits, 0, NULL, &token, &err), QUERN_ERR_STATE);
-        assert_string_equal(err.message, "sampler: the logit of token 7 is NaN, expected a number below infinity");
+        assert_string_equal(
+            err.message, "sampler: the logit of token 7 is NaN, expected a number below infinity");
         logits[7] = INFINITY;
         assert_int_equal(sampler_sample(s, logits, 0, NULL, &token, &err), QUERN_ERR_STATE);
         assert_non_null(strstr(err.message, "token 7 is +infinity"));
@@ -295,7 +297,8 @@ static void test_dry_equals_the_published_code_on_random_sequences(void **state)
         for (int32_t t = 0; t < V; t++) {
             int length = published_dry_length(ids + first, n - first, t);
             double want = length >= p.dry_allowed_length
-                              ? 0.125 * pow(1.25, length - p.dry_allowed_length) : 0;
+                              ? 0.125 * pow(1.25, length - p.dry_allowed_length)
+                              : 0;
             if (want < 20) /* beyond it weights have few bits left */
                 assert_true(fabs(r[t] + want) < 1e-4);
             else
@@ -323,7 +326,8 @@ static void test_dry_with_a_huge_base_leaves_finite_scores(void **state) {
 
 /* ---- constraints -------------------------------------------------------------------- */
 
-static enum quern_status mask_even(void *state, uint32_t *mask, int32_t n_vocab, struct quern_error *err) {
+static enum quern_status mask_even(void *state, uint32_t *mask, int32_t n_vocab,
+                                   struct quern_error *err) {
     if (*(int *)state)
         return error_set(err, QUERN_ERR_LIMIT, "too much");
     for (int32_t i = 0; i < (n_vocab + 31) / 32; i++)
@@ -370,7 +374,8 @@ static void test_a_draw_depends_on_seed_and_position_alone(void **state) {
     for (uint64_t i = 0; i < 64; i++) {
         int32_t token;
         assert_int_equal(sampler_sample(a, logits, i, NULL, &forward[i], NULL), QUERN_OK);
-        assert_int_equal(sampler_sample(b, logits, 63 - i, NULL, &backward[63 - i], NULL), QUERN_OK);
+        assert_int_equal(sampler_sample(b, logits, 63 - i, NULL, &backward[63 - i], NULL),
+                         QUERN_OK);
         assert_int_equal(sampler_sample(other, logits, i, NULL, &token, NULL), QUERN_OK);
         differ += token != forward[i];
     }
@@ -436,7 +441,10 @@ static void test_top_k_of_a_large_row_equals_a_full_sort(void **state) {
     for (int form = 0; form < 4; form++) {
         for (int i = 0; i < N; i++) {
             float x = rng_normal(9, (uint64_t)form, (uint64_t)i);
-            logits[i] = form == 0 ? x : form == 1 ? roundf(x * 4) / 4 : form == 2 ? 0.5f : (float)i * 1e-5f;
+            logits[i] = form == 0   ? x
+                        : form == 1 ? roundf(x * 4) / 4
+                        : form == 2 ? 0.5f
+                                    : (float)i * 1e-5f;
             sorted[i] = (struct quern_top_logprob){i, logits[i]};
         }
         qsort(sorted, KNOWN, sizeof *sorted, compare_best_first);
@@ -445,7 +453,8 @@ static void test_top_k_of_a_large_row_equals_a_full_sort(void **state) {
             p.top_k = ks[j];
             struct sampler *s = make(p, N, KNOWN);
             size_t left;
-            assert_int_equal(sampler_distribution(s, logits, NULL, ids, probs, N, &left, NULL), QUERN_OK);
+            assert_int_equal(sampler_distribution(s, logits, NULL, ids, probs, N, &left, NULL),
+                             QUERN_OK);
             assert_int_equal(left, ks[j]);
             for (size_t i = 0; i < left; i++)
                 assert_int_equal(ids[i], sorted[i].token);

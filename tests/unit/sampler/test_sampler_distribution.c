@@ -49,7 +49,8 @@ static void check_case(const json_t *c, const float *logits, int32_t n_vocab, co
     int32_t ids[ROW_MAX];
     double probs[ROW_MAX];
     size_t n;
-    assert_int_equal(sampler_distribution(s, logits, NULL, ids, probs, ROW_MAX, &n, NULL), QUERN_OK);
+    assert_int_equal(sampler_distribution(s, logits, NULL, ids, probs, ROW_MAX, &n, NULL),
+                     QUERN_OK);
     const json_t *want_ids = json_object_get(c, "ids"), *want_probs = json_object_get(c, "probs");
     if (n != json_array_size(want_ids))
         fail_msg("%s: %zu tokens are left, expected %zu", name, n, json_array_size(want_ids));
@@ -73,7 +74,8 @@ static json_t *load_golden(const char *name) {
 
 /* "normal {"top_k":5}" */
 static void case_name(const json_t *c, char *out, size_t size) {
-    char *settings = json_dumps(json_object_get(c, "settings"), JSON_COMPACT | JSON_REAL_PRECISION(6));
+    char *settings =
+        json_dumps(json_object_get(c, "settings"), JSON_COMPACT | JSON_REAL_PRECISION(6));
     snprintf(out, size, "%s %s", json_string_value(json_object_get(c, "row")), settings);
     free(settings);
 }

@@ -129,8 +129,8 @@ static void test_a_full_output_buffer_is_reported(void **state) {
 }
 
 /* The definition, by looking at every end and every string. */
-static int32_t by_searching(const char *text, size_t n, const char *const *strings, size_t n_strings,
-                            size_t *kept) {
+static int32_t by_searching(const char *text, size_t n, const char *const *strings,
+                            size_t n_strings, size_t *kept) {
     for (size_t end = 1; end <= n; end++) {
         int32_t best = -1;
         for (size_t i = 0; i < n_strings; i++) {
@@ -154,8 +154,8 @@ static void assert_holds_back_no_more_than_needed(const char *text, size_t pushe
     size_t held = pushed - released;
     bool needed = held == 0;
     for (size_t i = 0; i < n_strings; i++)
-        needed = needed || (held < strlen(strings[i]) &&
-                            memcmp(text + released, strings[i], held) == 0);
+        needed =
+            needed || (held < strlen(strings[i]) && memcmp(text + released, strings[i], held) == 0);
     assert_true(needed);
 }
 
@@ -169,7 +169,8 @@ static void check_cut(const char *text, size_t n, unsigned cuts, const char *con
     for (size_t begin = 0, i = 1; i <= n; i++) {
         if (i < n && !(cuts >> (i - 1) & 1))
             continue;
-        assert_int_equal(stop_filter_push(f, (struct str){text + begin, i - begin}, &out, &hit, NULL), QUERN_OK);
+        assert_int_equal(
+            stop_filter_push(f, (struct str){text + begin, i - begin}, &out, &hit, NULL), QUERN_OK);
         if (hit < 0)
             assert_holds_back_no_more_than_needed(text, i, out.len, strings, n_strings);
         begin = i;
