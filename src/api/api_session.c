@@ -34,6 +34,8 @@ static int32_t tokens_known(const quern_model *model) {
 enum quern_status quern_session_create(quern_model *model,
                                        const struct quern_session_options *options,
                                        quern_session **out, struct quern_error *err) {
+    if (!model || !out)
+        return error_set(err, QUERN_ERR_ARG, "quern_session_create: model or out is missing");
     if (!model->model)
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its tokenizer only: it has no weights");
@@ -74,20 +76,35 @@ void quern_session_destroy(quern_session *session) {
     free(session);
 }
 
+static enum quern_status check_ids(const int32_t *ids, size_t n_ids, struct quern_error *err) {
+    if (!ids && n_ids > 0)
+        return error_set(err, QUERN_ERR_ARG, "%zu token ids are to be fed, but ids is NULL", n_ids);
+    return QUERN_OK;
+}
+
 enum quern_status quern_session_feed(quern_session *session, const int32_t *ids, size_t n_ids,
                                      struct quern_error *err) {
+    enum quern_status st = check_ids(ids, n_ids, err);
+    if (st != QUERN_OK)
+        return st;
     return session_feed(session->session, ids, n_ids, NULL, err);
 }
 
 enum quern_status quern_session_feed_logits(quern_session *session, const int32_t *ids,
                                             size_t n_ids, float *out, struct quern_error *err) {
-    if (!out)
-        return error_set(err, QUERN_ERR_ARG, "quern_session_feed_logits: out is NULL");
+    enum quern_status st = check_ids(ids, n_ids, err);
+    if (st == QUERN_OK && !out)
+        st = error_set(err, QUERN_ERR_ARG, "quern_session_feed_logits: out is NULL");
+    if (st != QUERN_OK)
+        return st;
     return session_feed(session->session, ids, n_ids, out, err);
 }
 
 enum quern_status quern_session_sync(quern_session *session, const int32_t *ids, size_t n_ids,
                                      size_t *n_reused, struct quern_error *err) {
+    enum quern_status st = check_ids(ids, n_ids, err);
+    if (st != QUERN_OK)
+        return st;
     return session_sync(session->session, ids, n_ids, n_reused, err);
 }
 
