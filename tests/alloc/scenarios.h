@@ -13,5 +13,6 @@ struct scenario {
 
 /* Each list ends with an entry without a name. */
 extern const struct scenario base_scenarios[];
+extern const struct scenario model_scenarios[];
 
 #endif

@@ -2,11 +2,8 @@
 forms. The checkpoints themselves are not kept: `quern init` makes them anew from configuration and seed,
 and the digest of their tensors in cases.json tells whether they are the same.
 
-    python tests/golden/make_logits.py [--check]    (needs torch, transformers 5.23; QUERN or build/release/quern)
-
-With --check nothing is written; exit code 1 when something differs. Logits may differ by CHECK_TOLERANCE of
-their standard deviation: another version of torch, or another CPU, adds up in another order."""
-import argparse
+    python tests/golden/make_logits.py      (needs torch, transformers 5.23; QUERN or build/release/quern)
+"""
 import hashlib
 import json
 import os
@@ -27,7 +24,6 @@ OUT = HERE / "logits"
 QUERN = os.environ.get("QUERN") or str(ROOT / "build" / "release" / "quern")
 N_IDS = 80          # two and a half blocks of the KV cache
 VOCAB = 256
-CHECK_TOLERANCE = 2e-5
 
 # name: config (of tests/fixtures/models), options of `quern init`, options of `quern logits`, and what
 # transformers' configuration must be changed to, if anything
@@ -102,14 +98,10 @@ def compute(case, changes, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    torch.manual_seed(0)
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     OUT.mkdir(exist_ok=True)
-    described, wrong = [], 0
+    described = []
     for name, options in CASES.items():
         case = describe(name, options)
         with tempfile.TemporaryDirectory() as temp:
@@ -121,23 +113,9 @@ def main():
                 continue
             logits = compute(case, options.get("changes", {}), directory)
         print(f"{name}: sigma {logits.std():.4f}")
-        path = OUT / f"{name}.npy"
-        if check:
-            worst = np.abs(np.load(path) - logits).max() / logits.std()
-            if worst > CHECK_TOLERANCE:
-                print(f"{path.name}: differs by {worst:.2g} sigma")
-                wrong = 1
-        else:
-            np.save(path, logits)
-    text = "[\n" + ",\n".join(json.dumps(c) for c in described) + "\n]\n"
-    path = OUT / "cases.json"
-    if check and path.read_text() != text:
-        print(f"{path.name} DIFFERS")
-        wrong = 1
-    elif not check:
-        path.write_text(text)
-    return wrong
+        np.save(OUT / f"{name}.npy", logits)
+    (OUT / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in described) + "\n]\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
