@@ -13,7 +13,7 @@
 #include "formats/safetensors_index.h"
 #include "text/json.h"
 
-enum { PATH_BYTES = 4096, FILE_NAME_BYTES = 48, INDEX_BYTES_MAX = 100 << 20 };
+enum { PATH_BYTES = 4096, FILE_NAME_BYTES = 64, INDEX_BYTES_MAX = 100 << 20 };
 
 struct shard {
     size_t first, end; /* its tensors in decls */
