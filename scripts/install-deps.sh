@@ -89,7 +89,7 @@ trap 'rm -f "$log"' EXIT
 install() {
     "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "${packages[@]}"
+            apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "${packages[@]}"
 }
 if ! install >"$log" 2>&1; then
     cat "$log" >&2
