@@ -1,0 +1,257 @@
+#include "cli/inspect_facts.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/map.h"
+#include "base/os.h"
+
+enum { PATH_BYTES = 4096, CONFIG_MAX_BYTES = 16 << 20 };
+
+const struct inspect_format inspect_formats[INSPECT_N_FORMATS] = {
+    {"f32", 32, 32, NULL},
+    {"bf16", 16, 16, NULL},
+    {"int8", 8.5, 16, "8.5 bits a weight: a 16-bit scale for every 32"},
+    {"int4", 4.5, 16, "4.5 bits a weight: a 16-bit scale for every 32"},
+    {"nf4", 4.5, 16, "4.5 bits a weight: a 32-bit scale for every 64"},
+};
+
+static void add(struct inspect_facts *f, struct inspect_strings *list, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+static void add(struct inspect_facts *f, struct inspect_strings *list, const char *fmt, ...) {
+    char text[600];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (list->n < INSPECT_KEPT_MAX) {
+        const char *copy = arena_strdup(&f->arena, text);
+        list->items[list->n] = copy ? copy : "out of memory";
+    }
+    list->n++;
+}
+
+static bool has_file(const char *dir, const char *name) {
+    char path[PATH_BYTES];
+    return !os_path_join(path, sizeof path, dir, name, NULL) && os_file_exists(path);
+}
+
+/* ---- the configuration ---------------------------------------------------------- */
+
+/* How far the positions reach: a scaled model beyond what it was first trained for. */
+static int32_t scaled_context(const struct hf_config *c) {
+    const struct rope_config *r = &c->rope;
+    double reach = c->max_position_embeddings;
+    if (r->type == ROPE_YARN || r->type == ROPE_LLAMA3)
+        reach = fmax(reach, r->factor * r->original_max_positions);
+    else if (r->type == ROPE_LINEAR || r->type == ROPE_DYNAMIC)
+        reach *= r->factor;
+    return reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
+}
+
+static double mscale(double factor, double weight) {
+    return factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1;
+}
+
+static double yarn_attention_factor(const struct rope_config *r) {
+    if (r->attention_factor > 0)
+        return r->attention_factor;
+    if (r->mscale > 0 && r->mscale_all_dim > 0)
+        return mscale(r->factor, r->mscale) / mscale(r->factor, r->mscale_all_dim);
+    return mscale(r->factor, 1);
+}
+
+static void derive(struct inspect_facts *f) {
+    const struct hf_config *c = &f->config;
+    struct tensor_layout walk;
+    struct tensor_spec spec;
+    f->n_params = hf_config_param_count(c, &f->n_active);
+    for (tensor_layout_begin(&walk, c); tensor_layout_next(&walk, &spec);)
+        if (spec.role == TENSOR_MATRIX)
+            f->n_matrix_params += (int64_t)(spec.shape[0] * spec.shape[1]);
+    for (int i = 0; i < INSPECT_N_FORMATS; i++)
+        f->format_bytes[i] =
+            ((double)f->n_matrix_params * inspect_formats[i].matrix_bits +
+             (double)(f->n_params - f->n_matrix_params) * inspect_formats[i].other_bits) / 8;
+    f->max_context = scaled_context(c);
+    static const int32_t usual[] = {4096, 32768};
+    for (int i = 0; i < 2; i++)
+        if (usual[i] < f->max_context)
+            f->contexts[f->n_contexts++] = usual[i];
+    f->contexts[f->n_contexts++] = f->max_context;
+    if (c->rope.type == ROPE_YARN)
+        f->attention_factor = yarn_attention_factor(&c->rope);
+    if (c->has_quantization)
+        add(f, &f->notes, "quantized by \"%s\": its tensors are not compared with the architecture",
+            c->quant_method);
+}
+
+static enum quern_status load_config_file(const char *path, struct hf_config *out,
+                                          struct quern_error *err) {
+    struct buffer text;
+    buffer_init(&text, CONFIG_MAX_BYTES);
+    enum quern_status status = os_read_file(path, CONFIG_MAX_BYTES, &text, err);
+    if (!status)
+        status = hf_config_parse(text.data ? text.data : "", text.len, path, out, err);
+    buffer_release(&text);
+    return status;
+}
+
+/* ---- the weights ------------------------------------------------------------------ */
+
+static void format_shape(int rank, const size_t *shape, char out[128]) {
+    int at = snprintf(out, 128, "[");
+    for (int i = 0; i < rank && at < 100; i++)
+        at += snprintf(out + at, 128 - (size_t)at, "%s%zu", i ? ", " : "", shape[i]);
+    snprintf(out + at, 128 - (size_t)at, "]");
+}
+
+/* One tensor the architecture asks for. `seen` gets its name. */
+static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec,
+                         const char *prefix, struct map *seen) {
+    const char *bare = spec->name;
+    if (strncmp(bare, "model.", 6) == 0)
+        bare += 6;
+    char name[TENSOR_LAYOUT_NAME_MAX + 8], want[128], found[128];
+    snprintf(name, sizeof name, "%s%s", bare == spec->name ? "" : prefix, bare);
+    const struct tensor *t = safetensors_find(f->weights, name);
+    format_shape(spec->rank, spec->shape, want);
+    if (!t) {
+        add(f, &f->problems, "tensor %s %s is missing", name, want);
+        return;
+    }
+    if (!map_put(seen, str_from(t->name), 0, NULL))
+        add(f, &f->problems, "out of memory");
+    bool same = t->rank == spec->rank;
+    for (int i = 0; same && i < t->rank; i++)
+        same = t->shape[i] == spec->shape[i];
+    format_shape(t->rank, t->shape, found);
+    if (!same)
+        add(f, &f->problems, "%s: tensor %s has shape %s, expected %s", t->file, name, found, want);
+    if (!dtype_is_weight(t->dtype))
+        add(f, &f->problems, "%s: tensor %s has type %s, expected F32, F16 or BF16", t->file, name,
+            dtype_name(t->dtype));
+}
+
+/* Known to be written by some tools and never needed. */
+static bool is_harmless(const struct inspect_facts *f, const char *name) {
+    return strstr(name, "rotary_emb.inv_freq") ||
+           (f->config.tie_word_embeddings && strcmp(name, "lm_head.weight") == 0);
+}
+
+static void compare_tensors(struct inspect_facts *f) {
+    struct map seen = {0};
+    struct tensor_layout walk;
+    struct tensor_spec spec;
+    const char *prefix = safetensors_find(f->weights, "model.embed_tokens.weight") ||
+                                 !safetensors_find(f->weights, "embed_tokens.weight")
+                             ? "model."
+                             : "";
+    for (tensor_layout_begin(&walk, &f->config); tensor_layout_next(&walk, &spec);)
+        check_tensor(f, &spec, prefix, &seen);
+    for (size_t i = 0; i < safetensors_count(f->weights); i++) {
+        const struct tensor *t = safetensors_at(f->weights, i);
+        uint32_t unused;
+        if (!map_get(&seen, str_from(t->name), &unused) && !is_harmless(f, t->name))
+            add(f, &f->notes, "%s: tensor %s is not part of the architecture", t->file, t->name);
+    }
+    map_release(&seen);
+}
+
+static void collect_weights(struct inspect_facts *f, const char *path) {
+    struct quern_error err = {0};
+    if (safetensors_open(path, &f->weights, &err)) {
+        add(f, &f->problems, "%s", err.message);
+        return;
+    }
+    size_t unaligned = 0;
+    for (size_t i = 0; i < safetensors_count(f->weights); i++) {
+        const struct tensor *t = safetensors_at(f->weights, i);
+        f->dtype_counts[t->dtype]++;
+        unaligned += (uintptr_t)t->data % dtype_size_bytes(t->dtype) != 0;
+    }
+    if (unaligned)
+        add(f, &f->notes, "%zu tensors are not aligned in their file and will be copied", unaligned);
+    if (f->has_config && !f->config.has_quantization)
+        compare_tensors(f);
+}
+
+/* ---- a directory ------------------------------------------------------------------ */
+
+static void collect_tokenizer(struct inspect_facts *f, const char *dir) {
+    struct quern_error err = {0};
+    if (!has_file(dir, "tokenizer.json")) {
+        add(f, &f->missing, "tokenizer.json");
+    } else if (tokenizer_open(dir, &f->tokenizer, &err)) {
+        add(f, &f->problems, "%s", err.message);
+    } else {
+        f->n_tokens = tokenizer_n_tokens(f->tokenizer);
+        for (int32_t id = 0; id < f->n_tokens; id++) {
+            f->n_added += tokenizer_is_added(f->tokenizer, id);
+            f->n_special += tokenizer_is_special(f->tokenizer, id);
+        }
+        if (f->n_tokens > f->config.vocab_size)
+            add(f, &f->problems, "tokenizer.json has %d tokens, vocab_size is %d", (int)f->n_tokens,
+                (int)f->config.vocab_size);
+    }
+    if (chat_template_open(dir, &f->chat, &err))
+        add(f, &f->problems, "%s", err.message);
+    else if (!f->chat)
+        add(f, &f->missing, "chat template");
+}
+
+static void collect_generation(struct inspect_facts *f, const char *dir) {
+    struct quern_error err = {0};
+    f->has_generation = has_file(dir, "generation_config.json");
+    if (!f->has_generation)
+        add(f, &f->missing, "generation_config.json");
+    if (generation_config_load(dir, &f->config, &f->generation, &err)) {
+        f->has_generation = false;
+        add(f, &f->problems, "%s", err.message);
+    }
+}
+
+static enum quern_status collect_dir(struct inspect_facts *f, struct quern_error *err) {
+    enum quern_status status = hf_config_load(f->path, &f->config, err);
+    if (status)
+        return status;
+    f->has_config = true;
+    derive(f);
+    if (has_file(f->path, "model.safetensors") || has_file(f->path, "model.safetensors.index.json") ||
+        has_file(f->path, "pytorch_model.bin"))
+        collect_weights(f, f->path);
+    else
+        add(f, &f->missing, "weights (model.safetensors or model.safetensors.index.json)");
+    collect_tokenizer(f, f->path);
+    collect_generation(f, f->path);
+    return QUERN_OK;
+}
+
+enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
+                                  struct quern_error *err) {
+    *f = (struct inspect_facts){.path = path};
+    arena_init(&f->arena, 0);
+    if (os_is_dir(path))
+        return collect_dir(f, err);
+    if (!os_file_exists(path))
+        return error_set(err, QUERN_ERR_IO, "%s: no such file or directory", path);
+    if (str_ends_with(str_from(path), STR_LIT(".safetensors"))) {
+        collect_weights(f, path);
+        return QUERN_OK;
+    }
+    enum quern_status status = load_config_file(path, &f->config, err);
+    if (!status) {
+        f->has_config = true;
+        derive(f);
+    }
+    return status;
+}
+
+void inspect_release(struct inspect_facts *f) {
+    safetensors_close(f->weights);
+    tokenizer_close(f->tokenizer);
+    chat_template_close(f->chat);
+    arena_release(&f->arena);
+}
