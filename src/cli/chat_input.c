@@ -48,6 +48,8 @@ static enum chat_input_event read_plain(struct buffer *line) {
 static enum chat_input_event read_line(struct chat_input *in, const char *prompt) {
     buffer_clear(&in->line);
     buffer_puts(&in->line, "");
+    if (!in->editor && os_is_tty(STDIN_FILENO))
+        fprintf(stderr, "%s", prompt);
     return in->editor ? line_editor_read(in->editor, prompt, &in->line) : read_plain(&in->line);
 }
 

@@ -111,7 +111,7 @@ static int converse(struct chat *chat, const char *dir) {
     struct buffer turn;
     buffer_init(&turn, 64 << 20);
     interrupt_catch();
-    if (input.editor)
+    if (os_is_tty(STDIN_FILENO))
         greet(chat, dir);
     loop(chat, &input, &turn);
     buffer_release(&turn);
