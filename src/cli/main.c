@@ -14,6 +14,7 @@ static const struct cli_entry commands[] = {
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
     {"logits", cmd_logits, "the logits after every one of given ids, as a NumPy file"},
+    {"eval", cmd_eval, "measure a model: perplexity of a text"},
     {"inspect", cmd_inspect, "describe a model and what is wrong with it"},
     {"init", cmd_init, "write a checkpoint with random weights"},
     {NULL, NULL, NULL},
