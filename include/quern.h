@@ -146,8 +146,8 @@ QUERN_API enum quern_status quern_render_chat(const quern_model *model, const ch
 typedef struct quern_session quern_session;
 
 struct quern_session_options {
-    int32_t n_context;     /* most tokens the session holds; 0: the model's maximum, at
-                              most 4096 unless asked for more */
+    int32_t n_context;     /* most tokens the session holds, up to the model's max_context;
+                              0: that, but not more than 4096 */
     int32_t prefill_chunk; /* tokens per forward pass; 0: 512. Any value: same bits */
     enum quern_yarn yarn;
     int32_t yarn_expected_tokens; /* with AUTO: the context the caller will use; 0: n_context */

@@ -39,8 +39,7 @@ enum quern_status quern_session_create(quern_model *model,
     if (!model->model)
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its tokenizer only: it has no weights");
-    const struct quern_session_options o =
-        options ? *options : (struct quern_session_options){0};
+    const struct quern_session_options o = options ? *options : (struct quern_session_options){0};
     if (o.prefill_chunk < 0 || o.yarn_expected_tokens < 0)
         return error_set(err, QUERN_ERR_ARG,
                          "prefill_chunk is %d and yarn_expected_tokens %d, expected 0 or more",

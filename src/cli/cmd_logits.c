@@ -75,8 +75,7 @@ static enum quern_status write_file(quern_session *session, const int32_t *ids, 
     FILE *file = fopen(path, "wb");
     if (!file)
         return error_set(err, QUERN_ERR_IO, "%s: %s", path, strerror(errno));
-    enum quern_status status =
-        write_logits(session, ids, n_ids, chunk, n_vocab, file, path, err);
+    enum quern_status status = write_logits(session, ids, n_ids, chunk, n_vocab, file, path, err);
     errno = 0;
     if (fclose(file) && !status)
         status = error_set(err, QUERN_ERR_IO, "%s: %s", path, strerror(errno));
@@ -85,8 +84,8 @@ static enum quern_status write_file(quern_session *session, const int32_t *ids, 
     return status;
 }
 
-static enum quern_status run(quern_model *model, const struct logits_args *args,
-                             const int32_t *ids, size_t n_ids, struct quern_error *err) {
+static enum quern_status run(quern_model *model, const struct logits_args *args, const int32_t *ids,
+                             size_t n_ids, struct quern_error *err) {
     const size_t chunk = args->chunk > 0 ? (size_t)args->chunk : 64;
     const struct quern_session_options options = {
         .n_context = args->context > 0 ? (int32_t)args->context : (int32_t)n_ids,
@@ -126,7 +125,8 @@ int cmd_logits(int argc, char **argv) {
     if (code != CLI_GO_ON)
         return code;
     if (!args.ids || !args.output)
-        return cli_usage_error(&logits_command, "%s is missing", args.ids ? "-o FILE" : "--ids FILE");
+        return cli_usage_error(&logits_command, "%s is missing",
+                               args.ids ? "-o FILE" : "--ids FILE");
     int32_t *ids = NULL;
     size_t n_ids = 0;
     quern_model *model = NULL;

@@ -10,8 +10,8 @@ struct session {
     struct workspace *workspace;
     struct kv_cache kv;
     struct rope rope;
-    int32_t *tokens;   /* [kv.n_tokens], room for kv.max_tokens */
-    float *logits;     /* [vocab_size] after the last token */
+    int32_t *tokens; /* [kv.n_tokens], room for kv.max_tokens */
+    float *logits;   /* [vocab_size] after the last token */
     bool has_logits;
     int32_t n_tokens_known; /* ids from here up are padding: their logits become -INFINITY */
     size_t prefill_chunk;

@@ -1,10 +1,10 @@
 /* The transformer, from token ids to logits.
  *
  * Shapes stand beside every step. n is the number of tokens in the call, of all
- * sequences together; H hidden_size, D head_dim, Q = n_heads * D, K = n_kv_heads * D,
- * I intermediate_size, V vocab_size. Weights are [outputs, inputs]; y = x W^T. The KV
- * cache is described in kv_cache.h, the order of every sum in kernels.h, and why a row's
- * bits depend on nothing but its own sequence in docs/NUMERICS.md. */
+ * sequences together; H hidden_size, D head_dim, nq query heads, Q = nq * D, nk KV heads,
+ * K = nk * D, I intermediate_size, V vocab_size. Weights are [outputs, inputs]; y = x W^T.
+ * The KV cache is described in kv_cache.h, the order of every sum in kernels.h, and why a
+ * row's bits depend on nothing but its own sequence in docs/NUMERICS.md. */
 #include "model/forward.h"
 
 #include "kernels/kernels.h"
@@ -14,9 +14,9 @@
 struct pass {
     const struct model *m;
     struct workspace *ws;
-    size_t n;      /* tokens */
+    size_t n; /* tokens */
     size_t n_seqs;
-    size_t n_rows; /* rows of logits */
+    size_t n_rows;                 /* rows of logits */
     size_t layer_floats, v_floats; /* of the KV blocks, the same in all sequences */
 };
 
@@ -27,10 +27,11 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
     struct device *d = p->m->device;
     const struct device_ops *ops = d->ops;
     const size_t n = p->n, H = (size_t)c->hidden_size;
-    const size_t D = (size_t)c->head_dim, nh = (size_t)c->n_heads, nkv = (size_t)c->n_kv_heads;
+    const size_t D = (size_t)c->head_dim, nq = (size_t)c->n_heads, nk = (size_t)c->n_kv_heads;
+    const float eps = c->rms_norm_eps;
     const struct attention_shape shape = {
-        .n_heads = nh,
-        .n_kv_heads = nkv,
+        .n_heads = nq,
+        .n_kv_heads = nk,
         .head_dim = D,
         .window = (size_t)c->layer_window[layer],
         .k_offset = layer * p->layer_floats,
@@ -38,15 +39,15 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
         .scale = p->m->attention_scale,
     };
 
-    ops->rms_norm(d, ws->h, ws->x, w->input_norm, n, H, c->rms_norm_eps); /* [n,H] */
-    ops->linear(d, ws->q, ws->h, &w->q, w->q_bias, n);                    /* [n,Q] = [n,H] [Q,H]^T */
-    ops->linear(d, ws->k, ws->h, &w->k, w->k_bias, n);                    /* [n,K] = [n,H] [K,H]^T */
-    ops->linear(d, ws->v, ws->h, &w->v, w->v_bias, n);                    /* [n,K] = [n,H] [K,H]^T */
-    ops->norm_rope(d, ws->q, w->q_norm, c->rms_norm_eps, ws->cos, ws->sin, n, nh, D);  /* [n,nh,D] */
-    ops->norm_rope(d, ws->k, w->k_norm, c->rms_norm_eps, ws->cos, ws->sin, n, nkv, D); /* [n,nkv,D] */
-    ops->kv_store(d, &shape, ws->seqs, p->n_seqs, ws->k, ws->v);          /* [n,nkv,D] to the blocks */
-    ops->attention(d, &shape, ws->seqs, p->n_seqs, ws->attended, ws->q);  /* [n,nh,D] */
-    ops->linear(d, ws->h, ws->attended, &w->o, w->o_bias, n);             /* [n,H] = [n,Q] [H,Q]^T */
+    ops->rms_norm(d, ws->h, ws->x, w->input_norm, n, H, eps);             /* [n,H] */
+    ops->linear(d, ws->q, ws->h, &w->q, w->q_bias, n);                    /* [n,Q] = [n,H][Q,H]^T */
+    ops->linear(d, ws->k, ws->h, &w->k, w->k_bias, n);                    /* [n,K] = [n,H][K,H]^T */
+    ops->linear(d, ws->v, ws->h, &w->v, w->v_bias, n);                    /* [n,K] = [n,H][K,H]^T */
+    ops->norm_rope(d, ws->q, w->q_norm, eps, ws->cos, ws->sin, n, nq, D); /* [n,nq,D] */
+    ops->norm_rope(d, ws->k, w->k_norm, eps, ws->cos, ws->sin, n, nk, D); /* [n,nk,D] */
+    ops->kv_store(d, &shape, ws->seqs, p->n_seqs, ws->k, ws->v);          /* [n,nk,D] */
+    ops->attention(d, &shape, ws->seqs, p->n_seqs, ws->attended, ws->q);  /* [n,nq,D] */
+    ops->linear(d, ws->h, ws->attended, &w->o, w->o_bias, n);             /* [n,H] = [n,Q][H,Q]^T */
     ops->add(d, ws->x, ws->h, n * H);                                     /* [n,H] */
 }
 
@@ -58,17 +59,17 @@ static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
     const struct device_ops *ops = d->ops;
     const size_t n = p->n, H = (size_t)c->hidden_size, I = (size_t)c->intermediate_size;
 
-    ops->rms_norm(d, ws->h, ws->x, w->post_norm, n, H, c->rms_norm_eps);  /* [n,H] */
+    ops->rms_norm(d, ws->h, ws->x, w->post_norm, n, H, c->rms_norm_eps); /* [n,H] */
     if (w->experts) {
-        moe_forward(p->m, w, ws, ws->moe_out, ws->h, n);                  /* [n,H] */
-        ops->add(d, ws->x, ws->moe_out, n * H);                           /* [n,H] */
+        moe_forward(p->m, w, ws, ws->moe_out, ws->h, n); /* [n,H] */
+        ops->add(d, ws->x, ws->moe_out, n * H);          /* [n,H] */
         return;
     }
-    ops->linear(d, ws->gate, ws->h, &w->gate, w->gate_bias, n);           /* [n,I] = [n,H] [I,H]^T */
-    ops->linear(d, ws->up, ws->h, &w->up, w->up_bias, n);                 /* [n,I] = [n,H] [I,H]^T */
-    ops->silu_mul(d, ws->gate, ws->gate, ws->up, n * I);                  /* [n,I] */
-    ops->linear(d, ws->h, ws->gate, &w->down, w->down_bias, n);           /* [n,H] = [n,I] [H,I]^T */
-    ops->add(d, ws->x, ws->h, n * H);                                     /* [n,H] */
+    ops->linear(d, ws->gate, ws->h, &w->gate, w->gate_bias, n); /* [n,I] = [n,H][I,H]^T */
+    ops->linear(d, ws->up, ws->h, &w->up, w->up_bias, n);       /* [n,I] = [n,H][I,H]^T */
+    ops->silu_mul(d, ws->gate, ws->gate, ws->up, n * I);        /* [n,I] */
+    ops->linear(d, ws->h, ws->gate, &w->down, w->down_bias, n); /* [n,H] = [n,I][H,I]^T */
+    ops->add(d, ws->x, ws->h, n * H);                           /* [n,H] */
 }
 
 /* logits = Whead norm(x), only for the rows somebody asked for */
@@ -78,13 +79,14 @@ static void head(const struct pass *p, float *logits) {
     struct device *d = m->device;
     const struct device_ops *ops = d->ops;
     const size_t r = p->n_rows, H = (size_t)m->config.hidden_size, V = m->lm_head.rows;
+    const float eps = m->config.rms_norm_eps;
 
-    ops->gather(d, ws->h, ws->x, ws->rows, r, H);                                /* [r,H] of [n,H] */
-    ops->rms_norm(d, ws->h, ws->h, m->final_norm, r, H, m->config.rms_norm_eps); /* [r,H] */
+    ops->gather(d, ws->h, ws->x, ws->rows, r, H);             /* [r,H] */
+    ops->rms_norm(d, ws->h, ws->h, m->final_norm, r, H, eps); /* [r,H] */
     for (size_t i = 0; i < r; i += WORKSPACE_LOGITS_ROWS) {
         const size_t g = r - i < WORKSPACE_LOGITS_ROWS ? r - i : WORKSPACE_LOGITS_ROWS;
-        ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g);         /* [g,V] = [g,H] [V,H]^T */
-        ops->download(d, logits + i * V, ws->logits, g * V * sizeof(float));     /* [g,V] */
+        ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g); /* [g,V] = [g,H][V,H]^T */
+        ops->download(d, logits + i * V, ws->logits, g * V * sizeof(float)); /* [g,V] */
     }
 }
 
@@ -167,13 +169,13 @@ enum quern_status forward(const struct model *m, struct workspace *ws,
 
     d->ops->write(d, ws->cos, ws->host_cos, angles_bytes); /* [n,D/2] */
     d->ops->write(d, ws->sin, ws->host_sin, angles_bytes); /* [n,D/2] */
-    d->ops->embed(d, ws->x, &m->embed, ws->ids, p.n);      /* [n,H] of [V,H] */
+    d->ops->embed(d, ws->x, &m->embed, ws->ids, p.n);      /* [n,H] */
     for (size_t i = 0; i < (size_t)m->config.n_layers; i++) {
-        attention_sublayer(&p, &m->layers[i], i);          /* x [n,H] */
-        mlp_sublayer(&p, &m->layers[i]);                   /* x [n,H] */
+        attention_sublayer(&p, &m->layers[i], i); /* x [n,H] */
+        mlp_sublayer(&p, &m->layers[i]);          /* x [n,H] */
     }
     if (p.n_rows > 0)
-        head(&p, logits);                                  /* [n_rows,V] */
+        head(&p, logits); /* [n_rows,V] */
 
     for (size_t s = 0; s < n_seqs; s++)
         seqs[s].kv->n_tokens += seqs[s].n_ids;

@@ -15,10 +15,10 @@ void workspace_destroy(struct workspace *ws); /* NULL is fine */
 
 /* Consecutive new tokens of one sequence. */
 struct forward_seq {
-    struct kv_cache *kv;     /* no two sequences of a call share one */
+    struct kv_cache *kv; /* no two sequences of a call share one */
     const struct rope *rope;
     const int32_t *ids;
-    size_t n_ids;            /* > 0 */
+    size_t n_ids;    /* > 0 */
     bool all_logits; /* logits of every token, else of the last only */
     bool no_logits;  /* none at all (an inner chunk of a prompt) */
 };

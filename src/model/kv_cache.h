@@ -11,10 +11,10 @@ struct kv_cache {
     struct device *device;
     const float **blocks; /* [n_blocks] device pointers */
     size_t n_blocks;
-    size_t n_tokens;      /* positions filled */
-    size_t max_tokens;    /* n_blocks * KV_BLOCK_TOKENS, cut to what was asked */
-    size_t layer_floats;  /* from a layer's K to the next layer's K */
-    size_t v_floats;      /* from a layer's K to its V */
+    size_t n_tokens;     /* positions filled */
+    size_t max_tokens;   /* n_blocks * KV_BLOCK_TOKENS, cut to what was asked */
+    size_t layer_floats; /* from a layer's K to the next layer's K */
+    size_t v_floats;     /* from a layer's K to its V */
     void *storage;
     size_t storage_bytes;
 };

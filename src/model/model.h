@@ -16,29 +16,29 @@ struct expert_weights {
 };
 
 struct layer_weights {
-    const float *input_norm;          /* [H] */
-    struct weight q, k, v;            /* [Q,H] [K,H] [K,H] */
-    const float *q_bias, *k_bias, *v_bias; /* [Q] [K] [K] or NULL */
-    const float *q_norm, *k_norm;     /* [D] or NULL */
-    struct weight o;                  /* [H,Q] */
-    const float *o_bias;              /* [H] or NULL */
-    const float *post_norm;           /* [H] */
-    struct weight gate, up, down;     /* [I,H] [I,H] [H,I]; dense layers */
+    const float *input_norm;                      /* [H] */
+    struct weight q, k, v;                        /* [Q,H] [K,H] [K,H] */
+    const float *q_bias, *k_bias, *v_bias;        /* [Q] [K] [K] or NULL */
+    const float *q_norm, *k_norm;                 /* [D] or NULL */
+    struct weight o;                              /* [H,Q] */
+    const float *o_bias;                          /* [H] or NULL */
+    const float *post_norm;                       /* [H] */
+    struct weight gate, up, down;                 /* [I,H] [I,H] [H,I]; dense layers */
     const float *gate_bias, *up_bias, *down_bias; /* or NULL */
-    struct weight router;             /* [n_experts, H]; MoE layers */
-    struct expert_weights *experts;   /* [n_experts] or NULL */
+    struct weight router;                         /* [n_experts, H]; MoE layers */
+    struct expert_weights *experts;               /* [n_experts] or NULL */
 };
 
 struct model {
     struct hf_config config;
-    struct device *device;            /* borrowed */
-    struct safetensors *checkpoint;   /* owned: the mapping */
-    struct arena arena;               /* norms in float32, tables */
-    struct weight embed;              /* [V,H] */
-    struct weight lm_head;            /* [V,H]; the embedding when tied; data NULL: none */
-    const float *final_norm;          /* [H] */
-    struct layer_weights *layers;     /* [n_layers] */
-    float attention_scale;            /* D^-0.5 */
+    struct device *device;          /* borrowed */
+    struct safetensors *checkpoint; /* owned: the mapping */
+    struct arena arena;             /* norms in float32, tables */
+    struct weight embed;            /* [V,H] */
+    struct weight lm_head;          /* [V,H]; the embedding when tied; data NULL: none */
+    const float *final_norm;        /* [H] */
+    struct layer_weights *layers;   /* [n_layers] */
+    float attention_scale;          /* D^-0.5 */
 };
 
 /* Reads config.json and the weights of `dir`. Every tensor's name, shape and type is

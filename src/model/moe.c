@@ -83,24 +83,24 @@ void moe_forward(const struct model *m, const struct layer_weights *layer, struc
     const size_t H = (size_t)m->config.hidden_size, M = (size_t)m->config.moe_intermediate_size;
     const size_t E = plan->n_experts;
 
-    ops->linear(d, ws->router, x, &layer->router, NULL, n);                /* [n,E] = [n,H] [E,H]^T */
-    ops->softmax(d, ws->router, n, E);                                     /* [n,E] */
-    ops->download(d, ws->host_router, ws->router, n * E * sizeof(float));  /* [n,E] */
-    moe_plan_route(plan, ws->host_router, n, m->config.norm_topk_prob);    /* [n,k] */
+    ops->linear(d, ws->router, x, &layer->router, NULL, n);               /* [n,E] = [n,H][E,H]^T */
+    ops->softmax(d, ws->router, n, E);                                    /* [n,E] */
+    ops->download(d, ws->host_router, ws->router, n * E * sizeof(float)); /* [n,E] */
+    moe_plan_route(plan, ws->host_router, n, m->config.norm_topk_prob);   /* [n,k] */
 
-    ops->zero(d, out, n * H);                                              /* [n,H] */
+    ops->zero(d, out, n * H); /* [n,H] */
     for (size_t e = 0; e < E; e++) {
         const struct expert_weights *expert = &layer->experts[e];
-        const int32_t *tokens = plan->tokens + plan->begin[e];             /* [g] */
-        const float *scale = plan->scale + plan->begin[e];                 /* [g] */
+        const int32_t *tokens = plan->tokens + plan->begin[e]; /* [g] */
+        const float *scale = plan->scale + plan->begin[e];     /* [g] */
         const size_t g = plan->begin[e + 1] - plan->begin[e];
         if (g == 0)
             continue;
-        ops->gather(d, ws->expert_in, x, tokens, g, H);                    /* [g,H] */
-        ops->linear(d, ws->gate, ws->expert_in, &expert->gate, NULL, g);   /* [g,M] = [g,H] [M,H]^T */
-        ops->linear(d, ws->up, ws->expert_in, &expert->up, NULL, g);       /* [g,M] = [g,H] [M,H]^T */
-        ops->silu_mul(d, ws->gate, ws->gate, ws->up, g * M);               /* [g,M] */
-        ops->linear(d, ws->expert_out, ws->gate, &expert->down, NULL, g);  /* [g,H] = [g,M] [H,M]^T */
-        ops->scatter_add(d, out, ws->expert_out, tokens, scale, g, H);     /* [n,H] += [g,H] */
+        ops->gather(d, ws->expert_in, x, tokens, g, H);                   /* [g,H] */
+        ops->linear(d, ws->gate, ws->expert_in, &expert->gate, NULL, g);  /* [g,M] = [g,H][M,H]^T */
+        ops->linear(d, ws->up, ws->expert_in, &expert->up, NULL, g);      /* [g,M] = [g,H][M,H]^T */
+        ops->silu_mul(d, ws->gate, ws->gate, ws->up, g * M);              /* [g,M] */
+        ops->linear(d, ws->expert_out, ws->gate, &expert->down, NULL, g); /* [g,H] = [g,M][H,M]^T */
+        ops->scatter_add(d, out, ws->expert_out, tokens, scale, g, H);    /* [n,H] += [g,H] */
     }
 }

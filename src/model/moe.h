@@ -11,12 +11,12 @@ struct workspace;
 /* Which experts the tokens of a batch go to. E experts, k of them a token. */
 struct moe_plan {
     size_t n_experts, k;
-    int32_t *chosen;  /* [T,k] experts of a token, the most probable first */
-    float *weight;    /* [T,k] */
+    int32_t *chosen; /* [T,k] experts of a token, the most probable first */
+    float *weight;   /* [T,k] */
     /* The same, grouped by expert: tokens begin[e] .. begin[e+1], in batch order. */
-    size_t *begin;    /* [E+1] */
-    int32_t *tokens;  /* [T*k] */
-    float *scale;     /* [T*k] */
+    size_t *begin;   /* [E+1] */
+    int32_t *tokens; /* [T*k] */
+    float *scale;    /* [T*k] */
 };
 
 enum quern_status moe_plan_init(struct moe_plan *p, struct arena *arena, size_t max_tokens,

@@ -129,9 +129,8 @@ static enum quern_status check(const struct hf_config *c, struct quern_error *er
                          "config.json: rope_scaling has beta_fast %g and beta_slow %g, expected "
                          "more than 0",
                          r->beta_fast, r->beta_slow);
-    if (r->type == ROPE_LLAMA3 &&
-        !(r->original_max_positions > 0 && r->low_freq_factor > 0 &&
-          r->high_freq_factor > r->low_freq_factor))
+    if (r->type == ROPE_LLAMA3 && !(r->original_max_positions > 0 && r->low_freq_factor > 0 &&
+                                    r->high_freq_factor > r->low_freq_factor))
         return error_set(err, QUERN_ERR_FORMAT,
                          "config.json: rope_scaling has low_freq_factor %g and high_freq_factor "
                          "%g, expected 0 < low < high",
@@ -182,21 +181,20 @@ static void sin_cos(double angle, double *sine, double *cosine) {
     double k = rint(angle * (2 / PI));
     double x = (angle - k * high) - k * low;
     double z = x * x;
-    double s = x + x * z *
-                       (-1.0 / 6 +
-                        z * (1.0 / 120 +
-                             z * (-1.0 / 5040 +
-                                  z * (1.0 / 362880 +
-                                       z * (-1.0 / 39916800 +
-                                            z * (1.0 / 6227020800 +
-                                                 z * (-1.0 / 1307674368000)))))));
-    double c = 1 + z * (-0.5 +
-                        z * (1.0 / 24 +
-                             z * (-1.0 / 720 +
-                                  z * (1.0 / 40320 +
-                                       z * (-1.0 / 3628800 +
-                                            z * (1.0 / 479001600 +
-                                                 z * (-1.0 / 87178291200)))))));
+    double s =
+        x +
+        x * z *
+            (-1.0 / 6 +
+             z * (1.0 / 120 +
+                  z * (-1.0 / 5040 + z * (1.0 / 362880 + z * (-1.0 / 39916800 +
+                                                              z * (1.0 / 6227020800 +
+                                                                   z * (-1.0 / 1307674368000)))))));
+    double c =
+        1 + z * (-0.5 +
+                 z * (1.0 / 24 +
+                      z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800 +
+                                                                z * (1.0 / 479001600 +
+                                                                     z * (-1.0 / 87178291200)))))));
     switch ((long long)k & 3) {
     case 0:
         *sine = s;

@@ -61,7 +61,8 @@ static bool check_tensor(struct binder *b, const struct tensor *t, int rank, con
 static bool full_name(struct binder *b, const char *name, char dst[TENSOR_NAME_MAX]) {
     int n = snprintf(dst, TENSOR_NAME_MAX, "%s%s%s", b->prefix, b->scope, name);
     if (n < 0 || n >= TENSOR_NAME_MAX)
-        return fail(b, error_set(b->err, QUERN_ERR_LIMIT, "tensor name \"%s...\" is too long", dst));
+        return fail(b,
+                    error_set(b->err, QUERN_ERR_LIMIT, "tensor name \"%s...\" is too long", dst));
     return true;
 }
 
@@ -76,8 +77,7 @@ static const struct tensor *take(struct binder *b, const char *name, int rank,
     if (!t) {
         char expected[128];
         format_shape(expected, sizeof expected, rank, shape);
-        fail(b, error_set(b->err, QUERN_ERR_FORMAT,
-                          "tensor \"%s\" %s is missing", full, expected));
+        fail(b, error_set(b->err, QUERN_ERR_FORMAT, "tensor \"%s\" %s is missing", full, expected));
         return NULL;
     }
     if (!check_tensor(b, t, rank, shape))
@@ -171,8 +171,7 @@ static void fused_experts(struct binder *b, struct expert_weights *experts, size
     enum dtype gate_up_type = DTYPE_F32, down_type = DTYPE_F32;
     const char *gate_up =
         stored(b, "mlp.experts.gate_up_proj", 3, (const size_t[]){n, 2 * M, H}, &gate_up_type);
-    const char *down =
-        stored(b, "mlp.experts.down_proj", 3, (const size_t[]){n, H, M}, &down_type);
+    const char *down = stored(b, "mlp.experts.down_proj", 3, (const size_t[]){n, H, M}, &down_type);
     if (!gate_up || !down)
         return;
     /* The products are within the tensors' checked sizes. */
@@ -290,9 +289,8 @@ static void warn_of_surplus(const struct binder *b) {
                  b->m->config.architecture_name, first);
 }
 
-static enum quern_status bind_all(struct model *m,
-                                  void (*on_progress)(void *user, double fraction), void *user,
-                                  struct quern_error *err) {
+static enum quern_status bind_all(struct model *m, void (*on_progress)(void *user, double fraction),
+                                  void *user, struct quern_error *err) {
     struct binder b = {.m = m, .err = err, .prefix = "model."};
     const size_t n = (size_t)m->config.n_layers;
     if (!has(&b, "embed_tokens.weight") && safetensors_find(m->checkpoint, "embed_tokens.weight"))

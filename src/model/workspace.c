@@ -45,8 +45,8 @@ static void lay_out(struct workspace *ws, const struct hf_config *c, struct slic
     ws->up = slice(s, T, I);
     ws->cos = slice(s, T, D / 2);
     ws->sin = slice(s, T, D / 2);
-    ws->logits = slice(s, T < WORKSPACE_LOGITS_ROWS ? T : WORKSPACE_LOGITS_ROWS,
-                       (size_t)c->vocab_size);
+    ws->logits =
+        slice(s, T < WORKSPACE_LOGITS_ROWS ? T : WORKSPACE_LOGITS_ROWS, (size_t)c->vocab_size);
     if (c->n_experts > 0) {
         ws->router = slice(s, T, (size_t)c->n_experts);
         ws->moe_out = slice(s, T, H);

@@ -17,25 +17,25 @@ struct workspace {
     /* Device memory, slices of one block. */
     void *block;
     size_t block_bytes;
-    float *x;            /* [T,H] the residual stream */
-    float *h;            /* [T,H] normalized input of a sublayer, then its output */
-    float *q, *k, *v;    /* [T,Q] [T,K] [T,K] */
-    float *attended;     /* [T,Q] */
-    float *gate, *up;    /* [T,I], I the larger of the dense and the experts' */
-    float *cos, *sin;    /* [T,D/2] */
-    float *logits;       /* [WORKSPACE_LOGITS_ROWS,V] */
-    float *router;       /* [T,E] MoE only, as are the next three */
-    float *moe_out;      /* [T,H] sum over a token's experts */
-    float *expert_in;    /* [T,H] tokens gathered for one expert */
-    float *expert_out;   /* [T,H] */
+    float *x;          /* [T,H] the residual stream */
+    float *h;          /* [T,H] normalized input of a sublayer, then its output */
+    float *q, *k, *v;  /* [T,Q] [T,K] [T,K] */
+    float *attended;   /* [T,Q] */
+    float *gate, *up;  /* [T,I], I the larger of the dense and the experts' */
+    float *cos, *sin;  /* [T,D/2] */
+    float *logits;     /* [WORKSPACE_LOGITS_ROWS,V] */
+    float *router;     /* [T,E] MoE only, as are the next three */
+    float *moe_out;    /* [T,H] sum over a token's experts */
+    float *expert_in;  /* [T,H] tokens gathered for one expert */
+    float *expert_out; /* [T,H] */
 
     /* Host memory. */
     struct arena arena;
-    int32_t *ids;                /* [T] */
-    int32_t *rows;               /* [T] rows whose logits are wanted */
-    struct attention_seq *seqs;  /* [T] */
-    float *host_cos, *host_sin;  /* [T,D/2] */
-    float *host_router;          /* [T,E] */
+    int32_t *ids;               /* [T] */
+    int32_t *rows;              /* [T] rows whose logits are wanted */
+    struct attention_seq *seqs; /* [T] */
+    float *host_cos, *host_sin; /* [T,D/2] */
+    float *host_router;         /* [T,E] */
     struct moe_plan moe;
 };
 

@@ -16,15 +16,15 @@ struct tiny_shape {
     size_t experts, experts_per_token, moe_inter; /* 0: dense */
     size_t window; /* 0: full attention, else on all layers but the first */
     bool qkv_bias, qk_norm, tied;
-    const char *prefix; /* of the tensors' names */
+    const char *prefix;       /* of the tensors' names */
     const char *extra_config; /* more members of config.json, each ended by a comma, or "" */
 };
 
-#define TINY_QWEN3                                                                               \
-    {                                                                                            \
-        .architecture = "Qwen3ForCausalLM", .model_type = "qwen3", .vocab = 97, .hidden = 48,     \
-        .inter = 80, .layers = 3, .heads = 4, .kv_heads = 2, .head_dim = 16, .qk_norm = true,     \
-        .prefix = "model.", .extra_config = ""                                                    \
+#define TINY_QWEN3                                                                            \
+    {                                                                                         \
+        .architecture = "Qwen3ForCausalLM", .model_type = "qwen3", .vocab = 97, .hidden = 48, \
+        .inter = 80, .layers = 3, .heads = 4, .kv_heads = 2, .head_dim = 16, .qk_norm = true, \
+        .prefix = "model.", .extra_config = ""                                                \
     }
 
 enum { TINY_TENSORS_MAX = 256 };

@@ -111,7 +111,8 @@ static void a_context_overflow_appends_nothing(void **state) {
     struct quern_error err = {0};
     feed(s, some_ids(), 45);
     assert_int_equal(session_feed(s, some_ids() + 45, 6, NULL, &err), QUERN_ERR_CONTEXT);
-    assert_string_equal(err.message, "the context is full: 45 of 50 tokens held, 6 more do not fit");
+    assert_string_equal(err.message,
+                        "the context is full: 45 of 50 tokens held, 6 more do not fit");
     assert_as_fresh(s, some_ids(), 45);
     feed(s, some_ids() + 45, 5);
     assert_as_fresh(s, some_ids(), 50);

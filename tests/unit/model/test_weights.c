@@ -156,8 +156,8 @@ static void fused_experts_are_taken_apart(void **state) {
     }
     struct model *m = open_ok(write_as(&s, "fused"));
     const struct expert_weights *e = m->layers[1].experts;
-    const float *gate_up = safetensors_find(m->checkpoint,
-                                            "model.layers.1.mlp.experts.gate_up_proj")->data;
+    const float *gate_up =
+        safetensors_find(m->checkpoint, "model.layers.1.mlp.experts.gate_up_proj")->data;
     const float *down =
         safetensors_find(m->checkpoint, "model.layers.1.mlp.experts.down_proj")->data;
     assert_ptr_equal(e[0].gate.data, gate_up);
@@ -207,8 +207,8 @@ static void progress_ends_at_one(void **state) {
     tiny_checkpoint_fill(&checkpoint, &qwen3);
     struct model *m = NULL;
     double last = 0;
-    assert_int_equal(model_open(write_as(&qwen3, "progress"), device, note_progress, &last, &m, NULL),
-                     QUERN_OK);
+    assert_int_equal(
+        model_open(write_as(&qwen3, "progress"), device, note_progress, &last, &m, NULL), QUERN_OK);
     assert_true(last == 1);
     model_close(m);
 }
