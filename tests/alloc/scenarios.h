@@ -14,5 +14,6 @@ struct scenario {
 /* Each list ends with an entry without a name. */
 extern const struct scenario base_scenarios[];
 extern const struct scenario model_scenarios[];
+extern const struct scenario sampler_scenarios[];
 
 #endif
