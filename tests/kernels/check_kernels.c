@@ -75,6 +75,8 @@ static void fill(float *x, size_t n, enum flavour flavour) {
 
 static bool same_floats(const struct guarded *a, const struct guarded *b, size_t *at) {
     const float *x = (const void *)a->data, *y = (const void *)b->data;
+    if (memcmp(x, y, a->size_bytes) == 0)
+        return true;
     for (size_t i = 0; i < a->size_bytes / sizeof *x; i++) {
         if (memcmp(&x[i], &y[i], sizeof *x) != 0 && !(isnan(x[i]) && isnan(y[i]))) {
             *at = i;
@@ -360,7 +362,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return bench_kernels(tables, n_tables);
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
-    uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 500;
+    uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 300;
     areas_init();
     reference = tables[0];
     for (size_t t = 1; t < n_tables; t++) {
