@@ -26,6 +26,10 @@ enum quern_status quern_generate(quern_session *session,
                                  struct quern_generate_result *result, struct quern_error *err) {
     if (!options)
         return error_set(err, QUERN_ERR_ARG, "quern_generate: options is NULL");
+    if (!session->model->tokenizer)
+        return error_set(err, QUERN_ERR_STATE,
+                         "the model was opened for its weights only: it has no tokenizer to make "
+                         "text with");
     const struct generate_context ctx = {
         .session = session->session,
         .tokenizer = session->model->tokenizer,

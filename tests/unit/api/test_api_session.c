@@ -132,6 +132,11 @@ static void a_model_without_a_tokenizer_reads_no_text(void **state) {
     assert_int_equal(quern_tokenize(model, "a", 1, true, true, &ids, &n, NULL), QUERN_ERR_STATE);
     assert_int_equal(quern_detokenize(model, (const int32_t[]){1}, 1, true, &text, &n, NULL),
                      QUERN_ERR_STATE);
+    quern_session *session = open_session(model, (struct quern_session_options){.n_context = 16});
+    const struct quern_generate_options options = {.max_tokens = 1};
+    assert_int_equal(quern_session_feed(session, (const int32_t[]){1}, 1, NULL), QUERN_OK);
+    assert_int_equal(quern_generate(session, &options, NULL, NULL), QUERN_ERR_STATE);
+    quern_session_destroy(session);
     quern_model_close(model);
 }
 
