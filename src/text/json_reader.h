@@ -37,8 +37,9 @@ struct json_reader {
 
 void json_reader_init(struct json_reader *r, struct str text, struct arena *arena);
 enum json_token json_reader_next(struct json_reader *r);
-/* Call after OBJECT, ARRAY, KEY or a scalar: skips to the end of that value (for a
- * KEY: of its value) and returns its text. False on a syntax error. */
+/* Call after OBJECT, ARRAY or KEY: skips to the end of that value (for a KEY: of its value)
+ * and returns its text, a valid JSON text of its own, in *text (may be NULL). After a scalar
+ * it returns r->value. False on a syntax error. */
 bool json_reader_skip(struct json_reader *r, struct str *text);
 /* "NAME: line L, column C: PROBLEM" */
 enum quern_status json_reader_error(const struct json_reader *r, const char *name,

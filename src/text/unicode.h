@@ -1,4 +1,5 @@
-/* unicode.h - UTF-8 and character properties (utf8proc underneath). */
+/* unicode.h - UTF-8, character properties and normal forms, as Hugging Face's `tokenizers`
+ * sees them (see scripts/make_unicode_tables.py), whatever libraries a system has. */
 #ifndef QUERN_TEXT_UNICODE_H
 #define QUERN_TEXT_UNICODE_H
 
@@ -27,10 +28,14 @@ enum quern_status utf8_sanitize(struct str s, struct buffer *out);
 bool unicode_is_letter(int32_t code_point);
 bool unicode_is_number(int32_t code_point);
 bool unicode_is_space(int32_t code_point);
+bool unicode_is_word(int32_t code_point); /* \w of Rust's regex */
 
 enum unicode_form { UNICODE_NFC, UNICODE_NFKC, UNICODE_NFD, UNICODE_NFKD };
 /* True when s is certainly unchanged by the form (a quick check; ASCII always). */
 bool unicode_is_normalized_fast(struct str s, enum unicode_form form);
+/* How many bytes at the start of valid UTF-8 the form leaves alone, whatever stands before
+ * them: a whole number of characters. */
+size_t unicode_stable_prefix(struct str s, enum unicode_form form);
 /* Appends the normal form of valid UTF-8. */
 enum quern_status unicode_normalize(struct str s, enum unicode_form form, struct buffer *out);
 
