@@ -17,6 +17,15 @@ struct added_loader {
     bool warned;
 };
 
+static enum quern_status copy_text(struct tokenizer *t, struct str text, struct str *out,
+                               struct quern_error *err) {
+    char *copy = arena_strndup(&t->arena, text.ptr, text.len);
+    if (!copy)
+        return error_nomem(err);
+    *out = (struct str){copy, text.len};
+    return QUERN_OK;
+}
+
 static enum quern_status read_token(struct tokenizer *t, struct str json, size_t index,
                                     struct added_token *a, struct quern_error *err) {
     char where[40];
@@ -37,6 +46,8 @@ static enum quern_status read_token(struct tokenizer *t, struct str json, size_t
                  {"lstrip", &a->lstrip},   {"rstrip", &a->rstrip},
                  {"normalized", &a->normalized}};
     status = json_member_string(&t->arena, json, where, "content", &a->spelling, err);
+    if (!status) /* the file's text goes away */
+        status = copy_text(t, a->spelling, &a->spelling, err);
     if (!status)
         status = json_member_id(json, where, "id", &id, err);
     for (size_t i = 0; !status && i < sizeof flags / sizeof flags[0]; i++)
@@ -44,15 +55,6 @@ static enum quern_status read_token(struct tokenizer *t, struct str json, size_t
     if (!status)
         a->id = (int32_t)id;
     return status;
-}
-
-static enum quern_status spell(struct tokenizer *t, struct str spelling, struct str *out,
-                               struct quern_error *err) {
-    char *copy = arena_strndup(&t->arena, spelling.ptr, spelling.len);
-    if (!copy)
-        return error_nomem(err);
-    *out = (struct str){copy, spelling.len};
-    return QUERN_OK;
 }
 
 /* Pattern and decoded text. */
@@ -67,10 +69,10 @@ static enum quern_status derive(struct tokenizer *t, struct added_token *a,
         struct str text = a->spelling;
         status = tokenizer_normalize(t, &text, forms, err);
         if (!status)
-            status = spell(t, text, &a->pattern, err);
+            status = copy_text(t, text, &a->pattern, err);
     }
     if (!status)
-        status = spell(t, a->pattern, &a->decoded, err);
+        status = copy_text(t, a->pattern, &a->decoded, err);
     if (!status) {
         size_t len;
         char *decoded = arena_alloc(&t->arena, a->pattern.len);
