@@ -28,7 +28,7 @@ TEMPLATE = """\
 
 THINKING = "quick"
 ANSWER = "Hello, world! 日"
-LOOP = " the new one very"
+LOOP = " the new more very"
 
 
 class Result:

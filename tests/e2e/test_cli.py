@@ -54,7 +54,7 @@ def test_the_manual_page_is_up_to_date(quern, program):
     (["run", "--temp"], "--temp: a value is missing"),
     (["run", "--temp", "hot"], "--temp"),
     (["run", "--top-p", "1.5"], "outside 0 to 1"),
-    (["run", "-n", "-1"], "--max-tokens"),
+    (["run", "-n", "-1"], "-n: -1 is outside"),
     (["run", "--cpu", "sse9"], "auto|generic"),
     (["run", "stray"], 'unexpected argument "stray"'),
     (["run", "-p", "x", "-f", "y"], "-p and -f"),
