@@ -25,7 +25,7 @@ static float dry_penalty(const struct quern_sampling *p, int length) {
     return penalty < 1e30 ? (float)penalty : 1e30f;
 }
 
-void history_apply_dry(struct history *h, float *scores, size_t n_scores) {
+void token_history_apply_dry(struct token_history *h, float *scores, size_t n_scores) {
     size_t window = (size_t)h->params.dry_window;
     size_t n = window && window < h->n ? window : h->n;
     if (n < 2)

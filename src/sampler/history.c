@@ -34,9 +34,9 @@ static bool needs_order(const struct quern_sampling *p) {
     return p->dry_multiplier != 0 || (p->repetition_penalty != 1 && p->penalty_window > 0);
 }
 
-enum quern_status history_init(struct history *h, const struct quern_sampling *params,
+enum quern_status token_history_init(struct token_history *h, const struct quern_sampling *params,
                                int32_t n_vocab, struct quern_error *err) {
-    *h = (struct history){.params = *params, .n_vocab = n_vocab};
+    *h = (struct token_history){.params = *params, .n_vocab = n_vocab};
     h->params.logit_bias = NULL;
     h->params.n_logit_bias = 0;
     size_t n = (size_t)n_vocab;
@@ -52,24 +52,24 @@ enum quern_status history_init(struct history *h, const struct quern_sampling *p
     }
     if (ok)
         return QUERN_OK;
-    history_release(h);
+    token_history_release(h);
     return error_nomem(err);
 }
 
-void history_release(struct history *h) {
+void token_history_release(struct token_history *h) {
     counts_release(&h->window);
     counts_release(&h->generated);
     free(h->tokens);
     free(h->dry_longest);
     free(h->dry_touched);
-    *h = (struct history){0};
+    *h = (struct token_history){0};
 }
 
-bool history_is_used(const struct history *h) {
+bool token_history_is_used(const struct token_history *h) {
     return h->window.count || h->generated.count || h->dry_longest;
 }
 
-enum quern_status history_reserve(struct history *h, size_t n, struct quern_error *err) {
+enum quern_status token_history_reserve(struct token_history *h, size_t n, struct quern_error *err) {
     if (!needs_order(&h->params) || n <= h->capacity)
         return QUERN_OK;
     size_t bytes;
@@ -83,7 +83,7 @@ enum quern_status history_reserve(struct history *h, size_t n, struct quern_erro
     return QUERN_OK;
 }
 
-static enum quern_status check_ids(const struct history *h, const int32_t *ids, size_t n,
+static enum quern_status check_ids(const struct token_history *h, const int32_t *ids, size_t n,
                                    struct quern_error *err) {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= h->n_vocab)
@@ -93,24 +93,24 @@ static enum quern_status check_ids(const struct history *h, const int32_t *ids, 
     return QUERN_OK;
 }
 
-static enum quern_status grow(struct history *h, size_t extra, struct quern_error *err) {
+static enum quern_status grow(struct token_history *h, size_t extra, struct quern_error *err) {
     size_t need;
     if (!checked_add(h->n, extra, &need))
         return error_nomem(err);
     if (need <= h->capacity)
         return QUERN_OK;
-    return history_reserve(h, need < SIZE_MAX / 2 ? need + need / 2 : need, err);
+    return token_history_reserve(h, need < SIZE_MAX / 2 ? need + need / 2 : need, err);
 }
 
 /* The token enters the window, and the one that is now too old leaves it. */
-static void slide_window(struct history *h, int32_t id) {
+static void slide_window(struct token_history *h, int32_t id) {
     counts_add(&h->window, id);
     size_t window = (size_t)h->params.penalty_window;
     if (window && h->n > window)
         h->window.count[h->tokens[h->n - 1 - window]]--;
 }
 
-enum quern_status history_add(struct history *h, const int32_t *ids, size_t n, bool generated,
+enum quern_status token_history_add(struct token_history *h, const int32_t *ids, size_t n, bool generated,
                               struct quern_error *err) {
     enum quern_status status = check_ids(h, ids, n, err);
     bool ordered = needs_order(&h->params);
@@ -131,7 +131,7 @@ enum quern_status history_add(struct history *h, const int32_t *ids, size_t n, b
 
 /* transformers' RepetitionPenaltyLogitsProcessor (CTRL, Keskar et al. 2019): once per
  * distinct token, whatever its count. */
-static void apply_repetition(const struct history *h, float *scores, size_t n_scores) {
+static void apply_repetition(const struct token_history *h, float *scores, size_t n_scores) {
     const float penalty = h->params.repetition_penalty;
     for (size_t i = 0; i < h->window.n_seen; i++) {
         int32_t id = h->window.seen[i];
@@ -142,7 +142,7 @@ static void apply_repetition(const struct history *h, float *scores, size_t n_sc
 }
 
 /* OpenAI's rule: logit -= count * frequency + (count > 0) * presence. */
-static void apply_counts(const struct history *h, float *scores, size_t n_scores) {
+static void apply_counts(const struct token_history *h, float *scores, size_t n_scores) {
     for (size_t i = 0; i < h->generated.n_seen; i++) {
         int32_t id = h->generated.seen[i];
         if ((size_t)id >= n_scores)
@@ -153,11 +153,11 @@ static void apply_counts(const struct history *h, float *scores, size_t n_scores
     }
 }
 
-void history_apply(struct history *h, float *scores, size_t n_scores) {
+void token_history_apply(struct token_history *h, float *scores, size_t n_scores) {
     if (h->window.count)
         apply_repetition(h, scores, n_scores);
     if (h->generated.count)
         apply_counts(h, scores, n_scores);
     if (h->dry_longest)
-        history_apply_dry(h, scores, n_scores);
+        token_history_apply_dry(h, scores, n_scores);
 }

@@ -17,7 +17,7 @@ struct token_counts {
     bool *listed; /* [n_vocab] is it in `seen`? */
 };
 
-struct history {
+struct token_history {
     struct quern_sampling params; /* logit_bias is not used */
     int32_t n_vocab;
     int32_t *tokens; /* prompt and generated; kept only when something needs the order */
@@ -28,22 +28,22 @@ struct history {
     int32_t *dry_touched;          /* [n_vocab] */
 };
 
-enum quern_status history_init(struct history *h, const struct quern_sampling *params,
+enum quern_status token_history_init(struct token_history *h, const struct quern_sampling *params,
                                int32_t n_vocab, struct quern_error *err);
-void history_release(struct history *h); /* zeroed is fine */
+void token_history_release(struct token_history *h); /* zeroed is fine */
 
-bool history_is_used(const struct history *h); /* is any penalty on? */
+bool token_history_is_used(const struct token_history *h); /* is any penalty on? */
 
-/* Room for n tokens in all, so that history_add up to there does not allocate. */
-enum quern_status history_reserve(struct history *h, size_t n, struct quern_error *err);
+/* Room for n tokens in all, so that token_history_add up to there does not allocate. */
+enum quern_status token_history_reserve(struct token_history *h, size_t n, struct quern_error *err);
 /* On failure nothing was added. */
-enum quern_status history_add(struct history *h, const int32_t *ids, size_t n, bool generated,
+enum quern_status token_history_add(struct token_history *h, const int32_t *ids, size_t n, bool generated,
                               struct quern_error *err);
 
 /* Changes scores[n_scores] by repetition, presence, frequency and DRY, in this order. */
-void history_apply(struct history *h, float *scores, size_t n_scores);
+void token_history_apply(struct token_history *h, float *scores, size_t n_scores);
 
 /* dry.c: "Don't Repeat Yourself". */
-void history_apply_dry(struct history *h, float *scores, size_t n_scores);
+void token_history_apply_dry(struct token_history *h, float *scores, size_t n_scores);
 
 #endif

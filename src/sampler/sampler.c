@@ -15,7 +15,7 @@ struct sampler {
     struct quern_sampling params; /* logit_bias owned */
     struct quern_logit_bias *bias;
     int32_t n_vocab, n_tokens; /* n_tokens <= n_vocab */
-    struct history history;
+    struct token_history history;
     struct pool pool;
     uint32_t *mask; /* [(n_vocab+31)/32] */
 };
@@ -105,7 +105,7 @@ enum quern_status sampler_create(const struct quern_sampling *params, int32_t n_
     if (!s->mask || !s->bias)
         status = error_nomem(err);
     if (!status)
-        status = history_init(&s->history, params, n_vocab, err);
+        status = token_history_init(&s->history, params, n_vocab, err);
     if (!status)
         status = pool_init(&s->pool, (size_t)s->n_tokens, err);
     if (status)
@@ -123,7 +123,7 @@ fail:
 void sampler_destroy(struct sampler *s) {
     if (!s)
         return;
-    history_release(&s->history);
+    token_history_release(&s->history);
     pool_release(&s->pool);
     free(s->bias);
     free(s->mask);
@@ -131,12 +131,12 @@ void sampler_destroy(struct sampler *s) {
 }
 
 enum quern_status sampler_reserve(struct sampler *s, size_t n, struct quern_error *err) {
-    return history_reserve(&s->history, n, err);
+    return token_history_reserve(&s->history, n, err);
 }
 
 enum quern_status sampler_accept(struct sampler *s, const int32_t *ids, size_t n, bool generated,
                                  struct quern_error *err) {
-    return history_add(&s->history, ids, n, generated, err);
+    return token_history_add(&s->history, ids, n, generated, err);
 }
 
 /* ---- drawing ----------------------------------------------------------------------- */
@@ -163,7 +163,7 @@ static enum quern_status adjust(struct sampler *s, const float *logits,
                                 struct constraint *constraint, const float **scores,
                                 struct quern_error *err) {
     bool masked = constraint != NULL;
-    if (!masked && s->params.n_logit_bias == 0 && !history_is_used(&s->history)) {
+    if (!masked && s->params.n_logit_bias == 0 && !token_history_is_used(&s->history)) {
         *scores = logits;
         return QUERN_OK;
     }
@@ -176,7 +176,7 @@ static enum quern_status adjust(struct sampler *s, const float *logits,
     float *own = s->pool.own_scores;
     memcpy(own, logits, (size_t)s->n_tokens * sizeof *own);
     apply_bias(s, own);
-    history_apply(&s->history, own, (size_t)s->n_tokens);
+    token_history_apply(&s->history, own, (size_t)s->n_tokens);
     if (masked)
         apply_mask(s, own);
     *scores = own;

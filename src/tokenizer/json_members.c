@@ -64,7 +64,7 @@ bool json_element(struct str array, size_t *at, struct str *value) {
     return ok;
 }
 
-bool json_string_value(struct arena *arena, struct str value, struct str *out) {
+bool json_text_value(struct arena *arena, struct str value, struct str *out) {
     struct json_reader r;
     json_reader_init(&r, value, arena);
     if (json_reader_next(&r) != JSON_TOKEN_STRING)
@@ -105,7 +105,7 @@ enum quern_status json_member_string(struct arena *arena, struct str object, con
                                      const char *key, struct str *out, struct quern_error *err) {
     struct str value;
     enum quern_status status = member_of_kind(object, where, key, "\"", &value, err);
-    if (!status && !json_string_value(arena, value, out))
+    if (!status && !json_text_value(arena, value, out))
         status = error_nomem(err);
     return status;
 }

@@ -28,7 +28,7 @@ enum quern_status json_member_id(struct str object, const char *where, const cha
                                  uint32_t *out, struct quern_error *err);
 
 /* A string's value; false when memory runs out or it is none. */
-bool json_string_value(struct arena *arena, struct str value, struct str *out);
+bool json_text_value(struct arena *arena, struct str value, struct str *out);
 /* An unsigned number without fraction or exponent, at most INT32_MAX. */
 bool json_id_value(struct str value, uint32_t *out);
 

@@ -102,7 +102,7 @@ static enum quern_status load_split(struct tokenizer *t, struct str json, struct
     if (json_kind(value) != '"')
         return error_set(err, QUERN_ERR_FORMAT, "pre_tokenizer.pattern is %s, expected a string",
                          json_kind_name(json_kind(value)));
-    if (!json_string_value(&t->arena, value, &pattern))
+    if (!json_text_value(&t->arena, value, &pattern))
         return error_nomem(err);
     status = pretokenizer_add_split(&t->pretokenizer, pattern, !regex, behavior, invert, err);
     return status ? error_prefix(err, status, "pre_tokenizer.pattern") : QUERN_OK;

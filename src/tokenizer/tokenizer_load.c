@@ -61,7 +61,7 @@ static enum quern_status load_parts(struct tokenizer *t, const struct parts *par
     if (!parts->has_model)
         return error_set(err, QUERN_ERR_FORMAT, "model is missing");
     if (json_kind(parts->version) != 'n' &&
-        (!json_string_value(&t->arena, parts->version, &version) || !str_is(version, "1.0")))
+        (!json_text_value(&t->arena, parts->version, &version) || !str_is(version, "1.0")))
         return error_set(err, QUERN_ERR_UNSUPPORTED, "version is %.*s, expected \"1.0\"",
                          STR_FMT(parts->version));
     enum quern_status status = load_normalizer(t, parts->normalizer, err);
