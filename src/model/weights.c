@@ -42,7 +42,12 @@ static bool same_shape(const struct tensor *t, int rank, const size_t *shape) {
     return true;
 }
 
+/* The type first: of a quantized tensor it says more than the packed shape. */
 static bool check_tensor(struct binder *b, const struct tensor *t, int rank, const size_t *shape) {
+    if (!dtype_is_weight(t->dtype))
+        return fail(b, error_set(b->err, QUERN_ERR_UNSUPPORTED,
+                                 "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
+                                 t->file, t->name, dtype_name(t->dtype)));
     if (!same_shape(t, rank, shape)) {
         char found[128], expected[128];
         format_shape(found, sizeof found, t->rank, t->shape);
@@ -51,10 +56,6 @@ static bool check_tensor(struct binder *b, const struct tensor *t, int rank, con
                                  "%s: tensor \"%s\" has shape %s, expected %s by config.json",
                                  t->file, t->name, found, expected));
     }
-    if (!dtype_is_weight(t->dtype))
-        return fail(b, error_set(b->err, QUERN_ERR_UNSUPPORTED,
-                                 "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
-                                 t->file, t->name, dtype_name(t->dtype)));
     return true;
 }
 
@@ -188,12 +189,15 @@ static void moe(struct binder *b, struct layer_weights *w) {
     const struct hf_config *c = &b->m->config;
     const size_t n = (size_t)c->n_experts, H = (size_t)c->hidden_size;
     const size_t M = (size_t)c->moe_intermediate_size;
+    /* The router first: its shape vouches for the number of experts. */
+    matrix(b, &w->router, "mlp.gate.weight", n, H);
+    if (b->status != QUERN_OK)
+        return;
     w->experts = arena_calloc(&b->m->arena, n, sizeof *w->experts);
     if (!w->experts) {
         fail(b, error_nomem(b->err));
         return;
     }
-    matrix(b, &w->router, "mlp.gate.weight", n, H);
     if (has(b, "mlp.experts.gate_up_proj"))
         fused_experts(b, w->experts, n, H, M);
     else
