@@ -156,15 +156,17 @@ static bool read_string(struct json_reader *r) {
     const char *begin = r->p + 1, *quote = find_quote(r, begin, &escapes);
     if (!quote)
         return false;
-    if (!escapes) {
+    if (!escapes || !r->arena) {
         r->value = (struct str){begin, (size_t)(quote - begin)};
         r->p = quote + 1;
         return true;
     }
     /* Unescaped it is shorter. */
     char *copy = arena_alloc(r->arena, (size_t)(quote - begin)), *out = copy;
-    if (!copy)
-        return fail(r, "no memory left for a string"), false;
+    if (!copy) {
+        r->no_memory = true;
+        return fail(r, "out of memory"), false;
+    }
     for (const char *p = begin; p < quote;) {
         if (*p != '\\') {
             *out++ = *p++;
@@ -178,6 +180,25 @@ static bool read_string(struct json_reader *r) {
     r->value = (struct str){copy, (size_t)(out - copy)};
     r->p = quote + 1;
     return true;
+}
+
+bool json_reader_value_is(const struct json_reader *r, struct str text) {
+    const char *p = r->value.ptr, *end = p + r->value.len;
+    size_t at = 0;
+    while (p < end) {
+        char bytes[4] = {*p}, *out = bytes + 1;
+        int n = 1;
+        if (*p == '\\') {
+            out = bytes;
+            n = unescape(p, end, &out);
+        }
+        size_t len = (size_t)(out - bytes);
+        if (n == 0 || text.len - at < len || memcmp(text.ptr + at, bytes, len) != 0)
+            return false;
+        at += len;
+        p += n;
+    }
+    return at == text.len;
 }
 
 /* ---- other values ------------------------------------------------------------- */
@@ -354,6 +375,7 @@ enum quern_status json_reader_error(const struct json_reader *r, const char *nam
             column++;
         }
     }
-    return error_set(err, QUERN_ERR_FORMAT, "%s: line %zu, column %zu: %s", name, line, column,
+    enum quern_status code = r->no_memory ? QUERN_ERR_NOMEM : QUERN_ERR_FORMAT;
+    return error_set(err, code, "%s: line %zu, column %zu: %s", name, line, column,
                      r->problem ? r->problem : "not what was expected here");
 }

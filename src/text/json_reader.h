@@ -27,9 +27,10 @@ enum { JSON_READER_DEPTH_MAX = 64 };
 
 struct json_reader {
     const char *start, *p, *end;
-    struct arena *arena;  /* unescaped strings live here */
+    struct arena *arena;  /* unescaped strings live here; NULL: escapes stay, unchecked */
     struct str value;     /* text of the last key, string (unescaped) or number */
     const char *problem;  /* static text, set with JSON_TOKEN_ERROR */
+    bool no_memory;       /* the problem is the arena's */
     unsigned char stack[JSON_READER_DEPTH_MAX]; /* '{' or '[' */
     int depth;
     unsigned char state;  /* what may come next */
@@ -41,7 +42,10 @@ enum json_token json_reader_next(struct json_reader *r);
  * and returns its text, a valid JSON text of its own, in *text (may be NULL). After a scalar
  * it returns r->value. False on a syntax error. */
 bool json_reader_skip(struct json_reader *r, struct str *text);
-/* "NAME: line L, column C: PROBLEM" */
+/* Whether the last key or string spells `text`, for a reader without arena. Allocates nothing. */
+bool json_reader_value_is(const struct json_reader *r, struct str text);
+/* "NAME: line L, column C: PROBLEM"; QUERN_ERR_NOMEM when the arena had no room, else
+ * QUERN_ERR_FORMAT. */
 enum quern_status json_reader_error(const struct json_reader *r, const char *name,
                                     struct quern_error *err);
 

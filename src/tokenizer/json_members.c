@@ -4,9 +4,6 @@
 
 #include "text/json_reader.h"
 
-/* Keys are seldom escaped; those that are need a little memory. */
-enum { KEYS_MAX_BYTES = 1 << 20 };
-
 char json_kind(struct str value) {
     char c = value.len ? value.ptr[0] : 'n';
     return (c >= '0' && c <= '9') || c == '-' ? '0' : c;
@@ -24,14 +21,15 @@ const char *json_kind_name(char kind) {
     }
 }
 
+/* The readers below get no arena: walking over a value must not fail for want of memory, which
+ * would look like its end. */
 bool json_member(struct str object, const char *key, struct str *value) {
-    struct arena keys = ARENA_INIT(KEYS_MAX_BYTES);
     struct json_reader r;
     bool found = false;
-    json_reader_init(&r, object, &keys);
+    json_reader_init(&r, object, NULL);
     if (json_reader_next(&r) == JSON_TOKEN_OBJECT)
         while (json_reader_next(&r) == JSON_TOKEN_KEY) {
-            bool wanted = str_is(r.value, key);
+            bool wanted = json_reader_value_is(&r, str_from(key));
             struct str text;
             if (!json_reader_skip(&r, &text))
                 break;
@@ -40,7 +38,6 @@ bool json_member(struct str object, const char *key, struct str *value) {
                 found = true;
             }
         }
-    arena_release(&keys);
     return found;
 }
 
@@ -52,13 +49,11 @@ bool json_element(struct str array, size_t *at, struct str *value) {
         p++;
     if (p >= end || *p == ']')
         return false;
-    struct arena strings = ARENA_INIT(0);
     struct json_reader r;
-    json_reader_init(&r, (struct str){p, (size_t)(end - p)}, &strings);
+    json_reader_init(&r, (struct str){p, (size_t)(end - p)}, NULL);
     bool ok = json_reader_next(&r) != JSON_TOKEN_ERROR;
     if (ok && r.depth)
         ok = json_reader_skip(&r, NULL);
-    arena_release(&strings);
     *value = (struct str){p, (size_t)(r.p - p)};
     *at = (size_t)(r.p - array.ptr);
     return ok;
