@@ -223,7 +223,7 @@ RESULTS   := $(or $(QUERN_RESULTS),$(OUT)/results)
 RUN_PROGRAMS = @mkdir -p $(RESULTS) && $(PYTHON) tests/run_programs.py --jobs $(JOBS) \
                --results $(RESULTS)/$(MODE)-$@.json
 
-.PHONY: test check unit alloc e2e fuzz-replay check-kernels test-programs replay-programs
+.PHONY: test check check-symbols unit alloc e2e fuzz-replay check-kernels test-programs replay-programs
 test:
 	@PYTHON=$(PYTHON) scripts/install-deps.sh test
 	@$(PYTHON) tests/run_all.py "$(MAKE)" "$(abspath $(BUILD))/results"
@@ -244,6 +244,9 @@ check:
 	@mkdir -p $(RESULTS)
 	@$(PYTHON) tests/checks/check_source.py --self-test
 	@$(PYTHON) tests/checks/check_source.py --results $(RESULTS)/check.json
+check-symbols: all $(OUT)/libquern_cli.a
+	@mkdir -p $(RESULTS)
+	@$(PYTHON) tests/checks/check_symbols.py $(OUT) --results $(RESULTS)/symbols.json
 unit: $(TEST_BINS)
 	$(RUN_PROGRAMS) $(TEST_BINS)
 check-kernels: $(CHECK_BINS)
@@ -310,6 +313,7 @@ help:
 	    'make install          PREFIX=/usr/local DESTDIR=; `make uninstall` takes it away' \
 	    'make unit             unit tests; also with MODE=asan|ubsan|tsan' \
 	    'make check            include rules, banned functions, sizes' \
+	    'make check-symbols    what the libraries show, and clashes with those we link' \
 	    'make check-kernels    kernels of every instruction set against the reference' \
 	    'make e2e              end-to-end tests of the program' \
 	    'make alloc            every allocation failing in turn' \

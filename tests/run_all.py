@@ -19,6 +19,7 @@ STEPS = [
     ("build", ["WERROR=1", "all", "test-programs", "examples"], True),
     ("build with sanitizers", ["WERROR=1", "MODE=asan", "test-programs", "replay-programs"], True),
     ("source checks", ["check"], False),
+    ("symbols", ["WERROR=1", "check-symbols"], False),
     ("unit tests", ["WERROR=1", "unit"], False),
     ("unit tests with sanitizers", ["WERROR=1", "MODE=asan", "unit"], False),
     ("fuzz corpora", ["WERROR=1", "MODE=asan", "fuzz-replay"], False),
