@@ -16,8 +16,8 @@ QUERN = os.environ.get("QUERN") or str(ROOT / "build" / "release" / "quern")
 CASES = {c["name"]: c for c in json.loads((GOLDEN / "cases.json").read_text())}
 
 # Both sides add up the same float32 products in different orders; over the depth of these models the
-# differences stay below 1e-5 of the logits' standard deviation. A wrong epsilon, scale or rounding shows
-# above 1e-4.
+# differences stay near 1e-5 of the logits' standard deviation (docs/NUMERICS.md has the figures). A wrong
+# epsilon, scale or rounding shows above 1e-4.
 TOLERANCE_SIGMA = 1e-4
 
 
@@ -115,6 +115,62 @@ def test_ids_may_come_from_standard_input(checkpoint, logits, tmp_path):
     done = quern("logits", "-m", checkpoint(case), "--ids", "-", "-o", out, input=json.dumps(case["ids"]))
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == logits(checkpoint(case), case["ids"])
+
+
+# ---- the same checkpoint spelled differently ------------------------------------------------------------
+
+def read_tensors(directory):
+    """name -> float32 array, of a checkpoint in one float32 file."""
+    data = (directory / "model.safetensors").read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + n])
+    header.pop("__metadata__", None)
+    body = data[8 + n:]
+    return {name: np.frombuffer(body[slice(*t["data_offsets"])], np.float32).reshape(t["shape"])
+            for name, t in header.items()}
+
+
+def write_tensors(directory, tensors, header_padding=0):
+    header, body = {}, b""
+    for name, array in tensors.items():
+        data = np.ascontiguousarray(array).tobytes()
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8 + header_padding)
+    (directory / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def fuse_experts(tensors):
+    """As transformers holds experts in memory: one tensor for gate and up of all, one for down."""
+    fused = {k: v for k, v in tensors.items() if ".experts." not in k}
+    for router in [k for k in tensors if k.endswith(".mlp.gate.weight")]:
+        base = router[:-len("gate.weight")] + "experts."
+        parts = {p: np.stack([tensors[f"{base}{e}.{p}_proj.weight"] for e in range(len(tensors[router]))])
+                 for p in ("gate", "up", "down")}
+        fused[base + "gate_up_proj"] = np.concatenate([parts["gate"], parts["up"]], axis=1)
+        fused[base + "down_proj"] = parts["down"]
+    return fused
+
+
+SPELLINGS = {
+    "fused experts": ("qwen3-moe", fuse_experts, 0),
+    "no prefix": ("qwen3-untied", lambda t: {k.removeprefix("model."): v for k, v in t.items()}, 0),
+    "a head beside a tied embedding": ("qwen3-tied", lambda t: {**t, "lm_head.weight": np.ones((256, 64), np.float32)}, 0),
+    "old frequencies": ("llama3", lambda t: {**t, "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(8, np.float32)}, 0),
+    "another order": ("qwen2", lambda t: dict(reversed(t.items())), 0),
+    "data that is not aligned": ("qwen3-gqa4", lambda t: t, 1),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings_of_a_checkpoint_do_not_change_a_byte(spelling, checkpoint, logits, tmp_path):
+    name, change, header_padding = SPELLINGS[spelling]
+    case, other = CASES[name], tmp_path / "other"
+    other.mkdir()
+    shutil.copy(checkpoint(case) / "config.json", other)
+    write_tensors(other, change(read_tensors(checkpoint(case))), header_padding)
+    assert logits(other, case["ids"]) == logits(checkpoint(case), case["ids"])
 
 
 # ---- what goes wrong: one clear line, exit code not 0, no half-written file ------------------------------
