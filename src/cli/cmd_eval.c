@@ -121,6 +121,9 @@ static int choose_windows(struct eval *e, const struct eval_args *args, int32_t 
                  : max_context < DEFAULT_CONTEXT ? (size_t)max_context
                                                  : DEFAULT_CONTEXT;
     e->stride = args->stride ? (size_t)args->stride : (e->context + 1) / 2;
+    if (e->context > (size_t)max_context)
+        return cli_usage_error(&eval_command, "--context %zu is more than the model's maximum, %d",
+                               e->context, (int)max_context);
     if (e->stride > e->context)
         return cli_usage_error(&eval_command, "--stride %zu is more than the context, %zu",
                                e->stride, e->context);
