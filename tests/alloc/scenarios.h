@@ -14,6 +14,7 @@ struct scenario {
 /* Each list ends with an entry without a name. */
 extern const struct scenario base_scenarios[];
 extern const struct scenario text_scenarios[];
+extern const struct scenario formats_scenarios[];
 extern const struct scenario model_scenarios[];
 extern const struct scenario sampler_scenarios[];
 
