@@ -95,15 +95,15 @@ static void show_settings(const struct chat *chat) {
          "more figures after each answer");
 }
 
+/* Everything /set knows, parameters under both their names. */
 static const char *setting_name(const void *unused, size_t i) {
     (void)unused;
     static const char *const others[] = {"seed", "max_tokens", "verbose"};
-    size_t n_params = 0;
-    while (sampling_param_at(n_params))
-        n_params++;
-    if (i < n_params)
-        return sampling_param_at(i)->name;
-    return i - n_params < 3 ? others[i - n_params] : NULL;
+    enum { N_OTHERS = sizeof others / sizeof others[0] };
+    if (i < N_OTHERS)
+        return others[i];
+    const struct sampling_param *p = sampling_param_at((i - N_OTHERS) / 2);
+    return !p ? NULL : (i - N_OTHERS) % 2 ? p->option : p->name;
 }
 
 static void set_other(struct chat *chat, const char *name, const char *value) {

@@ -28,14 +28,14 @@ TEMPLATE = """\
 
 THINKING = "quick"
 ANSWER = "Hello, world! 日"
-LOOP = " the new more very"
+LOOP = " the new wor they"
 
 
 class Result:
     def __init__(self, done):
         self.code = done.returncode
         self.raw = done.stdout
-        self.out = done.stdout.decode("utf-8", "replace")
+        self.out = (done.stdout or b"").decode("utf-8", "replace")
         self.err = done.stderr.decode("utf-8", "replace")
 
 

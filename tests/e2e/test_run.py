@@ -76,7 +76,7 @@ def test_a_stop_string_that_begins_like_the_thinking_ends_does_no_harm(quern, sc
 
 def test_the_number_of_tokens_is_limited(quern, endless):
     done = quern("run", "-m", endless, "-p", "x", "-n", "6")
-    assert (done.code, done.out) == (0, " the new one very the new")
+    assert (done.code, done.out) == (0, " the new wor they the new")
 
 
 def test_an_answer_may_fill_the_context_and_no_more(quern, endless):
