@@ -34,6 +34,10 @@ size_t alloc_fail_stop(void) {
     return atomic_load(&n_requests);
 }
 
+size_t alloc_fail_requests(void) {
+    return atomic_load(&n_requests);
+}
+
 bool alloc_fail_happened(void) {
     return atomic_load(&happened);
 }

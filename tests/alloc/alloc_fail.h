@@ -16,6 +16,8 @@ enum alloc_fail_mode {
 void alloc_fail_start(enum alloc_fail_mode mode, size_t k);
 /* No more failures. Answers how many requests were made since the start. */
 size_t alloc_fail_stop(void);
+/* How many so far. */
+size_t alloc_fail_requests(void);
 /* Whether a request was failed since the start. */
 bool alloc_fail_happened(void);
 /* Blocks and maps not yet given back. */

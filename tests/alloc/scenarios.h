@@ -17,5 +17,6 @@ extern const struct scenario text_scenarios[];
 extern const struct scenario formats_scenarios[];
 extern const struct scenario model_scenarios[];
 extern const struct scenario sampler_scenarios[];
+extern const struct scenario engine_scenarios[];
 
 #endif
