@@ -13,6 +13,7 @@ enum {
     CACHE_IDS_MAX = 11,
     CACHE_SLOTS_MAX = 1 << 14, /* 1 MB: the share of the second-level cache it may take */
     CACHE_TEXT_MIN = 256,      /* shorter texts hardly repeat themselves */
+    CUT_WORD_MIN = 16,         /* longer than what the cache holds */
 };
 
 enum whole_word { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
@@ -84,10 +85,13 @@ uint32_t bpe_find_merge(const struct bpe *b, uint32_t left, uint32_t right) {
     return b->slots[find_slot(b, left, right)].rank;
 }
 
-static void fill_byte_tables(struct bpe *b) {
+/* False when a byte has no token. */
+static bool fill_byte_tables(struct bpe *b) {
+    bool all = true;
     for (int i = 0; i < 256; i++) {
         unsigned char byte = (unsigned char)i;
         b->byte_ids[i] = vocab_find(b->vocab, &byte, 1, false);
+        all = all && b->byte_ids[i] >= 0;
     }
     for (int i = 0; i < 256; i++)
         for (int j = 0; j < 256; j++) {
@@ -96,6 +100,7 @@ static void fill_byte_tables(struct bpe *b) {
                 both ? bpe_find_merge(b, (uint32_t)b->byte_ids[i], (uint32_t)b->byte_ids[j])
                      : BPE_NO_MERGE;
         }
+    return all;
 }
 
 enum quern_status bpe_finish(struct bpe *b, const struct vocab *vocab, struct quern_error *err) {
@@ -118,7 +123,9 @@ enum quern_status bpe_finish(struct bpe *b, const struct vocab *vocab, struct qu
         b->slots[find_slot(b, m->left, m->right)] =
             (struct bpe_slot){(uint32_t)(pair_hash(b, m->left, m->right) >> 32), rank};
     }
-    fill_byte_tables(b);
+    bool all_bytes = fill_byte_tables(b);
+    if (all_bytes && !bpe_cuts_create(b, &b->cuts))
+        return error_nomem(err);
     return QUERN_OK;
 }
 
@@ -127,6 +134,7 @@ void bpe_release(struct bpe *b) {
     free(b->slots);
     free(b->byte_pairs);
     free(b->whole);
+    free(b->cuts);
     *b = (struct bpe){0};
 }
 
@@ -224,15 +232,9 @@ static enum quern_status encode_long(struct bpe_encoder *e, const unsigned char 
     return status;
 }
 
-/* Appends the ids of a word that the cache does not know. */
-static enum quern_status encode_anew(struct bpe_encoder *e, const unsigned char *word, size_t len) {
-    int32_t id = vocab_find(e->bpe->vocab, word, len, false);
-    if (id >= 0 && is_whole(e->bpe, (uint32_t)id)) {
-        if (token_ids_reserve(e->out, 1))
-            return QUERN_ERR_NOMEM;
-        e->out->ids[e->out->n++] = id;
-        return QUERN_OK;
-    }
+/* Appends the ids of a word by merging. */
+static enum quern_status encode_merging(struct bpe_encoder *e, const unsigned char *word,
+                                        size_t len) {
     if (len > SHORT_WORD_MAX)
         return encode_long(e, word, len);
     uint32_t ids[SHORT_WORD_MAX];
@@ -242,6 +244,31 @@ static enum quern_status encode_anew(struct bpe_encoder *e, const unsigned char 
     for (size_t i = 0; i < n; i++)
         e->out->ids[e->out->n++] = (int32_t)ids[i];
     return QUERN_OK;
+}
+
+static enum quern_status encode_cached(struct bpe_encoder *e, const unsigned char *word, size_t len,
+                                       bool may_cut);
+
+/* Appends the ids of a word that the cache does not know. */
+static enum quern_status encode_anew(struct bpe_encoder *e, const unsigned char *word, size_t len,
+                                     bool may_cut) {
+    int32_t id = vocab_find(e->bpe->vocab, word, len, false);
+    if (id >= 0 && is_whole(e->bpe, (uint32_t)id)) {
+        if (token_ids_reserve(e->out, 1))
+            return QUERN_ERR_NOMEM;
+        e->out->ids[e->out->n++] = id;
+        return QUERN_OK;
+    }
+    /* With ignore_merges a piece that is a token would be taken whole, as only words are. */
+    if (!may_cut || len < CUT_WORD_MIN || !e->bpe->cuts || e->bpe->ignore_merges)
+        return encode_merging(e, word, len);
+    enum quern_status status = QUERN_OK;
+    for (size_t begin = 0, end; !status && begin < len; begin = end) {
+        end = bpe_next_cut(e->bpe->cuts, word, len, begin);
+        status = end - begin == len ? encode_merging(e, word, len)
+                                    : encode_cached(e, word + begin, end - begin, false);
+    }
+    return status;
 }
 
 /* ---- the cache --------------------------------------------------------------------- */
@@ -287,9 +314,10 @@ static void word_key(const unsigned char *word, size_t len, const unsigned char 
     key[1] |= (uint64_t)len << 56;
 }
 
-enum quern_status bpe_encode_word(struct bpe_encoder *e, const unsigned char *word, size_t len) {
+static enum quern_status encode_cached(struct bpe_encoder *e, const unsigned char *word, size_t len,
+                                       bool may_cut) {
     if (len > CACHE_WORD_MAX || !e->cache)
-        return encode_anew(e, word, len);
+        return encode_anew(e, word, len, may_cut);
     uint64_t key[2];
     word_key(word, len, e->limit, key);
     uint64_t hash = hash_fold(key[0] ^ e->bpe->seed, key[1] ^ 0x8bb84b93962eacc9u);
@@ -305,7 +333,7 @@ enum quern_status bpe_encode_word(struct bpe_encoder *e, const unsigned char *wo
         return QUERN_OK;
     }
     size_t before = e->out->n;
-    enum quern_status status = encode_anew(e, word, len);
+    enum quern_status status = encode_anew(e, word, len, may_cut);
     size_t n = e->out->n - before;
     if (!status && n <= CACHE_IDS_MAX) {
         memcpy(slot->key, key, sizeof key);
@@ -314,4 +342,8 @@ enum quern_status bpe_encode_word(struct bpe_encoder *e, const unsigned char *wo
             slot->ids[i] = (uint32_t)e->out->ids[before + i];
     }
     return status;
+}
+
+enum quern_status bpe_encode_word(struct bpe_encoder *e, const unsigned char *word, size_t len) {
+    return encode_cached(e, word, len, true);
 }

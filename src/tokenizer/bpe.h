@@ -36,6 +36,7 @@ struct bpe {
     /* [n_ids] Whether the token's own bytes are encoded as that token alone. Found out when
      * first asked, by whichever thread; all find the same. */
     _Atomic uint8_t *whole;
+    struct bpe_cuts *cuts; /* NULL when some byte has no token */
 };
 
 /* Merges are added in the order of their ranks; then bpe_finish makes the tables. */
@@ -67,7 +68,12 @@ enum quern_status bpe_encode_word(struct bpe_encoder *e, const unsigned char *wo
 
 enum quern_status token_ids_reserve(struct token_ids *t, size_t extra);
 
-/* ---- between bpe.c and bpe_long.c -------------------------------------------- */
+/* ---- between bpe.c, bpe_cuts.c and bpe_long.c ---------------------------------- */
+
+/* Every byte must have a token of its own. */
+bool bpe_cuts_create(const struct bpe *b, struct bpe_cuts **out);
+/* The first place after `from` that no merge crosses, or len. */
+size_t bpe_next_cut(const struct bpe_cuts *c, const unsigned char *word, size_t len, size_t from);
 
 uint32_t bpe_find_merge(const struct bpe *b, uint32_t left, uint32_t right);
 /* Merges ids[n] in place in time that grows with n alone; returns how many remain. */
