@@ -89,6 +89,8 @@ static enum quern_status open_parts(const char *dir, const struct quern_model_op
     m->has_config = status == QUERN_OK;
     if (status && !options->tokenizer_only)
         return status;
+    if (status == QUERN_ERR_NOMEM)
+        return error_nomem(err);
     if (m->has_config) {
         status = generation_config_load(dir, &m->config, &m->generation, err);
         if (status)

@@ -12,6 +12,7 @@ struct scenario {
 };
 
 /* Each list ends with an entry without a name. */
+extern const struct scenario api_scenarios[];
 extern const struct scenario base_scenarios[];
 extern const struct scenario text_scenarios[];
 extern const struct scenario formats_scenarios[];
