@@ -15,6 +15,13 @@ int32_t sampler_argmax(const float *logits, int32_t n) {
     return best;
 }
 
+/* exp(logit - max); anything below 1e-235 may as well be that, beside a sum of at least 1. */
+static double exp_below(float logit, double max) {
+    const double z_min = -200000; /* where exp_256 is still a normal number */
+    double z = ((double)logit - max) * EXP_256_PER_UNIT;
+    return exp_256(z < z_min ? z_min : z); /* NaN stays NaN */
+}
+
 /* log of the sum of exp(logit); -INFINITY when all are. */
 static double log_sum_exp(const float *logits, int32_t n) {
     const double max = (double)logits[sampler_argmax(logits, n)];
@@ -22,10 +29,12 @@ static double log_sum_exp(const float *logits, int32_t n) {
         return max;
     /* Four sums, because one addition waits for the one before. */
     double sums[4] = {0};
-    for (int32_t i = 0; i < n; i++) {
-        double z = ((double)logits[i] - max) * EXP_256_PER_UNIT;
-        sums[i & 3] += z < -150000 ? 0 : exp_256(z); /* below float64's normal range: 1e-255 */
-    }
+    int32_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int lane = 0; lane < 4; lane++)
+            sums[lane] += exp_below(logits[i + lane], max);
+    for (; i < n; i++)
+        sums[0] += exp_below(logits[i], max);
     double sum = sums[0] + sums[1] + (sums[2] + sums[3]);
     return sum >= 1 ? max + exact_log(sum) : (double)NAN;
 }
