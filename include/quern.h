@@ -212,7 +212,7 @@ struct quern_sampling {
     int32_t penalty_window;   /* last tokens looked at by repetition_penalty; 0: all */
     float dry_multiplier;     /* 0: off, and the three below do not matter */
     float dry_base;           /* usually 1.75 */
-    int32_t dry_allowed_length; /* usually 2; from 1 */
+    int32_t dry_allowed_length; /* usually 2 */
     int32_t dry_window;       /* last tokens looked at; 0: all */
     uint64_t seed;
     const struct quern_logit_bias *logit_bias; /* borrowed until the sampler is made */

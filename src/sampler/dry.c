@@ -21,7 +21,7 @@ static float dry_penalty(const struct quern_sampling *p, int length) {
     double penalty = (double)p->dry_multiplier;
     for (int i = p->dry_allowed_length; i < length; i++)
         penalty *= (double)p->dry_base;
-    /* Base 10 over 50 tokens would leave float32's range; this much forbids a token as well. */
+    /* Base 100 over 50 tokens would leave float32's range; this much forbids a token as well. */
     return penalty < 1e30 ? (float)penalty : 1e30f;
 }
 

@@ -69,8 +69,8 @@ static enum quern_status check_params(const struct quern_sampling *p, int32_t n_
         {"frequency_penalty", (double)p->frequency_penalty, -100, 100},
         {"penalty_window", p->penalty_window, 0, INT32_MAX},
         {"dry_multiplier", (double)p->dry_multiplier, 0, 100},
-        {"dry_base", dry ? (double)p->dry_base : 1, 1, 10},
-        {"dry_allowed_length", dry ? p->dry_allowed_length : 1, 1, INT32_MAX},
+        {"dry_base", dry ? (double)p->dry_base : 1, 1, 100},
+        {"dry_allowed_length", dry ? p->dry_allowed_length : 0, 0, INT32_MAX},
         {"dry_window", dry ? p->dry_window : 0, 0, INT32_MAX},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {

@@ -80,9 +80,10 @@ static void test_every_field_out_of_range_is_named_with_its_value_and_range(void
     REFUSE(dry_multiplier, -1, "dry_multiplier is -1");
     struct quern_sampling p = neutral();
     p.dry_multiplier = 1;
-    assert_refused(p, "dry_base is 0, expected 1 to 10");
+    assert_refused(p, "dry_base is 0, expected 1 to 100");
     p.dry_base = 2;
-    assert_refused(p, "dry_allowed_length is 0, expected 1 to");
+    p.dry_allowed_length = -1;
+    assert_refused(p, "dry_allowed_length is -1, expected 0 to");
     p.dry_allowed_length = 2;
     p.dry_window = -1;
     assert_refused(p, "dry_window is -1");
@@ -282,7 +283,7 @@ static void test_dry_equals_the_published_code_on_random_sequences(void **state)
         struct quern_sampling p = neutral();
         p.dry_multiplier = 0.125f;
         p.dry_base = 1.25f;
-        p.dry_allowed_length = (int32_t)(round % 4) + 1;
+        p.dry_allowed_length = (int32_t)(round % 5);
         p.dry_window = round % 3 == 0 ? 40 : 0;
         struct sampler *s = make(p, V, V);
         int32_t ids[200];
@@ -296,7 +297,7 @@ static void test_dry_equals_the_published_code_on_random_sequences(void **state)
         int first = p.dry_window && n > p.dry_window ? n - p.dry_window : 0;
         for (int32_t t = 0; t < V; t++) {
             int length = published_dry_length(ids + first, n - first, t);
-            double want = length >= p.dry_allowed_length
+            double want = length > 0 && length >= p.dry_allowed_length
                               ? 0.125 * pow(1.25, length - p.dry_allowed_length)
                               : 0;
             if (want < 20) /* beyond it weights have few bits left */
@@ -312,8 +313,8 @@ static void test_dry_with_a_huge_base_leaves_finite_scores(void **state) {
     (void)state;
     struct quern_sampling p = neutral();
     p.dry_multiplier = 100;
-    p.dry_base = 10;
-    p.dry_allowed_length = 1;
+    p.dry_base = 100;
+    p.dry_allowed_length = 0;
     struct sampler *s = make(p, 1, 1); /* the penalized token is the only one */
     const int32_t ids[60] = {0};
     assert_int_equal(sampler_accept(s, ids, 60, false, NULL), QUERN_OK);
