@@ -6,12 +6,22 @@
 
 /* ---- matrix products ------------------------------------------------------------- */
 
-/* Weights that stay in the second-level cache while all tokens pass by. */
-enum { BLOCK_BYTES = 384 * 1024 };
+/* Weights that stay in the second-level cache while all tokens pass by; what a tile, its rows and
+ * the next rows may fill of the first-level cache. */
+enum { BLOCK_BYTES = 384 * 1024, L1_BYTES = 40 * 1024, AHEAD_BYTES = 8 * 1024 };
+
+/* The first tile of tokens takes the weights from memory and fetches the rows after the next: with one
+ * token 40 GB/s instead of 31, with six 247 GFLOP/s instead of 132. Later tiles find them in
+ * the second-level cache; fetching them from there gains 6 %, but where tokens spill from the
+ * first level it loses 20 %. */
 
 void tiles_matmul(const struct matmul_args *m, const struct tile_set *set) {
     size_t row_bytes = m->n_cols * set->element_bytes;
     size_t block_rows = (BLOCK_BYTES / (row_bytes + 1) / set->row_multiple + 1) * set->row_multiple;
+    size_t rows_bytes = set->row_multiple * row_bytes;
+    /* Far enough for memory to answer: 8 KB take 0.2 us. */
+    size_t ahead = (AHEAD_BYTES / (rows_bytes + 1) + 1) * rows_bytes;
+    bool in_l1 = set->n_tokens * m->n_cols * sizeof(float) + 2 * rows_bytes <= L1_BYTES;
     for (size_t r = m->row_begin; r < m->row_end; r += block_rows) {
         size_t rest = m->row_end - r;
         struct tile a = {.w = (const unsigned char *)m->w + r * row_bytes,
@@ -25,6 +35,7 @@ void tiles_matmul(const struct matmul_args *m, const struct tile_set *set) {
                 a.x[i] = m->x + (t + i) * m->x_stride;
                 a.y[i] = m->y + (t + i) * m->y_stride + r;
             }
+            a.ahead = t == 0 || in_l1 ? (ptrdiff_t)ahead : 0;
             set->dot[n](&a);
         }
     }
@@ -75,6 +86,14 @@ static const float *block_row(const struct attention_args *a, size_t begin, size
     return a->blocks[begin / KV_BLOCK_TOKENS] + offset + begin % KV_BLOCK_TOKENS * a->head_dim;
 }
 
+/* From the rows in hand to those of the next block, so that it loads meanwhile. */
+static ptrdiff_t next_block(const struct walk *w, size_t begin) {
+    size_t block = begin / KV_BLOCK_TOKENS;
+    if ((block + 1) * KV_BLOCK_TOKENS >= w->end)
+        return 0;
+    return (ptrdiff_t)((uintptr_t)w->a->blocks[block + 1] - (uintptr_t)w->a->blocks[block]);
+}
+
 static size_t block_end(size_t begin, size_t end) {
     size_t next = (begin / KV_BLOCK_TOKENS + 1) * KV_BLOCK_TOKENS;
     return next < end ? next : end;
@@ -89,7 +108,8 @@ static void compute_scores(const struct walk *w) {
         struct tile t = {.w = (const unsigned char *)block_row(a, j, a->k_offset),
                          .w_stride = a->head_dim * sizeof(float),
                          .n_cols = a->head_dim,
-                         .n_rows = next - j};
+                         .n_rows = next - j,
+                         .ahead = next_block(w, j)};
         for (size_t i = 0; i < n_queries; i += most) {
             size_t n = n_queries - i < most ? n_queries - i : most;
             for (size_t g = 0; g < n; g++) {
@@ -97,6 +117,7 @@ static void compute_scores(const struct walk *w) {
                 t.y[g] = scores_of(w, i + g) + (j - w->first);
             }
             w->parts->scores.dot[n](&t);
+            t.ahead = 0;
         }
     }
 }
@@ -105,7 +126,8 @@ static void compute_scores(const struct walk *w) {
 static void add_values(const struct walk *w, size_t query, size_t n, size_t begin, size_t end) {
     struct weighing g = {.v = block_row(w->a, begin, w->a->v_offset),
                          .n = end - begin,
-                         .head_dim = w->a->head_dim};
+                         .head_dim = w->a->head_dim,
+                         .ahead = next_block(w, begin)};
     size_t most = w->parts->n_weigh;
     for (size_t i = 0; i < n; i += most) {
         size_t some = n - i < most ? n - i : most;
@@ -114,6 +136,7 @@ static void add_values(const struct walk *w, size_t query, size_t n, size_t begi
             g.p[q] = scores_of(w, query + i + q) + (begin - w->first);
         }
         w->parts->weigh[some](&g);
+        g.ahead = 0;
     }
 }
 

@@ -16,6 +16,7 @@ struct tile {
     size_t w_stride;        /* bytes between rows */
     const float *bias;      /* of the first row, or NULL */
     size_t n_cols, n_rows;
+    ptrdiff_t ahead;        /* bytes from a row to what should be fetched meanwhile */
 };
 typedef void tile_fn(const struct tile *a);
 
@@ -25,6 +26,7 @@ struct weighing {
     const float *p[TILE_TOKENS_MAX];
     const float *v; /* rows of head_dim floats */
     size_t n, head_dim;
+    ptrdiff_t ahead; /* bytes from a row of v to what should be fetched meanwhile */
 };
 typedef void weigh_fn(const struct weighing *a);
 
@@ -34,6 +36,15 @@ struct tile_set {
     size_t n_tokens, row_multiple; /* rows are taken so many at a time */
     size_t element_bytes;
 };
+
+/* Starts loading the cache line at p; any address is fine. */
+static inline void fetch(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    (void)p;
+#endif
+}
 
 struct attention_parts {
     struct tile_set scores; /* of float32 keys */

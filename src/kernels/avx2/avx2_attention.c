@@ -67,6 +67,7 @@ void avx2_divide(float *x, size_t n, float by) {
         for (; i + 16 <= a->head_dim; i += 16) {                                   \
             const float *v = a->v + i;                                             \
             EACH_##Q(LOAD_2) for (size_t j = 0; j < a->n; j++, v += a->head_dim) { \
+                fetch((const char *)v + a->ahead);                                 \
                 __m256 v0 = _mm256_loadu_ps(v), v1 = _mm256_loadu_ps(v + 8);       \
                 EACH_##Q(STEP_2)                                                   \
             }                                                                      \

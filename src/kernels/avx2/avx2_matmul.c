@@ -77,8 +77,11 @@ static inline struct tail tail_of(const void *from, size_t bytes) {
 #define DEFINE_ROWS(type, size, T, store)                                                    \
     {                                                                                        \
         const size_t n = a->n_cols, whole = n / KERNEL_LANES * KERNEL_LANES;                 \
+        const ptrdiff_t ahead = a->ahead;                                                    \
         EACH_##T(DECLARE_2) size_t k = 0;                                                    \
         for (; k < whole; k += KERNEL_LANES) {                                               \
+            if (ahead)                                                                       \
+                fetch(p0 + k * size + ahead), fetch(p1 + k * size + ahead);                  \
             __m256 w0 = widen_##type(p0 + k * size), w1 = widen_##type(p1 + k * size);       \
             EACH_##T(LOW_2) w0 = widen_##type(p0 + k * size + 8 * size);                     \
             w1 = widen_##type(p1 + k * size + 8 * size);                                     \

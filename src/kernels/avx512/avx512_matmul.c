@@ -79,9 +79,14 @@ static inline __m512 widen_some_bf16(const unsigned char *w, __mmask16 m) {
     static inline void rows4_##type##_##T(const struct tile *a, size_t r) {            \
         const unsigned char *p0 = a->w + r * a->w_stride, *p1 = p0 + a->w_stride;      \
         const unsigned char *p2 = p1 + a->w_stride, *p3 = p2 + a->w_stride;            \
+        const ptrdiff_t ahead = a->ahead;                                              \
         const size_t n = a->n_cols, whole = n / KERNEL_LANES * KERNEL_LANES;           \
         EACH_##T(DECLARE_4) size_t k = 0;                                              \
         for (; k < whole; k += KERNEL_LANES) {                                         \
+            if (ahead) {                                                               \
+                fetch(p0 + k * size + ahead), fetch(p1 + k * size + ahead);            \
+                fetch(p2 + k * size + ahead), fetch(p3 + k * size + ahead);            \
+            }                                                                          \
             __m512 w0 = widen_##type(p0 + k * size), w1 = widen_##type(p1 + k * size); \
             __m512 w2 = widen_##type(p2 + k * size), w3 = widen_##type(p3 + k * size); \
             EACH_##T(STEP_4)                                                           \
