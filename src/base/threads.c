@@ -13,8 +13,8 @@
 /* How long a waiting thread spins before it sleeps. Between two runs of one forward pass lie
  * a few microseconds; waking a sleeper costs 5 to 50. Spinning in vain halves the time, spinning
  * with success doubles it: on a busy machine the thread waited for may be waiting for this
- * very core. (Two threads beside two busy processes: 3500 runs a second when always spinning
- * 50 us, 20000 to 46000 this way.) */
+ * very core. (bench/bench_threads.c with two threads beside two busy processes on two cores: 3000
+ * to 4000 runs a second when always spinning 50 us, 11000 to 32000 this way.) */
 static const uint64_t MAX_SPIN_NS = 50000, MIN_SPIN_NS = 2000;
 enum { MAX_THREADS = 1024, SPINS_PER_CLOCK_READ = 64, CACHE_LINE = 64 };
 
