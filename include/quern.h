@@ -257,8 +257,8 @@ struct quern_generate_options {
     bool ignore_eos;
     bool keep_special;               /* special tokens are written as text */
     int32_t n_top_logprobs;          /* 0..20; -1: logprob is not computed either */
-    /* Called for each token and once at the end with token -1 for text held
-     * back. Return false to stop. NULL: silent. */
+    /* Called for each token, before it is computed, and once at the end with token -1 for
+     * text held back. Return false to stop: no further call follows. NULL: silent. */
     bool (*on_event)(void *user, const struct quern_event *event);
     void *user;
 };
