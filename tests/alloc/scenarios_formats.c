@@ -61,7 +61,7 @@ static enum quern_status write_and_read_shards(struct quern_error *err) {
     static const char *dir;
     if (!dir)
         dir = support_temp_path("shards");
-    return write_and_read(dir, 300, err);
+    return write_and_read(dir, 1800, err);
 }
 
 const struct scenario formats_scenarios[] = {

@@ -41,13 +41,14 @@ static void malformed_texts_are_refused_with_their_place(void **state) {
     (void)state;
     expect_error("{\"a\": 1,\n \"b\": tru}", 19, QUERN_ERR_FORMAT, "f.json: line 2, column");
     expect_error("", 0, QUERN_ERR_FORMAT, "f.json: line 1");
-    expect_error("[1] x", 5, QUERN_ERR_FORMAT, "end of file expected");
+    expect_error("[1] x", 5, QUERN_ERR_FORMAT, "line 1, column 5: nothing was expected after the value");
     expect_error("{\"a\":1,\"a\":2}", 13, QUERN_ERR_FORMAT, "duplicate object key");
     expect_error("[NaN]", 5, QUERN_ERR_FORMAT, "line 1");
     expect_error("[Infinity]", 10, QUERN_ERR_FORMAT, "line 1");
     expect_error("[1e999]", 7, QUERN_ERR_FORMAT, "overflow");
     expect_error("[9223372036854775808]", 21, QUERN_ERR_FORMAT, "64 bits");
-    expect_error("\"\xff\"", 3, QUERN_ERR_FORMAT, "unable to decode byte 0xff");
+    expect_error("\"\xff\"", 3, QUERN_ERR_FORMAT, "line 1, column 2: bytes that are no UTF-8");
+    expect_error("{\"a\\u0000b\":1}", 14, QUERN_ERR_FORMAT, "a NUL character in a key");
     expect_error("\"\\ud800\"", 8, QUERN_ERR_FORMAT, "line 1");
 }
 
