@@ -11,15 +11,22 @@
 struct chat_template; /* immutable after opening; renders may run on several threads */
 
 /* The template of a model directory: chat_template.jinja, else chat_template.json, else
- * tokenizer_config.json's chat_template (a string or a list of {name, template}: "default").
- * *out is NULL, without an error, when the directory has none. Also reads bos_token and eos_token
- * from tokenizer_config.json (strings or {"content": ..} objects) for the template's use. */
+ * tokenizer_config.json's chat_template: a string, or a list of {name, template} of which
+ * "tool_use" is taken when tools are given and "default" otherwise.
+ * *out is NULL, without an error, when the directory has none. Also reads bos_token, eos_token
+ * and the other special tokens from tokenizer_config.json (strings or {"content": ..} objects)
+ * for the template's use. */
 enum quern_status chat_template_open(const char *dir, struct chat_template **out,
                                      struct quern_error *err);
-/* `bos` and `eos` may be NULL: empty. `name` starts error messages. */
+/* `bos` and `eos` may be NULL: undefined in the template, which prints nothing. `name` starts
+ * error messages: "NAME, line 3: unknown filter 'foo'". */
 enum quern_status chat_template_parse(const char *source, size_t len, const char *name,
                                       const char *bos, const char *eos, struct chat_template **out,
                                       struct quern_error *err);
+/* Another template with the special tokens of `base`, which may be NULL. */
+enum quern_status chat_template_parse_like(const struct chat_template *base, const char *source,
+                                           size_t len, const char *name,
+                                           struct chat_template **out, struct quern_error *err);
 void chat_template_close(struct chat_template *t); /* NULL is fine */
 
 bool chat_template_can_think(const struct chat_template *t);  /* knows enable_thinking or <think> */
@@ -33,10 +40,12 @@ struct chat_render_options {
     /* transformers' continue_final_message: the text ends right after the last message's
      * content. Not together with add_generation_prompt. */
     bool continue_final_message;
+    const int64_t *now; /* the time strftime_now sees, seconds since 1970; NULL: the clock's */
 };
 
 /* `messages`: an array of objects with role and content (string, null, or an array of
- * {"type":"text","text":..}), reasoning_content, tool_calls, name, tool_call_id. */
+ * {"type":"text","text":..}), reasoning_content, tool_calls, name, tool_call_id. The text is
+ * appended to *out. Limits (steps, output, memory, depth) are in jinja_run.h. */
 enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
                                        const struct chat_render_options *options, struct buffer *out,
                                        struct quern_error *err);

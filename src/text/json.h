@@ -50,6 +50,7 @@ enum quern_status json_require(const json_t *object, const char *name, const cha
 enum quern_status json_write_python(const json_t *value, int indent, struct buffer *out);
 /* One string with its quotes and escapes; non-ASCII characters as they are. */
 void json_write_string(struct str s, struct buffer *out);
+void json_write_escaped(struct str s, struct buffer *out); /* the same without the quotes */
 /* The shortest text that reads back as `value`, in Python's spelling ("1e-05", "0.1", "1e+16", "inf",
  * "nan"). */
 void json_format_float(double value, char out[40]);

@@ -85,9 +85,8 @@ void json_format_float(double value, char out[40]) {
 
 /* ---- values --------------------------------------------------------------------- */
 
-void json_write_string(struct str s, struct buffer *out) {
+void json_write_escaped(struct str s, struct buffer *out) {
     static const char short_escapes[] = "btn\0fr"; /* from U+0008 */
-    buffer_putc(out, '"');
     size_t start = 0;
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -103,6 +102,11 @@ void json_write_string(struct str s, struct buffer *out) {
             buffer_printf(out, "\\u%04x", c);
     }
     buffer_append(out, s.ptr + start, s.len - start);
+}
+
+void json_write_string(struct str s, struct buffer *out) {
+    buffer_putc(out, '"');
+    json_write_escaped(s, out);
     buffer_putc(out, '"');
 }
 
