@@ -13,7 +13,7 @@ enum {
     TEMPLATE_BYTES_MAX = 1 << 20,
     TEMPLATE_MEMORY_MAX = 256 << 20, /* of the syntax trees */
     CONFIG_BYTES_MAX = 64 << 20,     /* tokenizer_config.json may list every added token */
-    NAME_BYTES = 256,
+    NAME_BYTES = 4200, /* a path and a little more */
 };
 
 struct chat_template {

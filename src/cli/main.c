@@ -13,6 +13,7 @@ static const struct cli_entry commands[] = {
     {"run", cmd_run, "answer one prompt, or continue a text"},
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
+    {"render", cmd_render, "messages to the text a model sees"},
     {"logits", cmd_logits, "the logits after every one of given ids, as a NumPy file"},
     {"eval", cmd_eval, "measure a model: perplexity of a text"},
     {"inspect", cmd_inspect, "describe a model and what is wrong with it"},
