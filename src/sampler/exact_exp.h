@@ -4,8 +4,11 @@
 #ifndef QUERN_SAMPLER_EXACT_EXP_H
 #define QUERN_SAMPLER_EXACT_EXP_H
 
+#include <float.h>
 #include <stdint.h>
 #include <string.h>
+
+_Static_assert(FLT_EVAL_METHOD == 0, "doubles must be computed as doubles (x86: SSE2, not x87)");
 
 extern const double exact_exp_table[256];
 

@@ -19,6 +19,25 @@ static void test_exp_is_within_three_roundings_of_the_c_library(void **state) {
     assert_true(exp_256(-2560) == 0x1p-10);
 }
 
+static uint64_t hash_bits(uint64_t hash, double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (hash ^ bits) * 0x100000001b3; /* FNV-1a, a word at a time */
+}
+
+/* Fails where a compiler fuses multiplications and additions or reorders them. */
+static void test_the_bits_are_the_same_on_every_machine(void **state) {
+    (void)state;
+    uint64_t exps = 0xcbf29ce484222325, logs = exps;
+    for (uint64_t i = 0; i < 100000; i++) {
+        double u = rng_uniform(3, 0, i);
+        exps = hash_bits(exps, exp_256((u - 0.5) * 30000));
+        logs = hash_bits(logs, exact_log(1 + u * 150000));
+    }
+    assert_true(exps == 0xca181e479761460b);
+    assert_true(logs == 0x2e5c41ce6ffd4906);
+}
+
 static void test_log_undoes_exp(void **state) {
     (void)state;
     for (uint64_t i = 0; i < 20000; i++) {
@@ -34,6 +53,7 @@ static void test_log_undoes_exp(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exp_is_within_three_roundings_of_the_c_library),
+        cmocka_unit_test(test_the_bits_are_the_same_on_every_machine),
         cmocka_unit_test(test_log_undoes_exp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
