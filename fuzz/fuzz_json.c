@@ -12,9 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_error_t other_err;
     json_t *ours = NULL;
     enum quern_status status = json_parse(text, size, "text", &ours, &err);
-    json_t *theirs = json_loadb(text, size,
-                                JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                                &other_err);
+    json_t *theirs = json_loadb(
+        text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &other_err);
     if (status == QUERN_OK) {
         struct buffer out;
         json_t *again = NULL;

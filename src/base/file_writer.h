@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 struct file_writer {
-    int fd; /* -1: closed */
+    int fd;                 /* -1: closed */
     char *path, *temp_path; /* NULL: nothing to publish or remove */
 };
 

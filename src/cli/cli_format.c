@@ -35,9 +35,9 @@ bool cli_parse_bytes(const char *text, size_t *out) {
     static const struct {
         const char *name;
         double factor;
-    } units[] = {{"", 1},      {"b", 1},      {"k", 1e3},      {"kb", 1e3},     {"kib", 0x1p10},
-                 {"m", 1e6},   {"mb", 1e6},   {"mib", 0x1p20}, {"g", 1e9},      {"gb", 1e9},
-                 {"gib", 0x1p30}, {"t", 1e12}, {"tb", 1e12},   {"tib", 0x1p40}};
+    } units[] = {{"", 1},         {"b", 1},    {"k", 1e3},      {"kb", 1e3},    {"kib", 0x1p10},
+                 {"m", 1e6},      {"mb", 1e6}, {"mib", 0x1p20}, {"g", 1e9},     {"gb", 1e9},
+                 {"gib", 0x1p30}, {"t", 1e12}, {"tb", 1e12},    {"tib", 0x1p40}};
     if (*text < '0' || *text > '9')
         return false;
     char *end;

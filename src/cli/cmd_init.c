@@ -56,9 +56,8 @@ static const struct cli_command init_command = {
 static const struct {
     const char *word, *torch_name;
     enum dtype dtype;
-} dtypes[] = {{"bf16", "bfloat16", DTYPE_BF16},
-              {"f16", "float16", DTYPE_F16},
-              {"f32", "float32", DTYPE_F32}};
+} dtypes[] = {
+    {"bf16", "bfloat16", DTYPE_BF16}, {"f16", "float16", DTYPE_F16}, {"f32", "float32", DTYPE_F32}};
 
 static enum quern_status write_json(const char *dir, const char *name, const json_t *value,
                                     struct quern_error *err) {
@@ -95,7 +94,7 @@ static bool copy_file(const char *from_dir, const char *name, const char *to_dir
 }
 
 static enum quern_status copy_tokenizer(const char *from, const char *to, struct quern_error *err) {
-    static const char *const names[] = {"tokenizer.json",     "tokenizer_config.json",
+    static const char *const names[] = {"tokenizer.json",      "tokenizer_config.json",
                                         "chat_template.jinja", "chat_template.json",
                                         "vocab.json",          "merges.txt",
                                         "added_tokens.json",   "special_tokens_map.json"};
@@ -151,8 +150,8 @@ static enum quern_status check_config(const struct init_args *args, const json_t
     json_write_python(config, -1, &text);
     enum quern_status status = buffer_status(&text, "the configuration", err);
     if (!status)
-        status = hf_config_parse(text.data, text.len,
-                                 args->config ? args->config : args->shape, out, err);
+        status = hf_config_parse(text.data, text.len, args->config ? args->config : args->shape,
+                                 out, err);
     buffer_release(&text);
     return status;
 }
@@ -171,8 +170,9 @@ static enum quern_status write_generation_config(const struct init_args *args,
     char dir[PATH_BYTES];
     const char *slash = strrchr(args->config, '/');
     int n = os_is_dir(args->config) ? snprintf(dir, sizeof dir, "%s", args->config)
-            : slash ? snprintf(dir, sizeof dir, "%.*s", (int)(slash - args->config + 1), args->config)
-                    : snprintf(dir, sizeof dir, ".");
+            : slash
+                ? snprintf(dir, sizeof dir, "%.*s", (int)(slash - args->config + 1), args->config)
+                : snprintf(dir, sizeof dir, ".");
     if (n >= 0 && (size_t)n < sizeof dir)
         (void)copy_file(dir, "generation_config.json", args->output, &status, err);
     return status;

@@ -12,8 +12,7 @@ struct inspect_args {
 static const struct option_spec inspect_specs[] = {
     CLI_MODEL_DIR_OPTION(struct inspect_args, model),
     OPT_FLAG(0, "json", struct inspect_args, json, "write a JSON object"),
-    OPT_FLAG(0, "tensors", struct inspect_args, tensors, "list every tensor"),
-    OPT_END};
+    OPT_FLAG(0, "tensors", struct inspect_args, tensors, "list every tensor"), OPT_END};
 
 static const struct cli_command inspect_command = {
     "inspect", "[DIR] [options]",

@@ -59,28 +59,25 @@ json_t *init_shape_config(const char *name) {
     if (!o)
         return NULL;
     bool moe = s->experts > 0;
-    int failed = put_strings(o, "architectures", moe ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM") |
-                 put_bool(o, "attention_bias", false) |
-                 json_object_set_new(o, "attention_dropout", json_real(0.0)) |
-                 put_int(o, "bos_token_id", 151643) | put_int(o, "eos_token_id", 151645) |
-                 put_int(o, "head_dim", s->head_dim) | put_string(o, "hidden_act", "silu") |
-                 put_int(o, "hidden_size", s->hidden) |
-                 json_object_set_new(o, "initializer_range", json_real(0.02)) |
-                 put_int(o, "intermediate_size", s->intermediate) |
-                 put_int(o, "max_position_embeddings", 40960) |
-                 put_int(o, "max_window_layers", s->layers) |
-                 put_string(o, "model_type", moe ? "qwen3_moe" : "qwen3") |
-                 put_int(o, "num_attention_heads", s->heads) |
-                 put_int(o, "num_hidden_layers", s->layers) |
-                 put_int(o, "num_key_value_heads", s->kv_heads) |
-                 json_object_set_new(o, "rms_norm_eps", json_real(1e-6)) |
-                 json_object_set_new(o, "rope_scaling", json_null()) |
-                 put_int(o, "rope_theta", 1000000) |
-                 json_object_set_new(o, "sliding_window", json_null()) |
-                 put_bool(o, "tie_word_embeddings", s->tied) |
-                 put_string(o, "torch_dtype", "bfloat16") | put_bool(o, "use_cache", true) |
-                 put_bool(o, "use_sliding_window", false) | put_int(o, "vocab_size", 151936) |
-                 (moe ? put_experts(o, s) : 0);
+    int failed =
+        put_strings(o, "architectures", moe ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM") |
+        put_bool(o, "attention_bias", false) |
+        json_object_set_new(o, "attention_dropout", json_real(0.0)) |
+        put_int(o, "bos_token_id", 151643) | put_int(o, "eos_token_id", 151645) |
+        put_int(o, "head_dim", s->head_dim) | put_string(o, "hidden_act", "silu") |
+        put_int(o, "hidden_size", s->hidden) |
+        json_object_set_new(o, "initializer_range", json_real(0.02)) |
+        put_int(o, "intermediate_size", s->intermediate) |
+        put_int(o, "max_position_embeddings", 40960) | put_int(o, "max_window_layers", s->layers) |
+        put_string(o, "model_type", moe ? "qwen3_moe" : "qwen3") |
+        put_int(o, "num_attention_heads", s->heads) | put_int(o, "num_hidden_layers", s->layers) |
+        put_int(o, "num_key_value_heads", s->kv_heads) |
+        json_object_set_new(o, "rms_norm_eps", json_real(1e-6)) |
+        json_object_set_new(o, "rope_scaling", json_null()) | put_int(o, "rope_theta", 1000000) |
+        json_object_set_new(o, "sliding_window", json_null()) |
+        put_bool(o, "tie_word_embeddings", s->tied) | put_string(o, "torch_dtype", "bfloat16") |
+        put_bool(o, "use_cache", true) | put_bool(o, "use_sliding_window", false) |
+        put_int(o, "vocab_size", 151936) | (moe ? put_experts(o, s) : 0);
     if (!failed)
         return o;
     json_decref(o);
@@ -92,10 +89,9 @@ json_t *init_shape_generation_config(void) {
     int failed = json_array_append_new(eos, json_integer(151645)) |
                  json_array_append_new(eos, json_integer(151643)) |
                  put_int(o, "bos_token_id", 151643) | put_bool(o, "do_sample", true) |
-                 json_object_set_new(o, "eos_token_id", eos) |
-                 put_int(o, "pad_token_id", 151643) |
-                 json_object_set_new(o, "temperature", json_real(0.6)) |
-                 put_int(o, "top_k", 20) | json_object_set_new(o, "top_p", json_real(0.95));
+                 json_object_set_new(o, "eos_token_id", eos) | put_int(o, "pad_token_id", 151643) |
+                 json_object_set_new(o, "temperature", json_real(0.6)) | put_int(o, "top_k", 20) |
+                 json_object_set_new(o, "top_p", json_real(0.95));
     if (!failed)
         return o;
     json_decref(o);

@@ -74,7 +74,8 @@ static void derive(struct inspect_facts *f) {
     for (int i = 0; i < INSPECT_N_FORMATS; i++)
         f->format_bytes[i] =
             ((double)f->n_matrix_params * inspect_formats[i].matrix_bits +
-             (double)(f->n_params - f->n_matrix_params) * inspect_formats[i].other_bits) / 8;
+             (double)(f->n_params - f->n_matrix_params) * inspect_formats[i].other_bits) /
+            8;
     f->max_context = scaled_context(c);
     static const int32_t usual[] = {4096, 32768};
     for (int i = 0; i < 2; i++)
@@ -173,7 +174,8 @@ static void collect_weights(struct inspect_facts *f, const char *path) {
         unaligned += (uintptr_t)t->data % dtype_size_bytes(t->dtype) != 0;
     }
     if (unaligned)
-        add(f, &f->notes, "%zu tensors are not aligned in their file and will be copied", unaligned);
+        add(f, &f->notes, "%zu tensors are not aligned in their file and will be copied",
+            unaligned);
     if (f->has_config && !f->config.has_quantization)
         compare_tensors(f);
 }
@@ -219,8 +221,8 @@ static enum quern_status collect_dir(struct inspect_facts *f, struct quern_error
         return status;
     f->has_config = true;
     derive(f);
-    if (has_file(f->path, "model.safetensors") || has_file(f->path, "model.safetensors.index.json") ||
-        has_file(f->path, "pytorch_model.bin"))
+    if (has_file(f->path, "model.safetensors") ||
+        has_file(f->path, "model.safetensors.index.json") || has_file(f->path, "pytorch_model.bin"))
         collect_weights(f, f->path);
     else
         add(f, &f->missing, "weights (model.safetensors or model.safetensors.index.json)");

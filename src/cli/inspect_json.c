@@ -30,7 +30,8 @@ static int put_short(json_t *o, const char *key, float value) {
 static json_t *text(const char *s) {
     struct buffer b;
     buffer_init(&b, SIZE_MAX / 4);
-    json_t *value = utf8_sanitize(str_from(s), &b) ? NULL : json_stringn(b.data ? b.data : "", b.len);
+    json_t *value =
+        utf8_sanitize(str_from(s), &b) ? NULL : json_stringn(b.data ? b.data : "", b.len);
     buffer_release(&b);
     return value;
 }
@@ -46,8 +47,8 @@ static int put_strings(json_t *o, const char *key, const struct inspect_strings 
 static int put_rope(json_t *o, const struct inspect_facts *f) {
     const struct rope_config *r = &f->config.rope;
     json_t *rope = json_object();
-    int failed = put(rope, "type", json_string(rope_type_name(r->type))) |
-                 put_real(rope, "theta", r->theta);
+    int failed =
+        put(rope, "type", json_string(rope_type_name(r->type))) | put_real(rope, "theta", r->theta);
     if (r->type != ROPE_DEFAULT)
         failed |= put_real(rope, "factor", r->factor) |
                   put_int(rope, "original_max_positions", r->original_max_positions);
@@ -65,15 +66,15 @@ static int put_model(json_t *o, const struct inspect_facts *f) {
     return failed | put(o, "architecture", json_string(c->architecture_name)) |
            put_int(o, "parameters", f->n_params) | put_int(o, "active_parameters", f->n_active) |
            put_int(o, "layers", c->n_layers) | put_int(o, "hidden_size", c->hidden_size) |
-           put_int(o, "intermediate_size", c->intermediate_size) |
-           put_int(o, "heads", c->n_heads) | put_int(o, "kv_heads", c->n_kv_heads) |
-           put_int(o, "head_dim", c->head_dim) | put_int(o, "vocab_size", c->vocab_size) |
-           put_int(o, "experts", c->n_experts) |
+           put_int(o, "intermediate_size", c->intermediate_size) | put_int(o, "heads", c->n_heads) |
+           put_int(o, "kv_heads", c->n_kv_heads) | put_int(o, "head_dim", c->head_dim) |
+           put_int(o, "vocab_size", c->vocab_size) | put_int(o, "experts", c->n_experts) |
            put_int(o, "experts_per_token", c->n_experts_per_token) |
            put(o, "tied_head", json_boolean(c->tie_word_embeddings)) |
            put(o, "layer_windows", windows) | put_int(o, "context", c->max_position_embeddings) |
            put_int(o, "scaled_context", f->max_context) |
-           put(o, "quantization", c->has_quantization ? json_string(c->quant_method) : json_null()) |
+           put(o, "quantization",
+               c->has_quantization ? json_string(c->quant_method) : json_null()) |
            put_rope(o, f);
 }
 

@@ -53,9 +53,8 @@ static void write_mlp(const struct hf_config *c, struct buffer *b) {
     if (moe) {
         label(b, "Experts");
         buffer_printf(b, "%d of %d at each token, %d wide, on %d layers, %s\n",
-                      (int)c->n_experts_per_token, (int)c->n_experts,
-                      (int)c->moe_intermediate_size, (int)moe,
-                      c->norm_topk_prob ? "weights normalised" : "weights as routed");
+                      (int)c->n_experts_per_token, (int)c->n_experts, (int)c->moe_intermediate_size,
+                      (int)moe, c->norm_topk_prob ? "weights normalised" : "weights as routed");
     }
 }
 
@@ -147,9 +146,10 @@ static void write_memory(const struct inspect_facts *f, struct buffer *b) {
     for (int i = 0; i < f->n_contexts; i++) {
         double tokens = f->contexts[i];
         label(b, counted(f->contexts[i], n));
-        buffer_printf(b, "%8s  %8s\n",
-                      cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 4), n),
-                      cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 2), m));
+        buffer_printf(
+            b, "%8s  %8s\n",
+            cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 4), n),
+            cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 2), m));
     }
 }
 
@@ -167,7 +167,9 @@ static void write_tokenizer(const struct inspect_facts *f, struct buffer *b) {
         bool think = chat_template_can_think(f->chat), tools = chat_template_has_tools(f->chat);
         label(b, "Chat template");
         buffer_printf(b, "%s%s%s\n", think ? "thinking" : "", think && tools ? ", " : "",
-                      tools ? "tools" : think ? "" : "plain");
+                      tools   ? "tools"
+                      : think ? ""
+                              : "plain");
     }
 }
 

@@ -1,5 +1,6 @@
 /* config_reader.h - members of a JSON object read one after another, with one check at the
- * end: after the first failure every read does nothing and gives the default. Internal to formats. */
+ * end: after the first failure every read does nothing and gives the default. Internal to formats.
+ */
 #ifndef QUERN_FORMATS_CONFIG_READER_H
 #define QUERN_FORMATS_CONFIG_READER_H
 

@@ -65,8 +65,8 @@ enum quern_status generation_config_load(const char *dir, const struct hf_config
     buffer_init(&text, GENERATION_FILE_MAX);
     status = os_read_file(path, GENERATION_FILE_MAX, &text, err);
     if (!status)
-        status = generation_config_parse(text.data ? text.data : "", text.len, path, config, out,
-                                         err);
+        status =
+            generation_config_parse(text.data ? text.data : "", text.len, path, config, out, err);
     buffer_release(&text);
     return status;
 }

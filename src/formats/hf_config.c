@@ -214,8 +214,7 @@ static void read_experts(struct config_reader *r, struct hf_config *out) {
         config_fail(r, QUERN_ERR_FORMAT, "num_experts %d contradicts num_local_experts %d",
                     (int)out->n_experts, (int)other);
     out->n_experts_per_token = config_int(r, "num_experts_per_tok", 1, EXPERTS_MAX, 8);
-    out->moe_intermediate_size =
-        config_int(r, "moe_intermediate_size", 1, INTERMEDIATE_MAX, 768);
+    out->moe_intermediate_size = config_int(r, "moe_intermediate_size", 1, INTERMEDIATE_MAX, 768);
     out->norm_topk_prob = config_bool(r, "norm_topk_prob", false);
     int32_t step = config_int(r, "decoder_sparse_step", 1, 1 << 20, 1);
     for (int32_t i = 0; i < out->n_layers; i++)

@@ -21,12 +21,12 @@ enum rope_type { ROPE_DEFAULT, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3, ROPE_DYNAMIC
 struct rope_config {
     enum rope_type type;
     double theta;
-    double factor;                    /* all types but default */
-    int32_t original_max_positions;   /* yarn, llama3 */
-    double attention_factor;          /* yarn; 0: from mscale, else 0.1*ln(factor)+1 */
-    double beta_fast, beta_slow;      /* yarn: 32, 1 */
-    double mscale, mscale_all_dim;    /* yarn, DeepSeek's form; 0: absent */
-    bool truncate;                    /* yarn: floor and ceil of the borders, default true */
+    double factor;                  /* all types but default */
+    int32_t original_max_positions; /* yarn, llama3 */
+    double attention_factor;        /* yarn; 0: from mscale, else 0.1*ln(factor)+1 */
+    double beta_fast, beta_slow;    /* yarn: 32, 1 */
+    double mscale, mscale_all_dim;  /* yarn, DeepSeek's form; 0: absent */
+    bool truncate;                  /* yarn: floor and ceil of the borders, default true */
     double low_freq_factor, high_freq_factor; /* llama3 */
 };
 
@@ -44,7 +44,7 @@ struct hf_config {
     bool qkv_bias, o_bias, mlp_bias, qk_norm;
     enum dtype dtype; /* torch_dtype / dtype */
     /* Ids outside the vocabulary are left out: they never occur. */
-    int32_t bos_token_id;               /* -1: none */
+    int32_t bos_token_id; /* -1: none */
     int32_t eos_token_ids[HF_CONFIG_EOS_MAX];
     int32_t n_eos;
     /* Mixture of experts; n_experts 0: dense. */
@@ -53,8 +53,8 @@ struct hf_config {
     bool layer_is_moe[HF_CONFIG_LAYERS_MAX];
     /* Window in tokens (a token sees itself and window-1 before it); 0: full attention. */
     int32_t layer_window[HF_CONFIG_LAYERS_MAX];
-    bool has_quantization;              /* quantization_config is present */
-    char quant_method[32];              /* its quant_method, "" without one */
+    bool has_quantization; /* quantization_config is present */
+    char quant_method[32]; /* its quant_method, "" without one */
     double initializer_range;
 };
 
@@ -66,7 +66,7 @@ struct generation_config {
     int32_t bos_token_id, pad_token_id; /* -1: none */
     int32_t eos_token_ids[HF_CONFIG_EOS_MAX];
     int32_t n_eos;
-    int32_t max_new_tokens;             /* 0: unset */
+    int32_t max_new_tokens; /* 0: unset */
 };
 
 enum quern_status hf_config_load(const char *dir, struct hf_config *out, struct quern_error *err);

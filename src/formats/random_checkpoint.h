@@ -1,6 +1,6 @@
 /* random_checkpoint.h - weights for a configuration, drawn from a seed: for tests, benchmarks and
- * training from scratch. The bytes are a function of (configuration, seed, options) alone: the same on
- * every machine and for any number of threads. */
+ * training from scratch. The bytes are a function of (configuration, seed, options) alone: the same
+ * on every machine and for any number of threads. */
 #ifndef QUERN_FORMATS_RANDOM_CHECKPOINT_H
 #define QUERN_FORMATS_RANDOM_CHECKPOINT_H
 
@@ -15,7 +15,7 @@ struct random_checkpoint_options {
     /* Norm weights 1 + 0.1 normal and biases 0.1 normal instead of 1 and 0, so that a test notices
      * when they are mixed up or left out. */
     bool randomize_norms;
-    struct thread_pool *pool; /* borrowed; NULL: the calling thread alone */
+    struct thread_pool *pool;                         /* borrowed; NULL: the calling thread alone */
     void (*on_progress)(void *user, double fraction); /* or NULL */
     void *user;
 };

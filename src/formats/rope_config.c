@@ -79,8 +79,8 @@ static void read_scaling(struct config_reader *r, int32_t max_positions, struct 
     out->type = read_type(r);
     if (out->type == ROPE_DEFAULT)
         return;
-    out->original_max_positions = config_int(r, "original_max_position_embeddings", 1, 1 << 30,
-                                             out->original_max_positions);
+    out->original_max_positions =
+        config_int(r, "original_max_position_embeddings", 1, 1 << 30, out->original_max_positions);
     /* DeepSeek's form of YaRN: the factor follows from the two lengths. */
     bool implied = out->type == ROPE_YARN && !config_has(r, "factor");
     double factor = (double)max_positions / out->original_max_positions;
@@ -113,6 +113,6 @@ void rope_config_read(struct config_reader *r, int32_t max_position_embeddings,
     read_scaling(&inner, max_position_embeddings, out);
     r->status = inner.status;
     /* Phi's place for it, beside the parameters, wins over theirs in transformers. */
-    out->original_max_positions = config_int(r, "original_max_position_embeddings", 1, 1 << 30,
-                                             out->original_max_positions);
+    out->original_max_positions =
+        config_int(r, "original_max_position_embeddings", 1, 1 << 30, out->original_max_positions);
 }

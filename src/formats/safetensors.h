@@ -2,9 +2,9 @@
  * model.safetensors.index.json, mapped into memory.
  *
  * The file: u64 little-endian header length N, N bytes of JSON
- *     {"name": {"dtype": "BF16", "shape": [..], "data_offsets": [begin, end]}, "__metadata__": {..}}
- * then the data. Checked as the reference does: N <= 100 MB and inside the file, begin <= end,
- * end-begin = elements * size, tensors contiguous and covering the data exactly, no duplicate
+ *     {"name": {"dtype": "BF16", "shape": [..], "data_offsets": [begin, end]}, "__metadata__":
+ * {..}} then the data. Checked as the reference does: N <= 100 MB and inside the file, begin <=
+ * end, end-begin = elements * size, tensors contiguous and covering the data exactly, no duplicate
  * names, offsets and products without overflow. The files are untrusted. */
 #ifndef QUERN_FORMATS_SAFETENSORS_H
 #define QUERN_FORMATS_SAFETENSORS_H
@@ -21,7 +21,7 @@ struct tensor {
     size_t shape[SAFETENSORS_RANK_MAX]; /* outermost first */
     const void *data;                   /* in the mapping; may be unaligned */
     size_t size_bytes;
-    const char *file;                   /* base name, for messages */
+    const char *file; /* base name, for messages */
 };
 
 struct safetensors; /* immutable after opening, shareable between threads */

@@ -91,8 +91,8 @@ static enum quern_status parse_sizes(struct parser *p, const char *tensor, const
                              max);
         if (token != JSON_TOKEN_NUMBER || !parse_size(p->reader.value, &out[*n]))
             return error_set(p->err, QUERN_ERR_FORMAT,
-                             "%s: tensor %s: %s must hold whole numbers from 0 to 2^64-1",
-                             p->name, tensor, key);
+                             "%s: tensor %s: %s must hold whole numbers from 0 to 2^64-1", p->name,
+                             tensor, key);
     }
 }
 
@@ -101,11 +101,11 @@ static enum quern_status parse_dtype(struct parser *p, const char *tensor, enum 
     if (token == JSON_TOKEN_ERROR)
         return syntax(p);
     if (token != JSON_TOKEN_STRING)
-        return error_set(p->err, QUERN_ERR_FORMAT, "%s: tensor %s: dtype must be a string",
-                         p->name, tensor);
+        return error_set(p->err, QUERN_ERR_FORMAT, "%s: tensor %s: dtype must be a string", p->name,
+                         tensor);
     if (dtype_from_name(p->reader.value, out))
         return QUERN_OK;
-    static const char *const newer[] = {"F4",      "F6_E2M3",     "F6_E3M2",     "F8_E8M0",
+    static const char *const newer[] = {"F4",          "F6_E2M3",     "F6_E3M2", "F8_E8M0",
                                         "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
     char shown[48];
     for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
@@ -150,8 +150,8 @@ static enum quern_status parse_field(struct parser *p, struct entry *e, unsigned
     if (status)
         return status;
     if (n != 2)
-        return error_set(p->err, QUERN_ERR_FORMAT, "%s: tensor %s: data_offsets must be [begin, end]",
-                         p->name, tensor);
+        return error_set(p->err, QUERN_ERR_FORMAT,
+                         "%s: tensor %s: data_offsets must be [begin, end]", p->name, tensor);
     e->begin = offsets[0];
     e->end = offsets[1];
     return QUERN_OK;
@@ -261,8 +261,8 @@ static enum quern_status parse_object(struct parser *p) {
     if (token != JSON_TOKEN_OBJECT)
         return unexpected(p, token, "the header", "an object");
     while ((token = json_reader_next(&p->reader)) == JSON_TOKEN_KEY) {
-        enum quern_status status = str_is(p->reader.value, "__metadata__") ? parse_metadata(p)
-                                                                           : parse_tensor(p);
+        enum quern_status status =
+            str_is(p->reader.value, "__metadata__") ? parse_metadata(p) : parse_tensor(p);
         if (status)
             return status;
     }
@@ -289,11 +289,10 @@ static enum quern_status check_places(struct parser *p, size_t data_bytes) {
     for (size_t i = 0; i < p->n; i++) {
         const struct entry *e = &p->entries[i];
         if (e->begin != at)
-            return error_set(p->err, QUERN_ERR_FORMAT,
-                             "%s: tensor %s: begins at byte %zu of the data, %s %zu", p->name,
-                             e->tensor.name, e->begin,
-                             e->begin > at ? "leaving a hole from" : "inside the tensor that ends at",
-                             at);
+            return error_set(
+                p->err, QUERN_ERR_FORMAT, "%s: tensor %s: begins at byte %zu of the data, %s %zu",
+                p->name, e->tensor.name, e->begin,
+                e->begin > at ? "leaving a hole from" : "inside the tensor that ends at", at);
         at = e->end;
         if (at > data_bytes)
             return error_set(p->err, QUERN_ERR_FORMAT,

@@ -28,8 +28,7 @@ struct safetensors_header {
  * On failure *out holds nothing. */
 enum quern_status safetensors_header_parse(const unsigned char *data, size_t size_bytes,
                                            const char *name, struct arena *arena,
-                                           struct safetensors_header *out,
-                                           struct quern_error *err);
+                                           struct safetensors_header *out, struct quern_error *err);
 void safetensors_header_release(struct safetensors_header *h);
 
 /* A name that may be shown, looked up and written: not empty, at most

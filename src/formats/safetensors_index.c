@@ -112,9 +112,9 @@ static enum quern_status parse_object(struct parser *p) {
         if (is_map && found)
             return error_set(p->err, QUERN_ERR_FORMAT, "%s: weight_map appears twice", p->name);
         found |= is_map;
-        enum quern_status status = is_map                                    ? parse_weight_map(p)
+        enum quern_status status = is_map                                   ? parse_weight_map(p)
                                    : json_reader_skip(&p->reader, &skipped) ? QUERN_OK
-                                                                             : syntax(p);
+                                                                            : syntax(p);
         if (status)
             return status;
     }

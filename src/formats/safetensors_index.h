@@ -12,10 +12,10 @@
 enum { SAFETENSORS_SHARDS_MAX = 4096 };
 
 struct safetensors_index {
-    struct map shard_of;       /* tensor name to an index in shards */
-    const char **names;        /* the tensors in the index's order; malloc'ed */
+    struct map shard_of; /* tensor name to an index in shards */
+    const char **names;  /* the tensors in the index's order; malloc'ed */
     size_t n_names, names_capacity;
-    const char **shards;       /* file names, sorted; malloc'ed */
+    const char **shards; /* file names, sorted; malloc'ed */
     size_t n_shards;
 };
 

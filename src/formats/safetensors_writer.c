@@ -73,8 +73,7 @@ static enum quern_status plan_shards(struct safetensors_writer *w, size_t max_by
     for (size_t i = 0; i < w->n; i++) {
         size_t bytes = 0;
         (void)decl_bytes(&w->decls[i], &bytes);
-        bool full = max_bytes && bytes &&
-                    (bytes > max_bytes || s->data_bytes > max_bytes - bytes);
+        bool full = max_bytes && bytes && (bytes > max_bytes || s->data_bytes > max_bytes - bytes);
         if (full && s->end > s->first) {
             s++;
             s->first = s->end = i;
@@ -144,8 +143,7 @@ static enum quern_status open_shard(struct safetensors_writer *w, struct quern_e
 /* Closes full shards and opens the next until one has room for data, or all are done. */
 static enum quern_status advance(struct safetensors_writer *w, struct quern_error *err) {
     enum quern_status status = QUERN_OK;
-    while (!status && w->current < w->n_shards &&
-           w->written == w->shards[w->current].data_bytes) {
+    while (!status && w->current < w->n_shards && w->written == w->shards[w->current].data_bytes) {
         status = file_writer_close(&w->shards[w->current].file, err);
         if (!status && ++w->current < w->n_shards)
             status = open_shard(w, err);
@@ -237,8 +235,7 @@ static enum quern_status remove_stale(const struct safetensors_writer *w, const 
     return status;
 }
 
-enum quern_status safetensors_writer_finish(struct safetensors_writer *w,
-                                            struct quern_error *err) {
+enum quern_status safetensors_writer_finish(struct safetensors_writer *w, struct quern_error *err) {
     if (w->current < w->n_shards)
         return error_set(err, QUERN_ERR_STATE, "%s: data of the last tensors is missing", w->dir);
     enum quern_status status = QUERN_OK;
@@ -247,9 +244,8 @@ enum quern_status safetensors_writer_finish(struct safetensors_writer *w,
     if (!status && w->n_shards > 1)
         status = write_index(w, err);
     if (!status)
-        status = remove_stale(w, w->n_shards > 1 ? "model.safetensors"
-                                                 : "model.safetensors.index.json",
-                              err);
+        status = remove_stale(
+            w, w->n_shards > 1 ? "model.safetensors" : "model.safetensors.index.json", err);
     if (!status)
         file_writer_flush_dir(w->dir);
     return status;

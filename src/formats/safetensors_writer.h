@@ -18,8 +18,8 @@ struct safetensors_writer;
 
 /* `dir` must exist. `decls` and their names are borrowed until the writer is destroyed. A shard
  * takes tensors while it stays within max_shard_bytes (a larger tensor gets one of its own); 0: all
- * in one file. Data is as aligned as the tensors' order leaves it: with one element type for all, to
- * that type. */
+ * in one file. Data is as aligned as the tensors' order leaves it: with one element type for all,
+ * to that type. */
 enum quern_status safetensors_writer_create(const char *dir, const struct tensor_decl *decls,
                                             size_t n, size_t max_shard_bytes,
                                             struct safetensors_writer **out,

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* clang-format off */
+
 /* A layer's tensors outside its experts; the dense MLP stands where an MoE layer has router
  * and experts. */
 enum layer_step {
@@ -13,6 +15,8 @@ enum layer_step {
     STEP_INPUT_NORM, STEP_POST_NORM,
     STEP_LAYER_END,
 };
+
+/* clang-format on */
 
 struct row {
     const char *name;
@@ -42,6 +46,7 @@ static bool emit(struct tensor_spec *out, const struct row *row, const char *fmt
     return true;
 }
 
+/* clang-format off */
 /* Describes one step of a layer. */
 static struct row layer_row(const struct hf_config *c, int32_t layer, enum layer_step step) {
     size_t h = (size_t)c->hidden_size, i = (size_t)c->intermediate_size;
@@ -74,6 +79,8 @@ static struct row layer_row(const struct hf_config *c, int32_t layer, enum layer
     }
     return (struct row){.present = false};
 }
+
+/* clang-format on */
 
 /* The three matrices of each expert. False after the last. */
 static bool next_expert(struct tensor_layout *w, struct tensor_spec *out) {
@@ -118,9 +125,12 @@ bool tensor_layout_next(struct tensor_layout *w, struct tensor_spec *out) {
         w->expert = 0;
     }
     switch (w->step++) {
-    case 0: return emit(out, &norm, "model.");
-    case 1: return head.present && emit(out, &head, "%s", "");
-    default: return false;
+    case 0:
+        return emit(out, &norm, "model.");
+    case 1:
+        return head.present && emit(out, &head, "%s", "");
+    default:
+        return false;
     }
 }
 

@@ -5,14 +5,11 @@ static const struct {
     const char *name;
     unsigned char size_bytes;
 } dtypes[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 4},         [DTYPE_F16] = {"F16", 2},
-    [DTYPE_BF16] = {"BF16", 2},       [DTYPE_F64] = {"F64", 8},
-    [DTYPE_I64] = {"I64", 8},         [DTYPE_I32] = {"I32", 4},
-    [DTYPE_I16] = {"I16", 2},         [DTYPE_I8] = {"I8", 1},
-    [DTYPE_U64] = {"U64", 8},         [DTYPE_U32] = {"U32", 4},
-    [DTYPE_U16] = {"U16", 2},         [DTYPE_U8] = {"U8", 1},
-    [DTYPE_BOOL] = {"BOOL", 1},       [DTYPE_F8_E4M3] = {"F8_E4M3", 1},
-    [DTYPE_F8_E5M2] = {"F8_E5M2", 1},
+    [DTYPE_F32] = {"F32", 4},   [DTYPE_F16] = {"F16", 2},         [DTYPE_BF16] = {"BF16", 2},
+    [DTYPE_F64] = {"F64", 8},   [DTYPE_I64] = {"I64", 8},         [DTYPE_I32] = {"I32", 4},
+    [DTYPE_I16] = {"I16", 2},   [DTYPE_I8] = {"I8", 1},           [DTYPE_U64] = {"U64", 8},
+    [DTYPE_U32] = {"U32", 4},   [DTYPE_U16] = {"U16", 2},         [DTYPE_U8] = {"U8", 1},
+    [DTYPE_BOOL] = {"BOOL", 1}, [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1},
 };
 
 size_t dtype_size_bytes(enum dtype t) {
@@ -52,7 +49,8 @@ static float float_of(uint32_t bits) {
 uint16_t f32_to_bf16(float f) {
     uint32_t bits = bits_of(f);
     if ((bits & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(bits >> 16 | 0x0040); /* quiet: the payload's low bits may be all it has */
+        return (uint16_t)(bits >> 16 |
+                          0x0040); /* quiet: the payload's low bits may be all it has */
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 

@@ -62,15 +62,21 @@ static json_t *number(struct builder *b) {
 
 static json_t *value_of(struct builder *b, enum json_token token) {
     switch (token) {
-    case JSON_TOKEN_OBJECT: return json_object();
-    case JSON_TOKEN_ARRAY: return json_array();
+    case JSON_TOKEN_OBJECT:
+        return json_object();
+    case JSON_TOKEN_ARRAY:
+        return json_array();
     case JSON_TOKEN_STRING:
         return json_stringn_nocheck(b->reader.value.len ? b->reader.value.ptr : "",
                                     b->reader.value.len);
-    case JSON_TOKEN_NUMBER: return number(b);
-    case JSON_TOKEN_TRUE: return json_true();
-    case JSON_TOKEN_FALSE: return json_false();
-    default: return json_null();
+    case JSON_TOKEN_NUMBER:
+        return number(b);
+    case JSON_TOKEN_TRUE:
+        return json_true();
+    case JSON_TOKEN_FALSE:
+        return json_false();
+    default:
+        return json_null();
     }
 }
 

@@ -11,7 +11,8 @@
 
 static const char config_text[] =
     "{\"architectures\": [\"Qwen3MoeForCausalLM\"], \"vocab_size\": 32, \"hidden_size\": 8,"
-    "\"intermediate_size\": 8, \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"head_dim\": 4,"
+    "\"intermediate_size\": 8, \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"head_dim\": "
+    "4,"
     "\"num_key_value_heads\": 1, \"num_experts\": 3, \"num_experts_per_tok\": 1,"
     "\"moe_intermediate_size\": 4, \"mlp_only_layers\": [0], \"eos_token_id\": [1, 2],"
     "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0},"

@@ -42,8 +42,7 @@ static void expect_error(const char *text, enum quern_status code, const char *f
     assert_int_equal(c.vocab_size, 77); /* untouched */
 }
 
-static void expect_member_error(const char *members, enum quern_status code,
-                                const char *fragment) {
+static void expect_member_error(const char *members, enum quern_status code, const char *fragment) {
     char text[1024];
     snprintf(text, sizeof text, "{\"architectures\": [\"Qwen3ForCausalLM\"], %s}", members);
     expect_error(text, code, fragment);
@@ -205,7 +204,8 @@ static void absent_keys_get_transformers_defaults(void **state) {
     assert_true(c.rope.theta == 1e4 && c.initializer_range == 0.02);
     assert_false(c.tie_word_embeddings);
     assert_int_equal(c.dtype, DTYPE_F32);
-    assert_int_equal(hf_config_parse("{\"model_type\": \"qwen3_moe\"}", 27, "c", &c, &err), QUERN_OK);
+    assert_int_equal(hf_config_parse("{\"model_type\": \"qwen3_moe\"}", 27, "c", &c, &err),
+                     QUERN_OK);
     assert_int_equal(c.head_dim, 64); /* 2048 / 32: the MoE class has no default for it */
     assert_int_equal(c.n_experts, 128);
     assert_int_equal(c.n_experts_per_token, 8);
@@ -219,13 +219,14 @@ static void absent_keys_get_transformers_defaults(void **state) {
 static void null_stands_for_the_default(void **state) {
     (void)state;
     struct hf_config c;
-    assert_int_equal(parse_with("\"sliding_window\": null, \"rope_scaling\": null, \"head_dim\": null,"
-                                "\"num_key_value_heads\": null, \"num_attention_heads\": 8,"
-                                "\"eos_token_id\": null, \"layer_types\": null,"
-                                "\"quantization_config\": null, \"torch_dtype\": null,"
-                                "\"use_sliding_window\": true",
-                                &c, NULL),
-                     QUERN_OK);
+    assert_int_equal(
+        parse_with("\"sliding_window\": null, \"rope_scaling\": null, \"head_dim\": null,"
+                   "\"num_key_value_heads\": null, \"num_attention_heads\": 8,"
+                   "\"eos_token_id\": null, \"layer_types\": null,"
+                   "\"quantization_config\": null, \"torch_dtype\": null,"
+                   "\"use_sliding_window\": true",
+                   &c, NULL),
+        QUERN_OK);
     assert_int_equal(c.n_kv_heads, 8);
     assert_int_equal(c.head_dim, 128);
     assert_int_equal(c.layer_window[31], 0);
@@ -270,9 +271,9 @@ static void yarn_may_give_its_factor_by_the_lengths(void **state) {
 static void quantization_is_noticed(void **state) {
     (void)state;
     struct hf_config c;
-    assert_int_equal(parse_with("\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4}",
-                                &c, NULL),
-                     QUERN_OK);
+    assert_int_equal(
+        parse_with("\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4}", &c, NULL),
+        QUERN_OK);
     assert_true(c.has_quantization);
     assert_string_equal(c.quant_method, "awq");
 }
@@ -312,7 +313,8 @@ static void bad_values_are_named(void **state) {
         {"\"hidden_size\": \"big\"", "hidden_size", QUERN_ERR_FORMAT},
         {"\"vocab_size\": 4294967296", "vocab_size", QUERN_ERR_FORMAT},
         {"\"num_hidden_layers\": 513", "num_hidden_layers", QUERN_ERR_FORMAT},
-        {"\"num_attention_heads\": 6, \"num_key_value_heads\": 4", "no multiple of", QUERN_ERR_FORMAT},
+        {"\"num_attention_heads\": 6, \"num_key_value_heads\": 4", "no multiple of",
+         QUERN_ERR_FORMAT},
         {"\"num_key_value_heads\": 0", "num_key_value_heads", QUERN_ERR_FORMAT},
         {"\"head_dim\": 127", "head_dim 127 must be even", QUERN_ERR_UNSUPPORTED},
         {"\"head_dim\": 1024", "head_dim", QUERN_ERR_FORMAT},
@@ -321,7 +323,8 @@ static void bad_values_are_named(void **state) {
         {"\"torch_dtype\": \"int8\"", "dtype \"int8\"", QUERN_ERR_UNSUPPORTED},
         {"\"rope_scaling\": {\"rope_type\": \"longrope\"}", "\"longrope\"", QUERN_ERR_UNSUPPORTED},
         {"\"rope_scaling\": {\"rope_type\": \"linear\"}", "needs a factor", QUERN_ERR_FORMAT},
-        {"\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0.5}", "factor", QUERN_ERR_FORMAT},
+        {"\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0.5}", "factor",
+         QUERN_ERR_FORMAT},
         {"\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}", "low_freq_factor",
          QUERN_ERR_FORMAT},
         {"\"rope_scaling\": [1]", "rope_scaling", QUERN_ERR_FORMAT},
@@ -449,18 +452,18 @@ static void a_missing_generation_config_is_greedy(void **state) {
 
 static void bad_generation_values_are_named(void **state) {
     (void)state;
-    static const char *const cases[] = {"\"temperature\": -1", "\"top_p\": 1.5", "\"top_k\": -1",
-                                        "\"do_sample\": 3", "\"min_p\": \"x\"",
-                                        "\"repetition_penalty\": 0"};
+    static const char *const cases[] = {"\"temperature\": -1", "\"top_p\": 1.5",
+                                        "\"top_k\": -1",       "\"do_sample\": 3",
+                                        "\"min_p\": \"x\"",    "\"repetition_penalty\": 0"};
     struct hf_config c = fixture("qwen3");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[128];
         struct generation_config g;
         struct quern_error err = {0};
         int n = snprintf(text, sizeof text, "{%s}", cases[i]);
-        assert_int_equal(generation_config_parse(text, (size_t)n, "generation_config.json", &c, &g,
-                                                 &err),
-                         QUERN_ERR_FORMAT);
+        assert_int_equal(
+            generation_config_parse(text, (size_t)n, "generation_config.json", &c, &g, &err),
+            QUERN_ERR_FORMAT);
         assert_non_null(strstr(err.message, "generation_config.json: "));
     }
 }

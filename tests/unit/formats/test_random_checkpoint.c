@@ -93,8 +93,10 @@ static void the_bytes_do_not_depend_on_threads_or_shards(void **state) {
 static void seeds_and_tensors_have_different_numbers(void **state) {
     (void)state;
     struct hf_config c = fixture("qwen2");
-    struct tensor_spec q = {.name = "model.layers.0.self_attn.q_proj.weight", .role = TENSOR_MATRIX};
-    struct tensor_spec k = {.name = "model.layers.0.self_attn.k_proj.weight", .role = TENSOR_MATRIX};
+    struct tensor_spec q = {.name = "model.layers.0.self_attn.q_proj.weight",
+                            .role = TENSOR_MATRIX};
+    struct tensor_spec k = {.name = "model.layers.0.self_attn.k_proj.weight",
+                            .role = TENSOR_MATRIX};
     struct random_checkpoint_options one = {.seed = 1}, two = {.seed = 2};
     float a[64], b[64], d[64], tail[32];
     random_checkpoint_values(&c, &q, &one, 0, 64, a);

@@ -176,8 +176,8 @@ static void the_fields_of_a_tensor_are_checked(void **state) {
         {"{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}",
          "dtype appears twice", QUERN_ERR_FORMAT},
         {"{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}", "dtype must be", QUERN_ERR_FORMAT},
-        {"{\"dtype\":\"F31\",\"shape\":[1],\"data_offsets\":[0,4]}",
-         "unknown element type \"F31\"", QUERN_ERR_FORMAT},
+        {"{\"dtype\":\"F31\",\"shape\":[1],\"data_offsets\":[0,4]}", "unknown element type \"F31\"",
+         QUERN_ERR_FORMAT},
         {"{\"dtype\":\"F4\",\"shape\":[8],\"data_offsets\":[0,4]}",
          "element type F4 is not supported", QUERN_ERR_UNSUPPORTED},
         {"{\"dtype\":\"F8_E8M0\",\"shape\":[4],\"data_offsets\":[0,4]}",
@@ -194,12 +194,12 @@ static void the_fields_of_a_tensor_are_checked(void **state) {
          QUERN_ERR_FORMAT},
         {"{\"dtype\":\"F32\",\"shape\":[18446744073709551616],\"data_offsets\":[0,4]}",
          "whole numbers", QUERN_ERR_FORMAT},
-        {"{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}",
-         "more than 8", QUERN_ERR_UNSUPPORTED},
+        {"{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}", "more than 8",
+         QUERN_ERR_UNSUPPORTED},
         {"{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}",
          "overflows", QUERN_ERR_FORMAT},
-        {"{\"dtype\":\"F32\",\"shape\":[18446744073709551615],\"data_offsets\":[0,4]}",
-         "overflows", QUERN_ERR_FORMAT},
+        {"{\"dtype\":\"F32\",\"shape\":[18446744073709551615],\"data_offsets\":[0,4]}", "overflows",
+         QUERN_ERR_FORMAT},
         {"{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}", "[begin, end]",
          QUERN_ERR_FORMAT},
         {"{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}", "more than 2",
@@ -224,13 +224,14 @@ static void the_data_must_be_covered_exactly(void **state) {
     expect_error("{}", 1, QUERN_ERR_FORMAT, "cover 0 bytes, but 1");
     expect_error("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
                  QUERN_ERR_FORMAT, "leaving a hole from 0");
-    expect_error("{\"a\":" F32_4 ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+    expect_error("{\"a\":" F32_4
+                 ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
                  12, QUERN_ERR_FORMAT, "tensor b: begins at byte 8 of the data, leaving a hole");
     expect_error("{\"a\":" F32_4 ",\"b\":" F32_4 "}", 4, QUERN_ERR_FORMAT, "inside the tensor");
-    expect_error("{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6,
-                 QUERN_ERR_FORMAT, "tensor b: begins at byte 2");
-    expect_error("{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[2,2]}}", 4,
-                 QUERN_ERR_FORMAT, "tensor b: begins at byte 2");
+    expect_error("{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}",
+                 6, QUERN_ERR_FORMAT, "tensor b: begins at byte 2");
+    expect_error("{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[2,2]}}",
+                 4, QUERN_ERR_FORMAT, "tensor b: begins at byte 2");
     expect_error("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[18446744073709551612,"
                  "18446744073709551615]}}",
                  4, QUERN_ERR_FORMAT, "span 3 bytes");
@@ -239,7 +240,8 @@ static void the_data_must_be_covered_exactly(void **state) {
 /* No prefix of a good file is good, and none is read past its end. */
 static void every_truncation_is_refused(void **state) {
     (void)state;
-    const char *header = "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]}}";
+    const char *header =
+        "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]}}";
     struct image f = image_of(header, strlen(header), 6);
     for (size_t whole = f.size; f.size-- > 0;) {
         (void)whole;
@@ -250,7 +252,8 @@ static void every_truncation_is_refused(void **state) {
 /* A flipped byte of the header gives an error or a file that still obeys every rule. */
 static void every_flipped_byte_is_survived(void **state) {
     (void)state;
-    const char *header = "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]}}";
+    const char *header =
+        "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[4,6]}}";
     struct image good = image_of(header, strlen(header), 6);
     for (size_t at = 0; at < 8 + strlen(header); at++) {
         for (int flip = 1; flip < 256; flip++) {
@@ -339,7 +342,8 @@ static void shards_are_joined(void **state) {
 static void the_index_decides_between_shards(void **state) {
     (void)state;
     const char *dir = new_dir();
-    const char *two = "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}";
+    const char *two =
+        "{\"a\":" F32_4 ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}";
     put(dir, "s1.safetensors", two, 8);
     put(dir, "s2.safetensors", two, 8);
     put_index(dir, "{\"weight_map\":{\"a\":\"s2.safetensors\",\"b\":\"s1.safetensors\"}}");

@@ -7,10 +7,8 @@
 #include <stdlib.h>
 
 static const struct tensor_decl decls[] = {
-    {"a", DTYPE_F32, 2, {2, 3}},
-    {"quote\"and\\slash", DTYPE_F32, 1, {1}},
-    {"empty", DTYPE_F32, 1, {0}},
-    {"scalar", DTYPE_F32, 0, {0}},
+    {"a", DTYPE_F32, 2, {2, 3}},  {"quote\"and\\slash", DTYPE_F32, 1, {1}},
+    {"empty", DTYPE_F32, 1, {0}}, {"scalar", DTYPE_F32, 0, {0}},
     {"b", DTYPE_F32, 1, {4}},
 };
 enum { N_DECLS = 5, TOTAL_BYTES = (6 + 1 + 0 + 1 + 4) * 4 };
@@ -108,13 +106,14 @@ static void the_index_is_written_as_transformers_writes_it(void **state) {
     write_checkpoint(dir, 28, 100);
     path_in(dir, "model.safetensors.index.json", path);
     char *text = support_read_file(path, NULL);
-    assert_string_equal(text, "{\n  \"metadata\": {\n    \"total_size\": 48\n  },\n"
-                              "  \"weight_map\": {\n"
-                              "    \"a\": \"model-00001-of-00002.safetensors\",\n"
-                              "    \"quote\\\"and\\\\slash\": \"model-00001-of-00002.safetensors\",\n"
-                              "    \"empty\": \"model-00001-of-00002.safetensors\",\n"
-                              "    \"scalar\": \"model-00002-of-00002.safetensors\",\n"
-                              "    \"b\": \"model-00002-of-00002.safetensors\"\n  }\n}\n");
+    assert_string_equal(text,
+                        "{\n  \"metadata\": {\n    \"total_size\": 48\n  },\n"
+                        "  \"weight_map\": {\n"
+                        "    \"a\": \"model-00001-of-00002.safetensors\",\n"
+                        "    \"quote\\\"and\\\\slash\": \"model-00001-of-00002.safetensors\",\n"
+                        "    \"empty\": \"model-00001-of-00002.safetensors\",\n"
+                        "    \"scalar\": \"model-00002-of-00002.safetensors\",\n"
+                        "    \"b\": \"model-00002-of-00002.safetensors\"\n  }\n}\n");
     free(text);
 }
 
@@ -194,9 +193,9 @@ static void a_directory_that_is_not_there_is_an_error(void **state) {
     (void)state;
     struct safetensors_writer *w = NULL;
     struct quern_error err = {0};
-    assert_int_equal(safetensors_writer_create(support_temp_path("absent"), decls, N_DECLS, 0, &w,
-                                               &err),
-                     QUERN_ERR_IO);
+    assert_int_equal(
+        safetensors_writer_create(support_temp_path("absent"), decls, N_DECLS, 0, &w, &err),
+        QUERN_ERR_IO);
     assert_non_null(strstr(err.message, "model.safetensors: cannot create"));
 }
 
