@@ -139,8 +139,8 @@ struct cursor {
 };
 
 /* Takes the value after "=" or glued on, or the next word. */
-static enum quern_status take_value(struct cursor *c, const struct option_spec *spec,
-                                    bool is_short, const char *glued, struct quern_error *err) {
+static enum quern_status take_value(struct cursor *c, const struct option_spec *spec, bool is_short,
+                                    const char *glued, struct quern_error *err) {
     struct spelling name = spell(spec, is_short);
     if (!glued) {
         if (c->at + 1 >= c->argc)

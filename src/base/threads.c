@@ -162,8 +162,8 @@ static enum quern_status start_workers(struct thread_pool *p, struct quern_error
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
-        return error_set(err, QUERN_ERR_LIMIT, "cannot start thread %d of %d: %s",
-                         p->n_started + 2, p->n_threads, strerror(failed));
+        return error_set(err, QUERN_ERR_LIMIT, "cannot start thread %d of %d: %s", p->n_started + 2,
+                         p->n_threads, strerror(failed));
     return QUERN_OK;
 }
 

@@ -26,9 +26,10 @@ static enum quern_status load_a_tokenizer(struct quern_error *err) {
 /* Loading aside: the tokenizer of the first run serves all later ones. */
 static enum quern_status encode_and_decode(struct quern_error *err) {
     static struct tokenizer *t;
-    static const char text[] = "<|im_start|>user\nHello, w\xc3\xb6rld! \xf0\x9f\x8e\x89 123 "
-                               "e\xcc\x81 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                               "<|im_end|>";
+    static const char text[] =
+        "<|im_start|>user\nHello, w\xc3\xb6rld! \xf0\x9f\x8e\x89 123 "
+        "e\xcc\x81 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "<|im_end|>";
     enum quern_status status = QUERN_OK;
     if (!t)
         status = tokenizer_parse(tokenizer_json(), "tokenizer.json", &t, err);
