@@ -252,6 +252,8 @@ static bool set_up(struct line_editor *e) {
     el_set(e->el, EL_ADDFN, "quern-complete", "complete a command", complete_command);
     el_set(e->el, EL_BIND, PASTE_BEGIN, "quern-paste", NULL);
     el_set(e->el, EL_BIND, "\t", "quern-complete", NULL);
+    /* Ctrl-D pressed during an answer arrives as NUL, which would quote the next key. */
+    el_set(e->el, EL_BIND, "^@", "em-set-mark", NULL);
     el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(e->el, NULL);
     return true;
@@ -300,7 +302,9 @@ static bool append_wide(struct buffer *line, const wchar_t *text, size_t n) {
 enum chat_input_event line_editor_read(struct line_editor *e, const char *prompt,
                                        struct buffer *line) {
     e->prompt = prompt;
-    el_resize(e->el); /* the window may have changed since */
+    /* el_wgets shows the prompt first and sets the terminal then: a key pressed in between would
+     * be taken as it is for lines. */
+    el_set(e->el, EL_PREP_TERM, 1);
     fputs(PASTE_ON, stdout);
     fflush(stdout);
     int n = 0;

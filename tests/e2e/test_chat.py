@@ -182,7 +182,7 @@ def test_an_interrupt_stops_the_answer_and_keeps_the_chat(terminal_chat, endless
     chat = terminal_chat("-m", endless, "-c", "1000000")
     chat.expect_prompt()
     chat.send("hi\n")
-    chat.expect(LOOP)
+    chat.expect(LOOP * 2)
     chat.send("\x03")
     chat.expect("(stopped)")
     chat.expect_prompt()
@@ -250,6 +250,21 @@ def test_lines_are_edited_recalled_and_remembered(terminal_chat, scripted, tmp_p
     chat.send(f"/save {saved}\n")
     chat.expect("messages saved")
     assert [m["content"] for m in json.loads(saved.read_text()) if m["role"] == "user"] == ["wört!", "two\nlines"]
+
+
+def test_what_is_typed_during_an_answer_is_read_after_it(terminal_chat, endless):
+    chat = terminal_chat("-m", endless, "-c", "1000000")
+    chat.expect_prompt()
+    chat.send("hi\n")
+    chat.expect(LOOP)
+    chat.send("\x04/set max_tok")
+    chat.send("\x03")
+    chat.expect("(stopped)")
+    chat.expect_prompt()
+    chat.send("/set max_tokens 4\n")  # Ctrl-C took what was typed with it
+    chat.expect_prompt()
+    chat.send("hi\n")
+    chat.expect("cut at max_tokens")
 
 
 def test_pasted_lines_are_one_message(terminal_chat, scripted, tmp_path):
