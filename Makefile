@@ -186,6 +186,12 @@ export pkg_config_file
 MAN_PAGES := $(sort $(wildcard docs/man/*.1))
 LIB_FILE := libquern.so.$(VERSION)
 
+# The manual page is made from the option tables and kept in the repository, so that building
+# and installing need no step for it.
+.PHONY: man
+man: $(OUT)/quern
+	$(OUT)/quern help --man > docs/man/quern.1
+
 .PHONY: install uninstall
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
@@ -323,6 +329,7 @@ help:
 	    'make examples         examples/' \
 	    'make bench            benchmarks' \
 	    'make format           clang-format' \
+    'make man              docs/man/quern.1 from the option tables' \
 	    'make clean' \
 	    '' \
 	    'V=1 shows commands; CC=clang; WERROR=1 makes warnings errors; CFLAGS is added.'

@@ -139,7 +139,7 @@ int cli_print_help(const struct cli_command *c) {
 
 int cli_print_man(const struct cli_entry *entries) {
     printf(".TH QUERN 1 \"\" \"quern %s\" \"User Commands\"\n", quern_version());
-    printf(".SH NAME\nquern \\- run language models of the Qwen3 family\n"
+    printf(".ad l\n.nh\n.SH NAME\nquern \\- run language models of the Qwen3 family\n"
            ".SH SYNOPSIS\n.B quern\n.I COMMAND\n.RI [ options ]\n.br\n.B quern help\n"
            ".RI [ COMMAND ]\n.br\n.B quern \\-\\-version\n.SH DESCRIPTION\n"
            "Quern runs language models of the Qwen3 family from the directories Hugging Face "

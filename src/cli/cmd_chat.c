@@ -45,7 +45,7 @@ static const struct cli_command chat_command_line = {
     "a backslash at the end of a line or \"\"\" before and after a block makes a message of several "
     "lines, Ctrl-C stops an answer and keeps the chat, and Ctrl-D, or Ctrl-C twice at the prompt, "
     "ends it. What a thinking model thinks is shown dimmed. Only what is new is computed each "
-    "turn.\n"
+    "turn.\n\n"
     "From a pipe, each line is a message or a command; the answers go to standard output, one after "
     "the other, without prompts or thinking. The exit code is 1 when any of them failed.",
     "quern chat -m models/Qwen3-0.6B\n"

@@ -52,10 +52,10 @@ static const struct cli_command run_command = {
     "newline follows it. The prompt is wrapped in the model's chat template as one user message, "
     "unless --raw is given; then it is continued as it stands, and spellings of special tokens in "
     "it count as these tokens. One newline at the end of a prompt from a file or from standard "
-    "input is dropped, except with --raw.\n"
+    "input is dropped, except with --raw.\n\n"
     "What a thinking model thinks is no part of the answer: it is shown dimmed on standard error "
     "when that is a terminal, and dropped otherwise. --show-thinking writes it to standard output, "
-    "markers included.\n"
+    "markers included.\n\n"
     "Ctrl-C ends the answer; the exit code is then 130.",
     "quern run -m models/Qwen3-0.6B -p 'Name three rivers.'\n"
     "quern run --raw -n 40 --temp 0 -p 'The capital of France is'\n"
