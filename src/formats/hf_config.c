@@ -91,6 +91,21 @@ static const struct arch_defaults *read_architecture(struct config_reader *r,
     return found;
 }
 
+/* Here null is no default: it says that there is none. */
+static void read_token_ids(struct config_reader *r, const struct arch_defaults *d,
+                           struct hf_config *out) {
+    bool null_bos = json_is_null(json_object_get(r->object, "bos_token_id"));
+    bool null_eos = json_is_null(json_object_get(r->object, "eos_token_id"));
+    out->bos_token_id =
+        config_token_id(r, "bos_token_id", out->vocab_size, null_bos ? -1 : d->bos_token_id);
+    if (out->bos_token_id >= out->vocab_size)
+        out->bos_token_id = -1;
+    if (d->eos_token_id >= 0 && d->eos_token_id < out->vocab_size && !null_eos)
+        out->eos_token_ids[out->n_eos++] = d->eos_token_id;
+    config_token_ids(r, "eos_token_id", out->vocab_size, out->eos_token_ids, HF_CONFIG_EOS_MAX,
+                     &out->n_eos);
+}
+
 static void read_heads(struct config_reader *r, const struct arch_defaults *d,
                        struct hf_config *out) {
     out->n_heads = config_int(r, "num_attention_heads", 1, HEADS_MAX, d->n_heads);
@@ -266,11 +281,7 @@ static void read_all(struct config_reader *r, struct hf_config *out) {
     /* A checkpoint without a head reads its logits, if asked, from the embedding. */
     out->tie_word_embeddings = config_bool(r, "tie_word_embeddings", false) ||
                                !strstr(out->architecture_name, "ForCausalLM");
-    out->bos_token_id = config_token_id(r, "bos_token_id", out->vocab_size, d->bos_token_id);
-    if (d->eos_token_id >= 0)
-        out->eos_token_ids[out->n_eos++] = d->eos_token_id;
-    config_token_ids(r, "eos_token_id", out->vocab_size, out->eos_token_ids, HF_CONFIG_EOS_MAX,
-                     &out->n_eos);
+    read_token_ids(r, d, out);
     read_heads(r, d, out);
     read_biases(r, out);
     read_activation(r);

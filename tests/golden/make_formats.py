@@ -3,6 +3,7 @@
 
 formats/reference.safetensors   a file of the reference writer, of many element types
 formats/reference.json          what is in it
+formats/configs.json            configurations in many spellings, and what transformers makes of them
 formats/checkpoints.json        SHA-256 of every tensor `quern init` writes for the configurations in
                                 tests/fixtures/configs. Before they are written down, each file is read by
                                 the safetensors library, every number is computed anew here from the definition
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 
+import huggingface_hub
 import numpy as np
 import safetensors
 import safetensors.torch
@@ -125,6 +127,104 @@ def make_reference():
     write_json("reference.json", described)
 
 
+# ---- configurations -------------------------------------------------------------------------
+
+BASE = {"vocab_size": 96, "hidden_size": 48, "intermediate_size": 32, "num_hidden_layers": 4,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 4096}
+CLASSES = {"qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM", "qwen2": "Qwen2ForCausalLM",
+           "llama": "LlamaForCausalLM"}
+VARIANTS = [
+    {},
+    {"num_key_value_heads": None},
+    {"head_dim": 16},
+    {"rope_theta": 500000.0},
+    {"rope_theta": 1000000, "rope_scaling": None},
+    {"rope_scaling": {"type": "linear", "factor": 2}},
+    {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "rope_theta": 20000},
+    {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, "rope_theta": 1e6},
+    {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+    {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "attention_factor": 1.25, "beta_fast": 16.0, "beta_slow": 2.0,
+                      "original_max_position_embeddings": 2048, "truncate": False}},
+    {"rope_scaling": {"rope_type": "yarn", "factor": 8.0, "mscale": 0.7, "mscale_all_dim": 1.1,
+                      "original_max_position_embeddings": 512}},
+    {"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                      "original_max_position_embeddings": 1024}, "rope_theta": 500000.0},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 12345.0}},
+    {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+                         "original_max_position_embeddings": 1024}, "rope_theta": 777.0},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 1.0e4},
+     "rope_scaling": {"rope_type": "linear", "factor": 3.0}, "rope_theta": 2.0e4},
+    {"rope_scaling": {}, "rope_parameters": {"rope_type": "linear", "factor": 5.0}},
+    {"use_sliding_window": True, "sliding_window": 128, "max_window_layers": 2},
+    {"use_sliding_window": True, "sliding_window": 128, "max_window_layers": 0},
+    {"use_sliding_window": True, "sliding_window": 128},
+    {"use_sliding_window": True, "sliding_window": None, "max_window_layers": 1},
+    {"use_sliding_window": True, "max_window_layers": 3},
+    {"use_sliding_window": False, "sliding_window": 128, "max_window_layers": 0},
+    {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 0,
+     "layer_types": ["full_attention", "sliding_attention", "full_attention", "sliding_attention"]},
+    {"attention_bias": True},
+    {"mlp_bias": True},
+    {"tie_word_embeddings": True, "rms_norm_eps": 1e-5},
+    {"eos_token_id": [3, 5], "bos_token_id": 1},
+    {"eos_token_id": 7},
+    {"eos_token_id": None, "bos_token_id": None},
+    {"dtype": "bfloat16"},
+    {"torch_dtype": "float16"},
+    {"num_experts": 8, "num_experts_per_tok": 3, "norm_topk_prob": True, "decoder_sparse_step": 2},
+    {"num_local_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [0, 3]},
+    {"num_experts": 4, "num_experts_per_tok": 1, "mlp_only_layers": None, "moe_intermediate_size": 12},
+]
+
+
+def describe(model_type, source):
+    """What transformers' modules are built from."""
+    config = transformers.AutoConfig.for_model(model_type, **json.loads(json.dumps(source)))
+    layers = range(config.num_hidden_layers)
+    with torch.device("meta"):
+        model = getattr(transformers, CLASSES[model_type])(config)
+    names = [n for n, _ in model.named_parameters()]
+    attention = [layer.self_attn for layer in model.model.layers]
+    if model_type == "llama":
+        windows = [0 for _ in layers]
+    else:
+        windows = [a.sliding_window or 0 for a in attention]
+    rope = dict(config.rope_parameters)
+    eos = config.eos_token_id
+    return {
+        "head_dim": attention[0].head_dim, "kv_heads": config.num_key_value_heads, "windows": windows,
+        "moe": ["experts" in dict(layer.mlp.named_children()) for layer in model.model.layers],
+        "qkv_bias": attention[0].q_proj.bias is not None, "o_bias": attention[0].o_proj.bias is not None,
+        "mlp_bias": any(n.endswith("up_proj.bias") for n in names),
+        "qk_norm": any("q_norm" in n for n in names),
+        "eps": config.rms_norm_eps, "tied": config.tie_word_embeddings,
+        "eos": eos if isinstance(eos, list) else [] if eos is None else [eos],
+        "bos": -1 if config.bos_token_id is None else config.bos_token_id,
+        "dtype": str(config.dtype or "float32").replace("torch.", ""),
+        "rope": {k: v for k, v in rope.items() if k not in ("type",) and v is not None},
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def make_configs():
+    cases = []
+    for model_type, class_name in CLASSES.items():
+        for variant in VARIANTS:
+            if "layer_types" in variant and model_type in ("llama", "qwen3_moe"):
+                continue  # no key of theirs
+            source = {**BASE, **variant}
+            if model_type != "qwen3_moe" and any("experts" in k for k in variant):
+                continue
+            try:
+                expected = describe(model_type, source)
+            except huggingface_hub.errors.StrictDataclassError:
+                continue  # transformers refuses it: no oracle for this one
+            cases.append({"config": {"architectures": [class_name], "model_type": model_type, **source},
+                          "expected": expected})
+    lines = ",\n".join(json.dumps(case) for case in cases)
+    (OUT / "configs.json").write_text(f"[\n{lines}\n]\n")
+
+
 def write_json(name, value):
     (OUT / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -133,6 +233,7 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     make_reference()
+    make_configs()
     with tempfile.TemporaryDirectory() as temp:
         write_json("checkpoints.json", [
             dict(case, sha256=make_checkpoint(case, pathlib.Path(temp) / f"c{i}"))
