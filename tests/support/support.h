@@ -4,7 +4,7 @@
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
 
-/* cmocka.h wants these before it. */
+/* cmocka.h wants these before it; the blank line keeps clang-format from sorting it among them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 #include "quant/dtype.h"
 
-#include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
+#include <string.h>
+
+#include "support/support.h"
 
 static uint32_t bits_of(float f) {
     uint32_t bits;

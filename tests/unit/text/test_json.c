@@ -1,13 +1,11 @@
 #include "text/json.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "support/support.h"
 
 static struct quern_error error;
 
