@@ -74,7 +74,8 @@ static int decode_file(const struct tokenizer *t, const char *path, const char *
     buffer_init(&text, (size_t)1 << 32);
     if (os_read_file(path, ids.max, &ids, &err))
         return complain(&err);
-    if (tokenizer_decode(t, (const int32_t *)(const void *)ids.data, ids.len / 4, false, &text, &err))
+    if (tokenizer_decode(t, (const int32_t *)(const void *)ids.data, ids.len / 4, false, &text,
+                         &err))
         return complain(&err);
     if (os_write_file(out_path, text.data, text.len, &err))
         return complain(&err);
@@ -171,9 +172,10 @@ int main(int argc, char **argv) {
     if (tokenizer_open(dir, &t, &err))
         return complain(&err);
     printf("%-28s %8.1f ms\n", "load", seconds_since(start) * 1e3);
-    int failed = time_run(t, "prose", "It was the best of times, it was the worst of times; 1789! ") ||
-                 time_run(t, "1 MB of 'a'", "a") || time_run(t, "1 MB of spaces", " ") ||
-                 time_run(t, "1 MB of digits", "0123456789") || time_cjk(t);
+    int failed =
+        time_run(t, "prose", "It was the best of times, it was the worst of times; 1789! ") ||
+        time_run(t, "1 MB of 'a'", "a") || time_run(t, "1 MB of spaces", " ") ||
+        time_run(t, "1 MB of digits", "0123456789") || time_cjk(t);
     tokenizer_close(t);
     return failed;
 }

@@ -106,7 +106,8 @@ static int32_t read_unicode_escape(const char *p, const char *end, int *len) {
     return 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
 }
 
-/* Writes what the escape at p stands for; returns the bytes it takes in the text, 0 when it is none. */
+/* Writes what the escape at p stands for; returns the bytes it takes in the text, 0 when it is
+ * none. */
 static int unescape(const char *p, const char *end, char **out) {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     if (end - p < 2)
@@ -281,8 +282,16 @@ static enum json_token read_value(struct json_reader *r) {
     case 'n':
         return read_word(r, "null", JSON_TOKEN_NULL);
     case '-':
-    case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         return read_number(r);
     default:
         return fail(r, "a value was expected");

@@ -27,13 +27,13 @@ enum { JSON_READER_DEPTH_MAX = 64 };
 
 struct json_reader {
     const char *start, *p, *end;
-    struct arena *arena;  /* unescaped strings live here; NULL: escapes stay, unchecked */
-    struct str value;     /* text of the last key, string (unescaped) or number */
-    const char *problem;  /* static text, set with JSON_TOKEN_ERROR */
-    bool no_memory;       /* the problem is the arena's */
+    struct arena *arena; /* unescaped strings live here; NULL: escapes stay, unchecked */
+    struct str value;    /* text of the last key, string (unescaped) or number */
+    const char *problem; /* static text, set with JSON_TOKEN_ERROR */
+    bool no_memory;      /* the problem is the arena's */
     unsigned char stack[JSON_READER_DEPTH_MAX]; /* '{' or '[' */
     int depth;
-    unsigned char state;  /* what may come next */
+    unsigned char state; /* what may come next */
 };
 
 void json_reader_init(struct json_reader *r, struct str text, struct arena *arena);

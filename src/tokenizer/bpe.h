@@ -51,7 +51,7 @@ struct bpe_queue;
 struct bpe_encoder {
     const struct bpe *bpe;
     struct token_ids *out;
-    const unsigned char *limit; /* end of the text that words are taken from: readable up to it */
+    const unsigned char *limit;   /* end of the text that words are taken from: readable up to it */
     struct bpe_cache_slot *cache; /* words of this call; NULL: none */
     size_t cache_mask;
     struct bpe_queue *queue; /* for long words, made when the first is met */

@@ -11,7 +11,8 @@
 enum { REACH = 3 }; /* bytes remembered of either side: a character of Chinese */
 
 struct bpe_cuts {
-    uint64_t byte_pairs[256 * 256 / 64]; /* bit: some L ends with the one, its R begins with the other */
+    uint64_t
+        byte_pairs[256 * 256 / 64]; /* bit: some L ends with the one, its R begins with the other */
     uint64_t mask;
     uint64_t bits[]; /* a Bloom filter of the sides; it may only hide a cut */
 };

@@ -11,13 +11,19 @@ char json_kind(struct str value) {
 
 const char *json_kind_name(char kind) {
     switch (kind) {
-    case '{': return "an object";
-    case '[': return "an array";
-    case '"': return "a string";
-    case '0': return "a number";
+    case '{':
+        return "an object";
+    case '[':
+        return "an array";
+    case '"':
+        return "a string";
+    case '0':
+        return "a number";
     case 't':
-    case 'f': return "a boolean";
-    default: return "null";
+    case 'f':
+        return "a boolean";
+    default:
+        return "null";
     }
 }
 
@@ -105,8 +111,8 @@ enum quern_status json_member_string(struct arena *arena, struct str object, con
     return status;
 }
 
-enum quern_status json_member_bool(struct str object, const char *where, const char *key,
-                                   bool *out, struct quern_error *err) {
+enum quern_status json_member_bool(struct str object, const char *where, const char *key, bool *out,
+                                   struct quern_error *err) {
     struct str value;
     enum quern_status status = member_of_kind(object, where, key, "tf", &value, err);
     if (!status)
@@ -119,7 +125,8 @@ enum quern_status json_member_id(struct str object, const char *where, const cha
     struct str value;
     enum quern_status status = member_of_kind(object, where, key, "0", &value, err);
     if (!status && !json_id_value(value, out))
-        status = error_set(err, QUERN_ERR_FORMAT, "%s.%s is %.*s, expected a whole number from 0 to %d",
-                           where, key, STR_FMT(value), INT32_MAX);
+        status =
+            error_set(err, QUERN_ERR_FORMAT, "%s.%s is %.*s, expected a whole number from 0 to %d",
+                      where, key, STR_FMT(value), INT32_MAX);
     return status;
 }

@@ -22,8 +22,8 @@ bool json_element(struct str array, size_t *at, struct str *value);
 /* These fail, naming `where` and `key`, when the member is missing or of another kind. */
 enum quern_status json_member_string(struct arena *arena, struct str object, const char *where,
                                      const char *key, struct str *out, struct quern_error *err);
-enum quern_status json_member_bool(struct str object, const char *where, const char *key,
-                                   bool *out, struct quern_error *err);
+enum quern_status json_member_bool(struct str object, const char *where, const char *key, bool *out,
+                                   struct quern_error *err);
 enum quern_status json_member_id(struct str object, const char *where, const char *key,
                                  uint32_t *out, struct quern_error *err);
 

@@ -18,7 +18,7 @@ struct added_loader {
 };
 
 static enum quern_status copy_text(struct tokenizer *t, struct str text, struct str *out,
-                               struct quern_error *err) {
+                                   struct quern_error *err) {
     char *copy = arena_strndup(&t->arena, text.ptr, text.len);
     if (!copy)
         return error_nomem(err);
@@ -42,8 +42,10 @@ static enum quern_status read_token(struct tokenizer *t, struct str json, size_t
     struct {
         const char *key;
         bool *flag;
-    } flags[] = {{"special", &a->special}, {"single_word", &a->single_word},
-                 {"lstrip", &a->lstrip},   {"rstrip", &a->rstrip},
+    } flags[] = {{"special", &a->special},
+                 {"single_word", &a->single_word},
+                 {"lstrip", &a->lstrip},
+                 {"rstrip", &a->rstrip},
                  {"normalized", &a->normalized}};
     status = json_member_string(&t->arena, json, where, "content", &a->spelling, err);
     if (!status) /* the file's text goes away */
@@ -173,7 +175,8 @@ static enum quern_status make_indexes(struct added_loader *l, struct quern_error
             (uint8_t)(ID_ADDED | (t->added[i].special ? ID_SPECIAL : 0) |
                       (skipped(l, &t->added[i], is_special) ? ID_SKIPPED : 0));
     free(is_special);
-    qsort(t->added, n, sizeof *t->added, compare_ids);
+    if (n) /* qsort wants an array, even an empty one */
+        qsort(t->added, n, sizeof *t->added, compare_ids);
     for (size_t i = 0; i < n; i++)
         t->by_spelling[i] = &t->added[i];
     qsort(t->by_spelling, n, sizeof *t->by_spelling, compare_spellings);

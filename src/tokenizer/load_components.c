@@ -5,7 +5,7 @@
 #include "tokenizer/json_members.h"
 #include "tokenizer/tokenizer_internal.h"
 
-#define GPT2_PATTERN                                                                           \
+#define GPT2_PATTERN \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 static enum quern_status unsupported(const char *component, struct str what,
@@ -125,6 +125,9 @@ static enum quern_status load_byte_level(struct tokenizer *t, struct str json,
     return status;
 }
 
+/* Rust's char::is_numeric: Unicode 17, one version later than the regular expressions. */
+#define DIGITS_PATTERN "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]"
+
 static enum quern_status load_digits(struct tokenizer *t, struct str json,
                                      struct quern_error *err) {
     bool individual;
@@ -132,7 +135,7 @@ static enum quern_status load_digits(struct tokenizer *t, struct str json,
         json_member_bool(json, "pre_tokenizer", "individual_digits", &individual, err);
     if (status)
         return status;
-    return pretokenizer_add_split(&t->pretokenizer, STR_LIT("\\p{N}"), false,
+    return pretokenizer_add_split(&t->pretokenizer, STR_LIT(DIGITS_PATTERN), false,
                                   individual ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false, err);
 }
 
@@ -143,7 +146,8 @@ static enum quern_status load_pretokenizer_part(struct tokenizer *t, struct str 
     if (status)
         return status;
     if (str_is(type, "Sequence"))
-        return load_sequence(t, json, "pre_tokenizer", "pretokenizers", load_pretokenizer_part, err);
+        return load_sequence(t, json, "pre_tokenizer", "pretokenizers", load_pretokenizer_part,
+                             err);
     if (t->pretokenizer.byte_level)
         return error_set(err, QUERN_ERR_UNSUPPORTED,
                          "pre_tokenizer: \"%.*s\" after ByteLevel is not supported", STR_FMT(type));
@@ -177,9 +181,8 @@ static enum quern_status push_id(struct token_ids *ids, uint32_t id, struct quer
 }
 
 /* The ids of a special token of a template. */
-static enum quern_status push_template_token(struct tokenizer *t, struct str json,
-                                             struct str piece, struct token_ids *to,
-                                             struct quern_error *err) {
+static enum quern_status push_template_token(struct tokenizer *t, struct str json, struct str piece,
+                                             struct token_ids *to, struct quern_error *err) {
     struct str id, table, entry, list, value;
     enum quern_status status =
         json_member_string(&t->arena, piece, "post_processor.SpecialToken", "id", &id, err);
@@ -190,8 +193,8 @@ static enum quern_status push_template_token(struct tokenizer *t, struct str jso
         return error_nomem(err);
     if (!json_member(json, "special_tokens", &table) || !json_member(table, key, &entry) ||
         !json_member(entry, "ids", &list) || json_kind(list) != '[')
-        return error_set(err, QUERN_ERR_FORMAT, "post_processor.special_tokens has no ids for \"%s\"",
-                         key);
+        return error_set(err, QUERN_ERR_FORMAT,
+                         "post_processor.special_tokens has no ids for \"%s\"", key);
     for (size_t at = 0; !status && json_element(list, &at, &value);) {
         uint32_t n;
         if (!json_id_value(value, &n))
@@ -228,19 +231,22 @@ static enum quern_status load_template(struct tokenizer *t, struct str json,
     for (size_t at = 0; !status && json_element(single, &at, &element);) {
         if (json_member(element, "Sequence", &piece)) {
             struct str id;
-            status = json_member_string(&t->arena, piece, "post_processor.Sequence", "id", &id, err);
+            status =
+                json_member_string(&t->arena, piece, "post_processor.Sequence", "id", &id, err);
             if (!status && (!str_is(id, "A") || ++sequences > 1))
                 status = error_set(err, QUERN_ERR_UNSUPPORTED,
                                    "post_processor.single: only one sequence A is supported");
         } else if (json_member(element, "SpecialToken", &piece)) {
             status = push_template_token(t, json, piece, sequences ? &after : &before, err);
         } else {
-            status = error_set(err, QUERN_ERR_FORMAT,
-                               "post_processor.single: a piece is neither Sequence nor SpecialToken");
+            status =
+                error_set(err, QUERN_ERR_FORMAT,
+                          "post_processor.single: a piece is neither Sequence nor SpecialToken");
         }
     }
     if (!status && sequences == 0)
-        status = error_set(err, QUERN_ERR_UNSUPPORTED, "post_processor.single: there is no sequence A");
+        status =
+            error_set(err, QUERN_ERR_UNSUPPORTED, "post_processor.single: there is no sequence A");
     if (!status)
         status = wrap(t, &before, &after, err);
     token_ids_release(&before);

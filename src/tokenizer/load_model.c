@@ -85,8 +85,8 @@ static enum quern_status read_entries(struct model_loader *l, struct quern_error
     while ((token = json_reader_next(l->r)) == JSON_TOKEN_KEY) {
         struct str spelling = l->r->value;
         uint32_t id;
-        enum quern_status status = expect(l, json_reader_next(l->r), JSON_TOKEN_NUMBER,
-                                          "model.vocab: an id was expected");
+        enum quern_status status =
+            expect(l, json_reader_next(l->r), JSON_TOKEN_NUMBER, "model.vocab: an id was expected");
         if (status)
             return status;
         if (!read_id(l->r->value, &id)) {
@@ -101,8 +101,8 @@ static enum quern_status read_entries(struct model_loader *l, struct quern_error
 }
 
 static enum quern_status read_vocab(struct model_loader *l, struct quern_error *err) {
-    enum quern_status status = expect(l, json_reader_next(l->r), JSON_TOKEN_OBJECT,
-                                      "model.vocab: an object was expected");
+    enum quern_status status =
+        expect(l, json_reader_next(l->r), JSON_TOKEN_OBJECT, "model.vocab: an object was expected");
     if (status)
         return status;
     /* A token takes no more bytes than its spelling in the text. */
@@ -285,16 +285,22 @@ static enum quern_status read_scalar(struct model_loader *l, struct str key,
     if (str_is(key, "unk_token")) {
         if (token == JSON_TOKEN_STRING)
             l->unk_token = value;
-        return token == JSON_TOKEN_NULL ? QUERN_OK
-                                        : expect(l, token, JSON_TOKEN_STRING, "a token was expected");
+        return token == JSON_TOKEN_NULL
+                   ? QUERN_OK
+                   : expect(l, token, JSON_TOKEN_STRING, "a token was expected");
     }
     return require_neutral(key, token, value, err);
 }
 
 static bool is_scalar_option(struct str key) {
-    static const char *const names[] = {
-        "type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-        "fuse_unk", "byte_fallback", "ignore_merges"};
+    static const char *const names[] = {"type",
+                                        "dropout",
+                                        "unk_token",
+                                        "continuing_subword_prefix",
+                                        "end_of_word_suffix",
+                                        "fuse_unk",
+                                        "byte_fallback",
+                                        "ignore_merges"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_is(key, names[i]))
             return true;
@@ -336,7 +342,8 @@ static enum quern_status finish(struct model_loader *l, struct quern_error *err)
             return status;
         t->bpe.unk_id = vocab_find_spelling(&t->vocab, l->unk_token, l->scratch);
         if (t->bpe.unk_id < 0)
-            return error_set(err, QUERN_ERR_FORMAT, "model.unk_token: the vocabulary has no \"%.*s\"",
+            return error_set(err, QUERN_ERR_FORMAT,
+                             "model.unk_token: the vocabulary has no \"%.*s\"",
                              STR_FMT(l->unk_token));
     }
     return bpe_finish(&t->bpe, &t->vocab, err);

@@ -29,8 +29,9 @@ static enum quern_status compile(struct pcre_splitter *s, struct str pattern, ui
     if (!s->code) {
         PCRE2_UCHAR message[128] = "";
         pcre2_get_error_message(code, message, sizeof message);
-        return error_set(err, QUERN_ERR_UNSUPPORTED, "the pattern does not compile: %s (at byte %zu)",
-                         (const char *)message, (size_t)where);
+        return error_set(err, QUERN_ERR_UNSUPPORTED,
+                         "the pattern does not compile: %s (at byte %zu)", (const char *)message,
+                         (size_t)where);
     }
     s->jit = pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE) == 0;
     return QUERN_OK;
@@ -100,7 +101,8 @@ enum quern_status pcre_splitter_find(const struct pcre_splitter *s, struct pcre_
     if ((!scratch->match_data || !scratch->match_context) && !prepare(scratch))
         return error_nomem(err);
     uint64_t limit = MATCH_LIMIT_BASE + MATCH_LIMIT_PER_BYTE * (uint64_t)text.len;
-    pcre2_set_match_limit(scratch->match_context, limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit);
+    pcre2_set_match_limit(scratch->match_context,
+                          limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit);
     PCRE2_SPTR subject = (PCRE2_SPTR)text.ptr;
     int n = s->jit ? pcre2_jit_match(s->code, subject, text.len, from, 0, scratch->match_data,
                                      scratch->match_context)

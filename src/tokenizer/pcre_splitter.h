@@ -30,7 +30,8 @@ struct pcre_match {
     bool found;
 };
 
-/* The first match in text[from..]. An error: the pattern gave up (match limit) or memory ran out. */
+/* The first match in text[from..]. An error: the pattern gave up (match limit) or memory ran out.
+ */
 enum quern_status pcre_splitter_find(const struct pcre_splitter *s, struct pcre_scratch *scratch,
                                      struct str text, size_t from, struct pcre_match *out,
                                      struct quern_error *err);

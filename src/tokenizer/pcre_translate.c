@@ -58,9 +58,8 @@ static bool put_shorthand(struct translation *t, char kind) {
 }
 
 static bool put_property(struct translation *t) {
-    const char *close = t->end - t->p > 2 && t->p[2] == '{'
-                            ? memchr(t->p, '}', (size_t)(t->end - t->p))
-                            : NULL;
+    const char *close =
+        t->end - t->p > 2 && t->p[2] == '{' ? memchr(t->p, '}', (size_t)(t->end - t->p)) : NULL;
     if (!close)
         return refuse(t, "\\p without {NAME}");
     struct str name = {t->p + 3, (size_t)(close - t->p - 3)};
@@ -106,9 +105,13 @@ static bool put_escape(struct translation *t) {
         return true;
     }
     switch (c) {
-    case 's': case 'S': case 'w': case 'W':
+    case 's':
+    case 'S':
+    case 'w':
+    case 'W':
         return put_shorthand(t, c);
-    case 'p': case 'P':
+    case 'p':
+    case 'P':
         return put_property(t);
     case 'u':
         return put_unicode_escape(t);
@@ -116,12 +119,22 @@ static bool put_escape(struct translation *t) {
         buffer_puts(t->out, "\\x{0B}");
         t->p += 2;
         return true;
-    case 'A': case 'z': case 'Z':
+    case 'A':
+    case 'z':
+    case 'Z':
         if (t->in_class)
             break;
         put(t, 2);
         return true;
-    case 'd': case 'D': case 't': case 'n': case 'r': case 'f': case 'a': case 'e': case 'x':
+    case 'd':
+    case 'D':
+    case 't':
+    case 'n':
+    case 'r':
+    case 'f':
+    case 'a':
+    case 'e':
+    case 'x':
         put(t, 2);
         return true;
     default:
@@ -154,8 +167,8 @@ static bool open_class(struct translation *t) {
 }
 
 static bool put_group(struct translation *t) {
-    static const char *const known[] = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>",
-                                        "(?i:", "(?-i:", "(?i)"};
+    static const char *const known[] = {"(?:", "(?=",  "(?!",   "(?<=", "(?<!",
+                                        "(?>", "(?i:", "(?-i:", "(?i)"};
     size_t left = (size_t)(t->end - t->p);
     if (left > 1 && t->p[1] == '*')
         return refuse(t, "(*");

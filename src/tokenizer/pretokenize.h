@@ -28,7 +28,7 @@ enum stage_kind {
 struct pretokenizer_stage {
     enum stage_kind kind;
     enum split_behavior behavior;
-    bool invert; /* matches are what lies between the matches */
+    bool invert;                /* matches are what lies between the matches */
     int max_digits;             /* STAGE_QWEN */
     struct pcre_splitter *pcre; /* STAGE_PCRE */
 };

@@ -128,9 +128,8 @@ static enum quern_status encode_segment(struct encoding *e, struct str text,
     struct added_piece piece;
     while (!status && added_set_next(&t->normalized_set, text, &cursor, &piece)) {
         struct str part = {text.ptr + piece.begin, piece.end - piece.begin};
-        status = piece.token
-                     ? push_id(e, piece.token->id)
-                     : pretokenize(&t->pretokenizer, &e->words, part, encode_word, e, err);
+        status = piece.token ? push_id(e, piece.token->id)
+                             : pretokenize(&t->pretokenizer, &e->words, part, encode_word, e, err);
     }
     return status;
 }

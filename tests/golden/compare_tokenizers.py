@@ -1,5 +1,6 @@
 """Compares Quern's tokenizer with Hugging Face's `tokenizers` on megabytes of made text of every
-kind: ids of the whole, and the text that the ids decode to. Exit code 1 on the first difference.
+kind, on every code point in several places, and on marks and jamo in any order: ids of the whole, and
+the text that the ids decode to. Exit code 1 on the first difference.
 
     python tests/golden/compare_tokenizers.py [--tokenizer DIR]... [--megabytes 20] [--seed 7] [--file F]
 
@@ -9,10 +10,12 @@ import argparse
 import array
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 
 import tokenizers
 
@@ -29,6 +32,28 @@ def directories():
     found += sorted(p.parent for p in (ROOT / "tests" / "fixtures").glob("*/tokenizer.json"))
     found += sorted(p.parent for p in (ROOT / "tests" / "golden" / "tokenizer").glob("*/tokenizer.json"))
     return found
+
+
+def every_code_point():
+    """Each once alone between spaces, once among letters and digits, once doubled after an apostrophe."""
+    points = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+    return [" ".join(f"{c} a{c}1 '{c}{c}" for c in points[i:i + 20_000]).encode() for i in range(0, len(points), 20_000)]
+
+
+def marks_and_jamo(seed):
+    """What normal forms are about: letters and marks in any order, Hangul in pieces."""
+    r = random.Random(seed)
+    marks = [chr(c) for c in range(0x110000) if unicodedata.combining(chr(c))]
+    parts = [chr(c) for c in range(0x110000) if unicodedata.decomposition(chr(c))]
+    letters = [x for c in parts for x in unicodedata.normalize("NFD", c)]
+    jamo = [chr(c) for c in (*range(0x1100, 0x1200), *range(0xAC00, 0xAC80), 0xD7A3, 0x11A7, 0x11C3)]
+    out = []
+    for _ in range(60_000):
+        kind = r.randrange(4)
+        out.append(r.choice(jamo) if kind == 0 else r.choice(letters) if kind == 1 else r.choice(parts) if kind == 2 else " a")
+        out.extend(r.choice(marks) for _ in range(r.choice((0, 0, 1, 1, 2, 3, 5))))
+    out.append("q" + "".join(r.choice(marks) for _ in range(3000)))
+    return "".join(out).encode()
 
 
 class Quern:
@@ -104,6 +129,7 @@ def main():
     else:
         n = max(1, round(args.megabytes * 1e6 / PIECE_BYTES))
         pieces = [mixed_text.mixed(args.seed * 1_000_000 + i, PIECE_BYTES, longest_run=20_000) for i in range(n)]
+        pieces += every_code_point() + [marks_and_jamo(args.seed)]
     total = sum(map(len, pieces))
     print(f"{total} bytes in {len(pieces)} pieces, seed {args.seed}; tokenizers {tokenizers.__version__}", flush=True)
     good = [compare(d, pieces) for d in args.tokenizer or directories()]

@@ -1,4 +1,5 @@
-/* Ids and texts against those which Hugging Face's tokenizers gave (tests/golden/make_tokenizer.py). */
+/* Ids and texts against those which Hugging Face's tokenizers gave
+ * (tests/golden/make_tokenizer.py). */
 #include "support/support.h"
 
 #include <stdio.h>
@@ -8,9 +9,22 @@
 #include "text/json.h"
 #include "tokenizer/tokenizer.h"
 
-static const char *const names[] = {
-    "gpt2", "gpt2-pairs", "roberta", "llama3", "flags", "flags-nfc", "flags-nfkc", "nfd", "nfkd",
-    "behaviors", "deepseek", "cl100k", "prefix-space-in-sequence", "unk", "unk-fused", "no-unk"};
+static const char *const names[] = {"gpt2",
+                                    "gpt2-pairs",
+                                    "roberta",
+                                    "llama3",
+                                    "flags",
+                                    "flags-nfc",
+                                    "flags-nfkc",
+                                    "nfd",
+                                    "nfkd",
+                                    "behaviors",
+                                    "deepseek",
+                                    "cl100k",
+                                    "prefix-space-in-sequence",
+                                    "unk",
+                                    "unk-fused",
+                                    "no-unk"};
 
 static const struct encode_options parsed = {.parse_special = true};
 
@@ -101,10 +115,9 @@ static void check_golden(const struct tokenizer *t, const char *name) {
         assert_encodes(t, name, "broken", i, (struct str){bytes, n}, parsed,
                        json_array_get(json_object_get(golden, "broken"), i));
     }
-    json_array_foreach(json_object_get(golden, "plain"), i, item)
-        assert_encodes(t, name, "plain", i,
-                       json_text(json_array_get(json_object_get(texts, "texts"), i)),
-                       (struct encode_options){0}, item);
+    json_array_foreach(json_object_get(golden, "plain"), i, item) assert_encodes(
+        t, name, "plain", i, json_text(json_array_get(json_object_get(texts, "texts"), i)),
+        (struct encode_options){0}, item);
     assert_encodes(t, name, "with special tokens", 3,
                    json_text(json_array_get(json_object_get(texts, "texts"), 3)),
                    (struct encode_options){.parse_special = true, .add_special = true},
@@ -197,9 +210,9 @@ static void qwen3_itself_gives_the_golden_ids(void **state) {
             struct buffer text;
             buffer_init(&text, 1 << 20);
             assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, skip, &text, NULL), QUERN_OK);
-            assert_true(str_eq(buffer_str(&text),
-                               json_text(json_object_get(item, skip ? "decoded_skip_special"
-                                                                    : "decoded"))));
+            assert_true(str_eq(
+                buffer_str(&text),
+                json_text(json_object_get(item, skip ? "decoded_skip_special" : "decoded"))));
             buffer_release(&text);
         }
         token_ids_release(&ids);
