@@ -8,6 +8,7 @@
 #include "cli/cli_format.h"
 #include "cli/commands.h"
 #include "cli/init_shapes.h"
+#include "cli/interrupt.h"
 #include "formats/random_checkpoint.h"
 #include "text/json.h"
 
@@ -192,6 +193,11 @@ static enum quern_status prepare_dir(const struct init_args *args, struct quern_
     return status;
 }
 
+static bool is_interrupted(void *user) {
+    (void)user;
+    return interrupt_pending();
+}
+
 static enum quern_status write_weights(const struct init_args *args, const struct hf_config *config,
                                        size_t max_shard_bytes, struct quern_error *err) {
     struct cli_progress progress;
@@ -201,6 +207,7 @@ static enum quern_status write_weights(const struct init_args *args, const struc
         .max_shard_bytes = max_shard_bytes,
         .randomize_norms = args->randomize_norms,
         .on_progress = cli_progress_update,
+        .is_cancelled = is_interrupted,
         .user = &progress,
     };
     enum quern_status status = thread_pool_create((int)args->n_threads, &options.pool, err);
@@ -227,6 +234,7 @@ static enum quern_status init(const struct init_args *args, size_t max_shard_byt
     json_t *json = NULL;
     struct hf_config config;
     uint64_t start = os_now_ns();
+    interrupt_catch(); /* so that no half-written files stay behind */
     enum quern_status status = load_config(args, &json, err);
     if (!status)
         status = adapt_config(args, json, err);

@@ -56,6 +56,8 @@ static enum quern_status write_tensor(struct piece *p, struct safetensors_writer
     size_t n = p->spec->shape[0] * (p->spec->rank == 2 ? p->spec->shape[1] : 1);
     size_t element = dtype_size_bytes(p->options->dtype);
     for (p->begin = 0; p->begin < n; p->begin += p->n) {
+        if (p->options->is_cancelled && p->options->is_cancelled(p->options->user))
+            return error_set(err, QUERN_ERR_CANCELLED, "interrupted: no weights were written");
         p->n = n - p->begin < PIECE_ELEMENTS ? n - p->begin : PIECE_ELEMENTS;
         if (p->options->pool)
             thread_pool_run(p->options->pool, fill_share, p);

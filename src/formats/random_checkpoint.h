@@ -17,6 +17,7 @@ struct random_checkpoint_options {
     bool randomize_norms;
     struct thread_pool *pool;                         /* borrowed; NULL: the calling thread alone */
     void (*on_progress)(void *user, double fraction); /* or NULL */
+    bool (*is_cancelled)(void *user);                 /* or NULL; true: QUERN_ERR_CANCELLED */
     void *user;
 };
 

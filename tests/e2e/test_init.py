@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -146,6 +148,18 @@ def test_a_full_disk_leaves_no_half_files(program, environment, tmp_path):
                           env=environment, preexec_fn=limit, restore_signals=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "model.safetensors: cannot write" in done.stderr
+    assert names_in(tmp_path / "m") == ["generation_config.json"]
+
+
+def test_an_interrupt_leaves_no_half_files(program, environment, tmp_path):
+    """30 GB would take minutes; the interrupt comes as soon as the file is there."""
+    running = subprocess.Popen([program, "init", "--shape", "qwen3-14b", "-o", tmp_path / "m"], env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("m/model*.tmp")) and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1 and err.count("\n") == 1 and "interrupted" in err
     assert names_in(tmp_path / "m") == ["generation_config.json"]
 
 

@@ -183,6 +183,26 @@ static void progress_rises_to_one(void **state) {
     assert_true(last == 1);
 }
 
+static bool cancel_the_third_piece(void *user) {
+    int *calls = user;
+    return ++*calls == 3;
+}
+
+static void nothing_remains_when_cancelled(void **state) {
+    (void)state;
+    struct hf_config c = fixture("qwen2");
+    struct quern_error err = {0};
+    int calls = 0;
+    bool empty = false;
+    const char *dir = new_dir();
+    struct random_checkpoint_options options = {
+        .dtype = DTYPE_BF16, .is_cancelled = cancel_the_third_piece, .user = &calls};
+    assert_int_equal(random_checkpoint_write(&c, dir, &options, &err), QUERN_ERR_CANCELLED);
+    assert_int_equal(calls, 3);
+    assert_int_equal(os_dir_is_empty(dir, &empty, NULL), QUERN_OK);
+    assert_true(empty);
+}
+
 static void a_type_that_is_no_weight_is_refused(void **state) {
     (void)state;
     struct hf_config c = fixture("qwen2");
@@ -199,6 +219,7 @@ int main(void) {
         cmocka_unit_test(matrices_are_normal_with_the_configured_deviation),
         cmocka_unit_test(norms_are_one_and_biases_zero_unless_asked),
         cmocka_unit_test(progress_rises_to_one),
+        cmocka_unit_test(nothing_remains_when_cancelled),
         cmocka_unit_test(a_type_that_is_no_weight_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
