@@ -50,7 +50,8 @@ int cli_parse(const struct cli_command *c, int argc, char **argv, void *args, in
     if (help)
         return cli_print_help(c);
     if (!n_words && words > 0)
-        return cli_usage_error(c, "unexpected argument \"%s\"", argv[1]);
+        return cli_usage_error(c, "unexpected argument \"%s\"%s", argv[1],
+                               os_is_dir(argv[1]) ? "; a model is named with -m" : "");
     if (n_words)
         *n_words = words;
     return CLI_GO_ON;

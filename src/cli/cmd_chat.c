@@ -98,9 +98,12 @@ static void loop(struct chat *chat, struct chat_input *input, struct buffer *tur
 }
 
 static void greet(const struct chat *chat, const char *dir) {
-    chat_note("%s, %s, %.2f billion parameters, context %d of %d tokens. /help lists the commands.",
-              dir, chat->info.architecture, (double)chat->info.n_params * 1e-9,
-              quern_session_context(chat->session), chat->info.max_context);
+    double billions = (double)chat->info.n_params * 1e-9;
+    bool is_large = billions >= 1;
+    chat_note("%s, %s, %.1f %s parameters, context %d of %d tokens. /help lists the commands.", dir,
+              chat->info.architecture, is_large ? billions : billions * 1e3,
+              is_large ? "billion" : "million", quern_session_context(chat->session),
+              chat->info.max_context);
 }
 
 static int converse(struct chat *chat, const char *dir) {

@@ -21,8 +21,15 @@ static const struct cli_entry commands[] = {
     {NULL, NULL, NULL},
 };
 
-static const char *command_name(const void *entries, size_t i) {
-    return ((const struct cli_entry *)entries)[i].name;
+/* What may stand after "quern". */
+static const char *first_word(const void *unused, size_t i) {
+    static const char *const others[] = {"help", "--help", "--version"};
+    enum { N_COMMANDS = sizeof commands / sizeof commands[0] - 1 };
+    (void)unused;
+    if (i < N_COMMANDS)
+        return commands[i].name;
+    i -= N_COMMANDS;
+    return i < sizeof others / sizeof others[0] ? others[i] : NULL;
 }
 
 static const struct cli_entry *find_command(const char *name) {
@@ -33,7 +40,7 @@ static const struct cli_entry *find_command(const char *name) {
 }
 
 static int unknown_command(const char *name) {
-    const char *nearest = nearest_name(str_from(name), command_name, commands);
+    const char *nearest = nearest_name(str_from(name), first_word, NULL);
     if (nearest)
         cli_error("\"%s\" is no command; did you mean \"%s\"?", name, nearest);
     else
@@ -49,6 +56,8 @@ static int help(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--man") == 0)
         return cli_print_man(commands);
+    if (strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1);
     const struct cli_entry *e = find_command(argv[1]);
     if (!e)
         return unknown_command(argv[1]);
