@@ -45,7 +45,7 @@ static float float_of_bits(uint32_t bits) {
     return f;
 }
 
-enum flavour { SMALL, WHOLE, WIDE, SPECIAL, ANY_BITS, FLAVOURS };
+enum flavour { SMALL, WHOLE, WIDE, TINY, SPECIAL, ANY_BITS, FLAVOURS };
 
 static float random_float(enum flavour flavour) {
     static const float specials[] = {0.0f,     -0.0f,   1e-45f,     -1e-45f, 1.1754942e-38f, -1e-38f,
@@ -57,6 +57,8 @@ static float random_float(enum flavour flavour) {
         return (float)((int)pick(0, 8) - 4);
     case WIDE:
         return ldexpf(unit, (int)pick(0, 90) - 60);
+    case TINY:
+        return fabsf(unit) * 1e-25f;
     case SPECIAL:
         return pick(0, 3) ? unit : specials[pick(0, sizeof specials / sizeof specials[0] - 1)];
     case ANY_BITS:
@@ -67,8 +69,10 @@ static float random_float(enum flavour flavour) {
 }
 
 static void fill(float *x, size_t n, enum flavour flavour) {
+    /* Of one sign, so that products vanish into zeros of one sign: a sum of -0 must stay -0. */
+    float sign = flavour == TINY && coin() ? -1.0f : 1.0f;
     for (size_t i = 0; i < n; i++)
-        x[i] = random_float(flavour);
+        x[i] = sign * random_float(flavour);
 }
 
 /* ---- comparing --------------------------------------------------------------------- */

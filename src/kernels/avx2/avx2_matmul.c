@@ -32,6 +32,14 @@ static inline struct tail tail_of(const void *from, size_t bytes) {
     return t;
 }
 
+/* One load for both rows. gcc 12 would load twice, as an operand of each multiply-add, and run into the
+ * limit on loads: 87 GFLOP/s instead of 118. */
+static inline __m256 load_once(const float *p) {
+    __m256 v = _mm256_loadu_ps(p);
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 /* l and h are lanes 0-7 and 8-15; the digits are token and row. */
 #define DECLARE_2(t)                                                       \
     const float *x##t = a->x[t];                                           \
@@ -39,13 +47,13 @@ static inline struct tail tail_of(const void *from, size_t bytes) {
     __m256 l##t##1 = _mm256_setzero_ps(), h##t##1 = _mm256_setzero_ps();
 #define LOW_2(t)                                    \
     {                                               \
-        __m256 x = _mm256_loadu_ps(x##t + k);       \
+        __m256 x = load_once(x##t + k);             \
         l##t##0 = _mm256_fmadd_ps(x, w0, l##t##0);  \
         l##t##1 = _mm256_fmadd_ps(x, w1, l##t##1);  \
     }
 #define HIGH_2(t)                                   \
     {                                               \
-        __m256 x = _mm256_loadu_ps(x##t + k + 8);   \
+        __m256 x = load_once(x##t + k + 8);         \
         h##t##0 = _mm256_fmadd_ps(x, w0, h##t##0);  \
         h##t##1 = _mm256_fmadd_ps(x, w1, h##t##1);  \
     }
