@@ -23,6 +23,14 @@ attention_fn avx2_attention;
 float avx2_exp_scores(float *s, size_t n, float scale);
 void avx2_divide(float *x, size_t n, float by);
 
+/* A load that happens once. gcc 12 would repeat it as an operand of every multiply-add that uses
+ * the value, and run into the limit on loads: 87 GFLOP/s instead of 119. */
+static inline __m256 load_once(const void *p) {
+    __m256 v = _mm256_loadu_ps(p);
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 /* All ones in the first n of eight lanes; n may be more than 8. */
 static inline __m256i first_lanes(size_t n) {
     const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -68,7 +68,7 @@ void avx2_divide(float *x, size_t n, float by) {
             const float *v = a->v + i;                                             \
             EACH_##Q(LOAD_2) for (size_t j = 0; j < a->n; j++, v += a->head_dim) { \
                 fetch((const char *)v + a->ahead);                                 \
-                __m256 v0 = _mm256_loadu_ps(v), v1 = _mm256_loadu_ps(v + 8);       \
+                __m256 v0 = load_once(v), v1 = load_once(v + 8);                   \
                 EACH_##Q(STEP_2)                                                   \
             }                                                                      \
             EACH_##Q(STORE_2)                                                      \

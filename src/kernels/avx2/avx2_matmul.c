@@ -5,7 +5,7 @@
 /* ---- 8 weights as floats --------------------------------------------------------- */
 
 static inline __m256 widen_f32(const unsigned char *w) {
-    return _mm256_loadu_ps((const void *)w);
+    return load_once(w);
 }
 
 static inline __m256 widen_f16(const unsigned char *w) {
@@ -30,14 +30,6 @@ static inline struct tail tail_of(const void *from, size_t bytes) {
     struct tail t = {{0}};
     memcpy(t.bytes, from, bytes);
     return t;
-}
-
-/* One load for both rows. gcc 12 would load twice, as an operand of each multiply-add, and run into the
- * limit on loads: 87 GFLOP/s instead of 118. */
-static inline __m256 load_once(const float *p) {
-    __m256 v = _mm256_loadu_ps(p);
-    __asm__("" : "+x"(v));
-    return v;
 }
 
 /* l and h are lanes 0-7 and 8-15; the digits are token and row. */

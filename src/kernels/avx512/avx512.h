@@ -25,6 +25,14 @@ static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);
 }
 
+/* A load that happens once. gcc 12 would repeat it as an operand of every multiply-add that uses
+ * the value, and run into the limit of two loads a cycle. */
+static inline __m512 load_once(const void *p) {
+    __m512 v = _mm512_loadu_ps(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 /* Lanes i and i+8, then 4, 2, 1 of four registers at once; the four sums. */
 static inline __m128 fold4(__m512 a, __m512 b, __m512 c, __m512 d) {
     __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));

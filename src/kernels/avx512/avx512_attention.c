@@ -63,8 +63,8 @@ void avx512_divide(float *x, size_t n, float by) {
         EACH_##Q(LOAD_4) for (size_t j = 0; j < a->n; j++, v += a->head_dim) {           \
             const char *next = (const char *)v + a->ahead;                               \
             fetch(next), fetch(next + 64), fetch(next + 128), fetch(next + 192);         \
-            __m512 v0 = _mm512_loadu_ps(v), v1 = _mm512_loadu_ps(v + 16);                \
-            __m512 v2 = _mm512_loadu_ps(v + 32), v3 = _mm512_loadu_ps(v + 48);           \
+            __m512 v0 = load_once(v), v1 = load_once(v + 16);                            \
+            __m512 v2 = load_once(v + 32), v3 = load_once(v + 48);                       \
             EACH_##Q(STEP_4)                                                             \
         }                                                                                \
         EACH_##Q(STORE_4)                                                                \

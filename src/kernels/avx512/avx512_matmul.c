@@ -5,7 +5,7 @@
 /* ---- 16 weights as floats ------------------------------------------------------ */
 
 static inline __m512 widen_f32(const unsigned char *w) {
-    return _mm512_loadu_ps(w);
+    return load_once(w);
 }
 
 static inline __m512 widen_some_f32(const unsigned char *w, __mmask16 m) {
@@ -41,7 +41,7 @@ static inline __m512 widen_some_bf16(const unsigned char *w, __mmask16 m) {
     __m512 s##t##2 = _mm512_setzero_ps(), s##t##3 = _mm512_setzero_ps();
 #define STEP_4(t)                                   \
     {                                               \
-        __m512 x = _mm512_loadu_ps(x##t + k);       \
+        __m512 x = load_once(x##t + k);             \
         s##t##0 = _mm512_fmadd_ps(x, w0, s##t##0);  \
         s##t##1 = _mm512_fmadd_ps(x, w1, s##t##1);  \
         s##t##2 = _mm512_fmadd_ps(x, w2, s##t##2);  \
