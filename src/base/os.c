@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,6 +279,11 @@ enum quern_status os_make_dir(const char *path, struct quern_error *err) {
 
 enum quern_status os_make_private_dir(const char *path, struct quern_error *err) {
     return make_dirs(path, 0700, err);
+}
+
+bool os_wait_readable(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, -1) >= 0 || errno != EINTR;
 }
 
 bool os_file_exists(const char *path) {

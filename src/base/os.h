@@ -36,6 +36,9 @@ enum quern_status os_make_dir(const char *path, struct quern_error *err);
 /* The same, but a directory it makes is closed to other users (its parents are not). */
 enum quern_status os_make_private_dir(const char *path, struct quern_error *err);
 
+/* Waits until a read from fd would not block. False when a signal came instead. */
+bool os_wait_readable(int fd);
+
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);
 enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err);

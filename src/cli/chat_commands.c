@@ -184,11 +184,20 @@ static void regenerate(struct chat *chat, const char *argument) {
     chat_regenerate(chat);
 }
 
+/* "~/x" as a shell takes it. */
+static void expand_home(const char *path, char *out, size_t size) {
+    const char *home = getenv("HOME");
+    bool is_home = path[0] == '~' && path[1] == '/' && home;
+    snprintf(out, size, "%s%s", is_home ? home : "", is_home ? path + 1 : path);
+}
+
 static void save(struct chat *chat, const char *argument) {
     struct quern_error err = {0};
+    char path[4096];
+    expand_home(argument, path, sizeof path);
     if (!*argument)
         chat_error(chat, "/save: the file is missing (\"/save FILE\")");
-    else if (messages_save(chat->messages, argument, &err))
+    else if (messages_save(chat->messages, path, &err))
         chat_error(chat, "%s", err.message);
     else
         chat_note("(%zu messages saved)", json_array_size(chat->messages));
@@ -197,11 +206,13 @@ static void save(struct chat *chat, const char *argument) {
 static void load(struct chat *chat, const char *argument) {
     struct quern_error err = {0};
     json_t *messages = NULL;
+    char path[4096];
+    expand_home(argument, path, sizeof path);
     if (!*argument) {
         chat_error(chat, "/load: the file is missing (\"/load FILE\")");
         return;
     }
-    if (messages_load(argument, &messages, &err)) {
+    if (messages_load(path, &messages, &err)) {
         chat_error(chat, "%s", err.message);
         return;
     }

@@ -29,20 +29,34 @@ void chat_input_release(struct chat_input *in) {
     *in = (struct chat_input){0};
 }
 
-static enum chat_input_event read_plain(struct buffer *line) {
-    bool any = false;
-    for (int c; (c = getchar()) != EOF; any = true) {
+/* More bytes; TURN when there are some. */
+static enum chat_input_event read_ahead(struct chat_input *in) {
+    while (!interrupt_pending()) {
+        if (!os_wait_readable(STDIN_FILENO))
+            continue;
+        ssize_t n = read(STDIN_FILENO, in->bytes, sizeof in->bytes);
+        in->at = 0;
+        in->n = n > 0 ? (size_t)n : 0;
+        return n > 0 ? CHAT_INPUT_TURN : n == 0 ? CHAT_INPUT_END : CHAT_INPUT_ERROR;
+    }
+    interrupt_clear();
+    return CHAT_INPUT_INTERRUPT;
+}
+
+static enum chat_input_event read_plain(struct chat_input *in) {
+    for (;;) {
+        if (in->at == in->n) {
+            enum chat_input_event event = read_ahead(in);
+            bool is_last_line = event == CHAT_INPUT_END && in->line.len > 0;
+            if (event != CHAT_INPUT_TURN)
+                return is_last_line ? CHAT_INPUT_TURN : event;
+        }
+        char c = in->bytes[in->at++];
         if (c == '\n')
             return CHAT_INPUT_TURN;
-        if (buffer_putc(line, (char)c))
+        if (buffer_putc(&in->line, c))
             return CHAT_INPUT_ERROR;
     }
-    if (ferror(stdin) && errno == EINTR && interrupt_pending()) {
-        clearerr(stdin);
-        interrupt_clear();
-        return CHAT_INPUT_INTERRUPT;
-    }
-    return any ? CHAT_INPUT_TURN : CHAT_INPUT_END;
 }
 
 static enum chat_input_event read_line(struct chat_input *in, const char *prompt) {
@@ -50,7 +64,7 @@ static enum chat_input_event read_line(struct chat_input *in, const char *prompt
     buffer_puts(&in->line, "");
     if (!in->editor && os_is_tty(STDIN_FILENO))
         fprintf(stderr, "%s", prompt);
-    return in->editor ? line_editor_read(in->editor, prompt, &in->line) : read_plain(&in->line);
+    return in->editor ? line_editor_read(in->editor, prompt, &in->line) : read_plain(in);
 }
 
 /* After the opening mark: the rest of the line and the following ones, to the closing mark. */
@@ -108,6 +122,8 @@ enum chat_input_event chat_input_read(struct chat_input *in, struct buffer *turn
     enum chat_input_event event = read_lines(in, turn);
     if (buffer_status(&in->line, "a line", err) || buffer_status(turn, "a turn", err))
         return CHAT_INPUT_ERROR;
+    if (event == CHAT_INPUT_ERROR)
+        error_set(err, QUERN_ERR_IO, "standard input: %s", strerror(errno));
     if (event == CHAT_INPUT_TURN && in->editor && turn->len)
         line_editor_remember(in->editor, turn->data);
     return event;

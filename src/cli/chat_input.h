@@ -21,6 +21,8 @@ struct line_editor;
 struct chat_input {
     struct line_editor *editor; /* NULL: plain lines */
     struct buffer line;
+    char bytes[4096]; /* read ahead of plain lines: [at, n) */
+    size_t at, n;
 };
 
 /* A line editor when standard input and output are terminals. `complete` names the words a line

@@ -79,7 +79,7 @@ static void loop(struct chat *chat, struct chat_input *input, struct buffer *tur
             take_turn(chat, turn);
             break;
         case CHAT_INPUT_INTERRUPT:
-            chat->quit = ++interrupts == 2;
+            chat->quit = ++interrupts == 2 || interrupt_must_end();
             if (!chat->quit)
                 chat_note("(Ctrl-C again, or Ctrl-D, ends the chat)");
             break;
@@ -94,6 +94,7 @@ static void loop(struct chat *chat, struct chat_input *input, struct buffer *tur
             chat->failed = true;
             chat->quit = true;
         }
+        chat->quit = chat->quit || interrupt_must_end();
     }
 }
 
@@ -119,6 +120,8 @@ static int converse(struct chat *chat, const char *dir) {
     loop(chat, &input, &turn);
     buffer_release(&turn);
     chat_input_release(&input);
+    if (interrupt_must_end())
+        return interrupt_exit_code();
     return chat->failed && !os_is_tty(STDIN_FILENO) ? CLI_FAILED : CLI_OK;
 }
 

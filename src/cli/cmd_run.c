@@ -12,8 +12,6 @@
 #include "cli/sampling_args.h"
 #include "cli/term_text.h"
 
-enum { EXIT_INTERRUPTED = 130 };
-
 struct run_args {
     struct cli_model_args model;
     const char *prompt, *file, *system;
@@ -237,7 +235,7 @@ static int run_session(const quern_model *model, quern_session *session, struct 
     answer_release(&view.answer);
     buffer_release(&view.line);
     if (interrupt_pending())
-        return EXIT_INTERRUPTED;
+        return interrupt_exit_code();
     return status ? cli_fail(&err) : CLI_OK;
 }
 

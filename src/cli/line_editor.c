@@ -52,7 +52,7 @@ static void on_signal(int signal_number) {
 }
 
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGWINCH, &action, NULL);
     sigaction(SIGCONT, &action, NULL);
@@ -76,18 +76,13 @@ static void handle_signals(EditLine *el) {
 
 /* One byte; 1, 0 at the end of input, -1 on error or Ctrl-C. */
 static int read_byte(EditLine *el, unsigned char *byte) {
-    for (;;) {
-        if (interrupt_pending()) {
-            errno = EINTR;
-            return -1;
-        }
-        ssize_t n = read(STDIN_FILENO, byte, 1);
-        if (n >= 0)
-            return (int)n;
-        if (errno != EINTR)
-            return -1;
+    while (!interrupt_pending()) {
+        if (os_wait_readable(STDIN_FILENO))
+            return (int)read(STDIN_FILENO, byte, 1);
         handle_signals(el);
     }
+    errno = EINTR;
+    return -1;
 }
 
 /* libedit's own reader repeats a read that Ctrl-C broke off, and knows the locale's encoding only. */

@@ -1,7 +1,10 @@
 """quern chat: as a filter, and on a terminal."""
 import json
 import os
+import signal
 import stat
+import subprocess
+import termios
 
 import pytest
 
@@ -56,6 +59,12 @@ def test_save_and_load_go_on_with_a_conversation(quern, scripted, tmp_path):
     path.write_text(json.dumps({"messages": first[:1]}))
     done = quern("chat", "-m", scripted, stdin=f"/load {path}\n/regenerate\n")
     assert (done.code, done.out, done.err) == (0, ANSWER + "\n", "")
+
+
+def test_a_tilde_is_the_home_directory(quern, scripted, environment):
+    done = quern("chat", "-m", scripted, stdin="hi\n/save ~/tilde.json\n/load ~/tilde.json\n/regenerate\n")
+    assert (done.code, done.out, done.err) == (0, (ANSWER + "\n") * 2, "")
+    assert len(json.loads(open(environment["HOME"] + "/tilde.json").read())) == 2
 
 
 def test_the_system_message_can_be_set_replaced_and_removed(quern, scripted, tmp_path):
@@ -139,6 +148,11 @@ def test_broken_bytes_in_a_script_do_no_harm(quern, scripted, tmp_path):
     assert json.loads(path.read_text())[0]["content"] == "\ufffd\ufffd a\0b"
 
 
+def test_a_closed_standard_input_is_an_error(program, environment, scripted):
+    done = subprocess.run(["sh", "-c", f'exec "{program}" chat -m "{scripted}" <&-'], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 1 and b"standard input" in done.stderr and done.stdout == b""
+
+
 # ---- on a terminal -----------------------------------------------------------------------------------------
 
 def test_thinking_is_dimmed_and_the_answer_is_not(terminal_chat, scripted):
@@ -218,6 +232,25 @@ def test_an_interrupt_at_the_prompt_clears_the_line_and_a_second_one_ends_the_ch
     chat.expect_prompt()
     chat.send("\x03")
     assert chat.wait() == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_leaves_the_terminal_as_it_was(terminal_chat, scripted, endless, signal_number):
+    def modes(chat):
+        return termios.tcgetattr(chat.fd)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+    cooked = termios.ICANON | termios.ECHO | termios.ISIG
+    chat = terminal_chat("-m", scripted)
+    chat.expect_prompt()
+    assert modes(chat) != cooked
+    os.kill(chat.pid, signal_number)
+    assert chat.wait() == 128 + signal_number
+    assert modes(chat) == cooked
+    chat = terminal_chat("-m", endless, "-c", "1000000")
+    chat.expect_prompt()
+    chat.send("hi\n")
+    chat.expect(LOOP)
+    os.kill(chat.pid, signal_number)
+    assert chat.wait() == 128 + signal_number
 
 
 def test_lines_are_edited_recalled_and_remembered(terminal_chat, scripted, tmp_path):

@@ -3,7 +3,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -136,13 +135,14 @@ def test_a_system_message_and_broken_utf8_reach_the_template(quern, scripted):
     assert (done.code, done.out) == (0, ANSWER)
 
 
-def test_an_interrupt_ends_the_answer_with_exit_code_130(program, environment, endless):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_answer_with_the_exit_code_of_the_signal(program, environment, endless, signal_number):
     p = subprocess.Popen([program, "run", "-m", str(endless), "-c", "100000", "-p", "x"], env=environment,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert p.stdout.read(20)
-    p.send_signal(signal.SIGINT)
+    p.send_signal(signal_number)
     out, err = p.communicate(timeout=60)
-    assert p.returncode == 130 and err == b""
+    assert p.returncode == 128 + signal_number and err == b""
 
 
 def test_text_is_written_as_it_is_made(program, environment, endless):

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -290,6 +291,36 @@ static void the_system_answers_sensibly(void **state) {
     assert_true(os_random() != os_random());
 }
 
+static volatile sig_atomic_t n_alarms;
+
+static void count_alarm(int signal_number) {
+    (void)signal_number;
+    n_alarms = n_alarms + 1;
+}
+
+static void waiting_for_input_ends_with_input_its_end_or_a_signal(void **state) {
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    assert_true(os_wait_readable(fds[0]));
+    char c;
+    assert_int_equal(read(fds[0], &c, 1), 1);
+    /* Restarting calls are not restarted here. */
+    struct sigaction action = {.sa_handler = count_alarm, .sa_flags = SA_RESTART}, old;
+    assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
+    /* Again and again, in case the first comes before the waiting. */
+    struct itimerval soon = {{0, 5000}, {0, 5000}}, never = {{0, 0}, {0, 0}};
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    assert_false(os_wait_readable(fds[0]));
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_true(n_alarms > 0);
+    assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
+    close(fds[1]);
+    assert_true(os_wait_readable(fds[0]));
+    close(fds[0]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mapped_file_holds_its_bytes),
@@ -308,6 +339,7 @@ int main(void) {
         cmocka_unit_test(directories_are_made_with_their_parents),
         cmocka_unit_test(joined_paths_have_one_slash_and_a_limit),
         cmocka_unit_test(the_system_answers_sensibly),
+        cmocka_unit_test(waiting_for_input_ends_with_input_its_end_or_a_signal),
     };
     return cmocka_run_group_tests_name("os", tests, NULL, NULL);
 }
