@@ -102,7 +102,8 @@ static void members_of_the_right_type_are_read(void **state) {
 
 static void wrong_members_name_key_found_and_expected(void **state) {
     (void)state;
-    json_t *o = parse("{\"i\":12,\"h\":1.5,\"s\":\"abc\",\"z\":\"a\\u0000b\",\"o\":{}}");
+    json_t *o = parse("{\"i\":12,\"h\":1.5,\"s\":\"abc\",\"z\":\"a\\u0000b\",\"o\":{},"
+                      "\"e\":\"\\u001b[31m\"}");
     int64_t i = 77;
     double d;
     bool b;
@@ -119,6 +120,9 @@ static void wrong_members_name_key_found_and_expected(void **state) {
     assert_string_equal(error.message, "c.json: h: found 1.5, expected a number from 0.0 to 1.0");
     assert_int_equal(json_get_bool(o, "c.json", "o", 0, &b, &error), QUERN_ERR_FORMAT);
     assert_string_equal(error.message, "c.json: o: found object, expected true or false");
+    assert_int_equal(json_get_bool(o, "c.json", "e", 0, &b, &error), QUERN_ERR_FORMAT);
+    assert_string_equal(error.message,
+                        "c.json: e: found string \"?[31m\", expected true or false");
     assert_int_equal(json_get_string(o, "c.json", "z", NULL, &s, &error), QUERN_ERR_FORMAT);
     assert_int_equal(json_get_container(o, "c.json", "o", JSON_ARRAY, &a, &error),
                      QUERN_ERR_FORMAT);
