@@ -70,15 +70,16 @@ static double exp_error_ulps(float x) {
     return fabs(got - want) / ulp;
 }
 
-/* 1.01 is the largest error of a scan over all floats (0.5 is the last rounding's own). */
-static void exp32_is_within_1_01_ulp_of_exp(void **state) {
+/* A scan over all floats with a normal result found 1.0103 as the largest error and 22 above 1; 0.5 is
+ * the last rounding's own. */
+static void exp32_is_within_1_011_ulp_of_exp(void **state) {
     (void)state;
     for (double x = -103.9; x < 88.722; x += 193.0 / 3000000)
-        if (exp_error_ulps((float)x) > 1.01)
+        if (exp_error_ulps((float)x) > 1.011)
             fail_msg("exp32(%a) is off by %g ulp", x, exp_error_ulps((float)x));
     for (int i = 0; i < 1000000; i++) {
         float x = ldexpf((float)(int32_t)next_u64() * 0x1p-31f, (int)(next_u64() % 30) - 23);
-        if (fabsf(x) < 88.0f && exp_error_ulps(x) > 1.01)
+        if (fabsf(x) < 88.0f && exp_error_ulps(x) > 1.011)
             fail_msg("exp32(%a) is off by %g ulp", (double)x, exp_error_ulps(x));
     }
 }
@@ -127,7 +128,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fma32_is_fmaf_for_any_bits),
         cmocka_unit_test(fma32_is_fmaf_where_double_rounding_would_not_be),
-        cmocka_unit_test(exp32_is_within_1_01_ulp_of_exp),
+        cmocka_unit_test(exp32_is_within_1_011_ulp_of_exp),
         cmocka_unit_test(exp32_is_exact_at_its_ends),
         cmocka_unit_test(exp32_never_decreases_by_more_than_rounding),
         cmocka_unit_test(lanes_are_folded_by_halves),
