@@ -90,7 +90,8 @@ static enum quern_status encode(const quern_model *model, struct text *messages,
 static enum quern_status answer(const quern_model *model, quern_session *session,
                                 struct text *messages, struct quern_error *err) {
     struct text said = {0};
-    struct quern_generate_options options = {.n_top_logprobs = -1, .on_event = on_event, .user = &said};
+    struct quern_generate_options options = {
+        .n_top_logprobs = -1, .on_event = on_event, .user = &said};
     quern_sampling_defaults(model, &options.sampling);
     int32_t *ids = NULL;
     size_t n_ids = 0;

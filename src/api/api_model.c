@@ -188,8 +188,8 @@ static enum quern_status need_tokenizer(const quern_model *model, struct quern_e
 }
 
 enum quern_status quern_tokenize(const quern_model *model, const char *text, size_t len,
-                                 bool add_special, bool parse_special, int32_t **ids,
-                                 size_t *n_ids, struct quern_error *err) {
+                                 bool add_special, bool parse_special, int32_t **ids, size_t *n_ids,
+                                 struct quern_error *err) {
     if (!model || (!text && len) || !ids || !n_ids)
         return error_set(err, QUERN_ERR_ARG, "quern_tokenize: an argument is missing");
     enum quern_status status = need_tokenizer(model, err);
@@ -197,8 +197,7 @@ enum quern_status quern_tokenize(const quern_model *model, const char *text, siz
         return status;
     struct token_ids tokens = {0};
     struct encode_options options = {.parse_special = parse_special, .add_special = add_special};
-    status =
-        tokenizer_encode(model->tokenizer, (struct str){text, len}, options, &tokens, err);
+    status = tokenizer_encode(model->tokenizer, (struct str){text, len}, options, &tokens, err);
     if (!status && !tokens.ids) { /* no ids at all: still something to free */
         tokens.ids = malloc(sizeof *tokens.ids);
         if (!tokens.ids)

@@ -22,8 +22,8 @@ size_t nearest_distance(struct str a, struct str b) {
         for (size_t j = 1; j <= b.len; j++) {
             size_t replaced = above[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
             row[j] = least(replaced, least(above[j], row[j - 1]) + 1);
-            bool swapped = i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] &&
-                           a.ptr[i - 2] == b.ptr[j - 1];
+            bool swapped =
+                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
             if (swapped)
                 row[j] = least(row[j], before[j - 2] + 1);
         }

@@ -41,8 +41,12 @@ bool think_tokens_left_open(struct think_tokens think, const int32_t *ids, size_
 void answer_init(struct answer *a, const quern_model *model, struct think_tokens think, bool inside,
                  bool (*show)(void *user, bool thinking, const char *text, size_t len),
                  void *user) {
-    *a = (struct answer){
-        .model = model, .think = think, .show = show, .user = user, .thinking = inside, .fresh = inside};
+    *a = (struct answer){.model = model,
+                         .think = think,
+                         .show = show,
+                         .user = user,
+                         .thinking = inside,
+                         .fresh = inside};
     buffer_init(&a->text, SIZE_MAX / 4);
 }
 

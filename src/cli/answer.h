@@ -24,20 +24,19 @@ struct answer {
 
     int32_t *ids;
     size_t n_ids, capacity;
-    struct buffer text;     /* all text so far, markers included */
-    bool thinking;          /* what is shown next belongs to the thinking */
-    size_t shown;           /* bytes of text shown or passed over */
-    size_t begin;           /* where the thinking starts */
-    size_t end, resume;     /* the last </think>: where it starts, where it ends */
-    bool ended;             /* there was one */
-    bool fresh;             /* newlines after a marker are still to be passed over */
+    struct buffer text; /* all text so far, markers included */
+    bool thinking;      /* what is shown next belongs to the thinking */
+    size_t shown;       /* bytes of text shown or passed over */
+    size_t begin;       /* where the thinking starts */
+    size_t end, resume; /* the last </think>: where it starts, where it ends */
+    bool ended;         /* there was one */
+    bool fresh;         /* newlines after a marker are still to be passed over */
     enum quern_status failed;
 };
 
 /* `inside`: the prompt has opened the thinking already. */
 void answer_init(struct answer *a, const quern_model *model, struct think_tokens think, bool inside,
-                 bool (*show)(void *user, bool thinking, const char *text, size_t len),
-                 void *user);
+                 bool (*show)(void *user, bool thinking, const char *text, size_t len), void *user);
 void answer_release(struct answer *a);
 
 /* Takes one event of quern_generate. False to stop: `show` said so or memory ran out. */

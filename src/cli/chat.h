@@ -16,7 +16,7 @@ struct chat {
     struct think_tokens think;
     json_t *messages;
     struct quern_sampling sampling, defaults;
-    int32_t max_tokens; /* 0: what the context holds */
+    int32_t max_tokens;  /* 0: what the context holds */
     int enable_thinking; /* -1: the template's own choice, 0, 1 */
     const char *const *stop_strings;
     size_t n_stop_strings;
@@ -24,7 +24,7 @@ struct chat {
     bool show_thinking; /* also where standard output is no terminal */
     bool verbose;
     bool quit;
-    bool failed;        /* something went wrong on the way: the exit code tells a script */
+    bool failed; /* something went wrong on the way: the exit code tells a script */
 };
 
 /* Takes a turn of the user and answers it. What fails is said and taken back. */

@@ -175,8 +175,7 @@ static void clear(struct chat *chat, const char *argument) {
     (void)argument;
     messages_truncate(chat->messages, is_system(chat) ? 1 : 0);
     chat->n_again = 0;
-    chat_note("(the conversation is empty%s)",
-              is_system(chat) ? "; the system message stays" : "");
+    chat_note("(the conversation is empty%s)", is_system(chat) ? "; the system message stays" : "");
 }
 
 static void regenerate(struct chat *chat, const char *argument) {
@@ -275,7 +274,8 @@ void chat_command(struct chat *chat, const char *line) {
     if (found)
         found->run(chat, argument);
     else
-        chat_error(chat, "%s is no command%s%s; /help lists them (a message may begin with a space)",
+        chat_error(chat,
+                   "%s is no command%s%s; /help lists them (a message may begin with a space)",
                    name, nearest ? "; did you mean " : "", nearest ? nearest : "");
     free(argument);
 }

@@ -7,14 +7,10 @@
  *         CLI_MODEL_OPTIONS(struct x_args, model),
  *         OPT_FLAG(0, "raw", struct x_args, raw, "no chat template"),
  *         OPT_END};
- *     static const struct cli_command x_command = {"x", "[-m DIR] [options]", "...", "...", x_specs};
- *     int cmd_x(int argc, char **argv) {
- *         struct x_args args = {0};
- *         int code = cli_parse(&x_command, argc, argv, &args, NULL);
- *         if (code != CLI_GO_ON)
- *             return code;
- *         quern_model *model = NULL;
- *         code = cli_open_model(&args.model, CLI_WHOLE_MODEL, &model);
+ *     static const struct cli_command x_command = {"x", "[-m DIR] [options]", "...", "...",
+ * x_specs}; int cmd_x(int argc, char **argv) { struct x_args args = {0}; int code =
+ * cli_parse(&x_command, argc, argv, &args, NULL); if (code != CLI_GO_ON) return code; quern_model
+ * *model = NULL; code = cli_open_model(&args.model, CLI_WHOLE_MODEL, &model);
  *         ...
  */
 #ifndef QUERN_CLI_CLI_COMMON_H
@@ -60,22 +56,22 @@ int cli_usage_error(const struct cli_command *c, const char *fmt, ...) PRINTF_LI
 /* ---- models ---------------------------------------------------------------- */
 
 struct cli_model_args {
-    const char *dir;  /* NULL: $QUERN_MODEL, else models/quern-demo */
+    const char *dir;   /* NULL: $QUERN_MODEL, else models/quern-demo */
     int64_t n_threads; /* 0: all cores */
     const char *cpu;
 };
 
-#define CLI_MODEL_DIR_OPTION(type, field)                                                     \
-    OPT_STRING('m', "model", "DIR", type, field.dir,                                          \
+#define CLI_MODEL_DIR_OPTION(type, field)            \
+    OPT_STRING('m', "model", "DIR", type, field.dir, \
                "model directory (default: $QUERN_MODEL, else models/quern-demo)")
-#define CLI_MODEL_OPTIONS(type, field)                                                        \
-    CLI_MODEL_DIR_OPTION(type, field),                                                        \
-        OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,                          \
-                "threads to compute with (default: one per core)"),                           \
-        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512", type, field.cpu,                \
+#define CLI_MODEL_OPTIONS(type, field)                                    \
+    CLI_MODEL_DIR_OPTION(type, field),                                    \
+        OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,      \
+                "threads to compute with (default: one per core)"),       \
+        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512", type, field.cpu, \
                    "instruction set to use (default: the best there is)")
-#define CLI_CONTEXT_OPTION(type, field)                                                       \
-    OPT_INT('c', "context", "N", type, field, 1, INT32_MAX,                                   \
+#define CLI_CONTEXT_OPTION(type, field)                     \
+    OPT_INT('c', "context", "N", type, field, 1, INT32_MAX, \
             "most tokens held at once (default: the model's maximum, at most 4096)")
 
 /* The directory to use, never NULL. */

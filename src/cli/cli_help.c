@@ -168,7 +168,8 @@ int cli_print_man(const struct cli_entry *entries) {
            "(default: ~/.local/state).\n"
            ".SH FILES\n.TP\n.I ~/.local/state/quern/history\nLines typed in \\fBquern "
            "chat\\fR.\n"
-           ".SH EXIT STATUS\n0 done; 1 failed; 2 the command line was wrong; 130 \\fBquern run\\fR was ended by "
+           ".SH EXIT STATUS\n0 done; 1 failed; 2 the command line was wrong; 130 \\fBquern run\\fR "
+           "was ended by "
            "Ctrl-C.\n");
     return CLI_OK;
 }

@@ -42,11 +42,13 @@ static const struct cli_command chat_command_line = {
     "chat",
     "[-m DIR] [options]",
     "Talks with a model. On a terminal lines can be edited and recalled, /help lists the commands, "
-    "a backslash at the end of a line or \"\"\" before and after a block makes a message of several "
+    "a backslash at the end of a line or \"\"\" before and after a block makes a message of "
+    "several "
     "lines, Ctrl-C stops an answer and keeps the chat, and Ctrl-D, or Ctrl-C twice at the prompt, "
     "ends it. What a thinking model thinks is shown dimmed. Only what is new is computed each "
     "turn.\n\n"
-    "From a pipe, each line is a message or a command; the answers go to standard output, one after "
+    "From a pipe, each line is a message or a command; the answers go to standard output, one "
+    "after "
     "the other, without prompts or thinking. The exit code is 1 when any of them failed.",
     "quern chat -m models/Qwen3-0.6B\n"
     "quern chat --system 'You are a sailor.' --no-think --temp 0.7\n"
@@ -135,12 +137,12 @@ static enum quern_status check_template(const struct chat *chat, const char *dir
     struct quern_render_options options = {.enable_thinking = -1, .add_generation_prompt = true};
     char *text = NULL;
     size_t len = 0;
-    enum quern_status status =
-        quern_render_chat(chat->model, "[]", &options, &text, &len, err);
+    enum quern_status status = quern_render_chat(chat->model, "[]", &options, &text, &len, err);
     quern_free(text);
     if (status && err->code == QUERN_ERR_STATE)
         return error_set(err, status,
-                         "%s has no chat template; quern run --raw completes text without one", dir);
+                         "%s has no chat template; quern run --raw completes text without one",
+                         dir);
     return status;
 }
 
@@ -151,7 +153,9 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
         .think = think_tokens_find(model),
         .messages = json_array(),
         .max_tokens = (int32_t)args->max_tokens,
-        .enable_thinking = args->think ? 1 : args->no_think ? 0 : -1,
+        .enable_thinking = args->think      ? 1
+                           : args->no_think ? 0
+                                            : -1,
         .stop_strings = args->stop.items,
         .n_stop_strings = args->stop.n,
         .show_thinking = args->show_thinking,
@@ -161,8 +165,8 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
     quern_sampling_defaults(model, &chat->defaults);
     if (!chat->messages)
         return error_nomem(err);
-    if (args->system && !messages_add(chat->messages, "system", str_from(args->system),
-                                      (struct str){0}))
+    if (args->system &&
+        !messages_add(chat->messages, "system", str_from(args->system), (struct str){0}))
         return error_nomem(err);
     enum quern_status status = check_template(chat, cli_model_dir(&args->model), err);
     if (!status)

@@ -27,7 +27,8 @@ static const struct option_spec run_specs[] = {
                "the prompt; \"-\" or nothing reads standard input"),
     OPT_STRING('f', "file", "FILE", struct run_args, file, "read the prompt from a file"),
     OPT_STRING(0, "system", "TEXT", struct run_args, system, "system message"),
-    OPT_FLAG(0, "raw", struct run_args, raw, "continue the prompt as it is, without a chat template"),
+    OPT_FLAG(0, "raw", struct run_args, raw,
+             "continue the prompt as it is, without a chat template"),
     OPT_FLAG(0, "think", struct run_args, think, "ask the template to let the model think first"),
     OPT_FLAG(0, "no-think", struct run_args, no_think, "ask the template for an answer at once"),
     OPT_FLAG(0, "show-thinking", struct run_args, show_thinking,
@@ -110,10 +111,10 @@ static enum quern_status prompt_ids(const quern_model *model, const struct run_a
 
 struct run_view {
     struct answer answer;
-    bool split;        /* thinking is kept off standard output */
+    bool split; /* thinking is kept off standard output */
     bool stdout_is_tty, stderr_is_tty, colour;
-    bool dimmed;       /* stderr is */
-    char last;         /* last byte on standard output */
+    bool dimmed; /* stderr is */
+    char last;   /* last byte on standard output */
     struct buffer line;
 };
 
@@ -170,6 +171,19 @@ static void report(const quern_session *session, size_t n_prompt, double prompt_
             n_prompt, prompt_seconds, result->n_tokens, result->seconds,
             result->seconds > 0 ? (double)result->n_tokens / result->seconds : 0.0,
             quern_session_context(session), (unsigned long long)sampling->seed);
+}
+
+/* An answer that ends because there is no room left is not told apart from a whole one by its
+ * text. */
+static void say_if_context_full(const quern_session *session,
+                                const struct quern_generate_result *result) {
+    size_t n_held = 0;
+    quern_session_tokens(session, &n_held);
+    int32_t context = quern_session_context(session);
+    if (result->finish == QUERN_FINISH_LENGTH && n_held >= (size_t)context)
+        cli_error("the answer ends here because the context of %d tokens is full; -c N gives a "
+                  "larger one",
+                  context);
 }
 
 static enum quern_status generate(quern_session *session, const struct run_args *args,
@@ -230,6 +244,8 @@ static int run_session(const quern_model *model, quern_session *session, struct 
     double prompt_seconds = (double)(os_now_ns() - begin_ns) * 1e-9;
     if (!status)
         status = generate(session, args, &sampling, &view, &result, &err);
+    if (!status)
+        say_if_context_full(session, &result);
     if (!status && args->verbose)
         report(session, n_ids, prompt_seconds, &result, &sampling);
     answer_release(&view.answer);

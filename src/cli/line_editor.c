@@ -85,7 +85,8 @@ static int read_byte(EditLine *el, unsigned char *byte) {
     return -1;
 }
 
-/* libedit's own reader repeats a read that Ctrl-C broke off, and knows the locale's encoding only. */
+/* libedit's own reader repeats a read that Ctrl-C broke off, and knows the locale's encoding only.
+ */
 static int read_character(EditLine *el, wchar_t *out) {
     unsigned char bytes[4];
     for (size_t n = 0; n < sizeof bytes;) {

@@ -59,9 +59,10 @@ static enum quern_status check_message(const json_t *message, const char *path, 
     for (size_t r = 0; role && r < sizeof roles / sizeof roles[0]; r++)
         known = known || strcmp(role, roles[r]) == 0;
     if (!known)
-        return error_set(err, QUERN_ERR_FORMAT,
-                         "%s: message %zu: role is %s%s%s, expected system, user, assistant or tool",
-                         path, i, role ? "\"" : "", role ? role : "missing", role ? "\"" : "");
+        return error_set(
+            err, QUERN_ERR_FORMAT,
+            "%s: message %zu: role is %s%s%s, expected system, user, assistant or tool", path, i,
+            role ? "\"" : "", role ? role : "missing", role ? "\"" : "");
     const json_t *content = json_object_get(message, "content");
     if (content && !json_is_string(content) && !json_is_array(content) && !json_is_null(content))
         return error_set(err, QUERN_ERR_FORMAT, "%s: message %zu: content is %s, expected string",

@@ -10,9 +10,9 @@
 #include "base/error.h"
 #include "base/os.h"
 
-#define FLOAT_PARAM(type, member, option, field, lo, hi, help)                                   \
+#define FLOAT_PARAM(type, member, option, field, lo, hi, help) \
     {option, #field, offsetof(struct quern_sampling, field), true, lo, hi, help},
-#define INT_PARAM(type, member, option, field, lo, hi, help)                                     \
+#define INT_PARAM(type, member, option, field, lo, hi, help) \
     {option, #field, offsetof(struct quern_sampling, field), false, lo, hi, help},
 
 static const struct sampling_param params[] = {CLI_SAMPLING_PARAMS(FLOAT_PARAM, INT_PARAM, , )};
@@ -93,11 +93,11 @@ static enum quern_status parse_bias(const char *text, struct quern_logit_bias *o
                      text);
 }
 
-#define OVERLAY_FLOAT(type, member, option, field, lo, hi, help)                                 \
-    if (!isnan(args->field))                                                                     \
+#define OVERLAY_FLOAT(type, member, option, field, lo, hi, help) \
+    if (!isnan(args->field))                                     \
         out->field = (float)args->field;
-#define OVERLAY_INT(type, member, option, field, lo, hi, help)                                   \
-    if (args->field != INT64_MIN)                                                                \
+#define OVERLAY_INT(type, member, option, field, lo, hi, help) \
+    if (args->field != INT64_MIN)                              \
         out->field = (int32_t)args->field;
 
 enum quern_status cli_sampling_resolve(struct cli_sampling_args *args, const quern_model *model,

@@ -8,29 +8,28 @@
 
 /* FLOAT and INT are macros of (type, member, option, field, min, max, help); `field` is both in
  * struct quern_sampling and in struct cli_sampling_args. */
-#define CLI_SAMPLING_PARAMS(FLOAT, INT, type, member)                                            \
-    FLOAT(type, member, "temp", temperature, 0, 100, "randomness; 0 takes the likeliest token")  \
-    INT(type, member, "top-k", top_k, 0, INT32_MAX, "draw from the K likeliest tokens; 0: all")  \
-    FLOAT(type, member, "top-p", top_p, 0, 1,                                                    \
-          "draw from the likeliest tokens that together reach this probability; 1: all")         \
-    FLOAT(type, member, "min-p", min_p, 0, 1,                                                    \
-          "drop tokens less likely than this share of the likeliest; 0: none")                   \
-    FLOAT(type, member, "typical-p", typical_p, 0, 1, "locally typical sampling; 1: off")        \
-    FLOAT(type, member, "repetition-penalty", repetition_penalty, 0.01, 100,                     \
-          "divides the logits of tokens seen before; 1: off")                                    \
-    FLOAT(type, member, "presence-penalty", presence_penalty, -100, 100,                         \
-          "lowers the logits of tokens generated before; 0: off")                                \
-    FLOAT(type, member, "frequency-penalty", frequency_penalty, -100, 100,                       \
-          "lowers logits by how often a token was generated; 0: off")                            \
-    INT(type, member, "penalty-window", penalty_window, 0, INT32_MAX,                            \
-        "last tokens the repetition penalty looks at; 0: all")                                   \
-    FLOAT(type, member, "dry-multiplier", dry_multiplier, 0, 100,                                \
-          "strength of DRY, which penalizes repeated sequences; 0: off")                         \
-    FLOAT(type, member, "dry-base", dry_base, 1, 100, "growth of DRY with the repeated length")  \
-    INT(type, member, "dry-allowed-length", dry_allowed_length, 0, INT32_MAX,                    \
-        "longest repetition DRY leaves alone")                                                   \
-    INT(type, member, "dry-window", dry_window, 0, INT32_MAX,                                    \
-        "last tokens DRY looks at; 0: all")
+#define CLI_SAMPLING_PARAMS(FLOAT, INT, type, member)                                           \
+    FLOAT(type, member, "temp", temperature, 0, 100, "randomness; 0 takes the likeliest token") \
+    INT(type, member, "top-k", top_k, 0, INT32_MAX, "draw from the K likeliest tokens; 0: all") \
+    FLOAT(type, member, "top-p", top_p, 0, 1,                                                   \
+          "draw from the likeliest tokens that together reach this probability; 1: all")        \
+    FLOAT(type, member, "min-p", min_p, 0, 1,                                                   \
+          "drop tokens less likely than this share of the likeliest; 0: none")                  \
+    FLOAT(type, member, "typical-p", typical_p, 0, 1, "locally typical sampling; 1: off")       \
+    FLOAT(type, member, "repetition-penalty", repetition_penalty, 0.01, 100,                    \
+          "divides the logits of tokens seen before; 1: off")                                   \
+    FLOAT(type, member, "presence-penalty", presence_penalty, -100, 100,                        \
+          "lowers the logits of tokens generated before; 0: off")                               \
+    FLOAT(type, member, "frequency-penalty", frequency_penalty, -100, 100,                      \
+          "lowers logits by how often a token was generated; 0: off")                           \
+    INT(type, member, "penalty-window", penalty_window, 0, INT32_MAX,                           \
+        "last tokens the repetition penalty looks at; 0: all")                                  \
+    FLOAT(type, member, "dry-multiplier", dry_multiplier, 0, 100,                               \
+          "strength of DRY, which penalizes repeated sequences; 0: off")                        \
+    FLOAT(type, member, "dry-base", dry_base, 1, 100, "growth of DRY with the repeated length") \
+    INT(type, member, "dry-allowed-length", dry_allowed_length, 0, INT32_MAX,                   \
+        "longest repetition DRY leaves alone")                                                  \
+    INT(type, member, "dry-window", dry_window, 0, INT32_MAX, "last tokens DRY looks at; 0: all")
 
 #define CLI_SAMPLING_FLOAT_FIELD(type, member, option, field, lo, hi, help) double field;
 #define CLI_SAMPLING_INT_FIELD(type, member, option, field, lo, hi, help) int64_t field;
@@ -45,17 +44,17 @@ struct cli_sampling_args {
     struct quern_logit_bias biases[CLI_BIAS_MAX];
 };
 
-#define CLI_SAMPLING_FLOAT_OPTION(type, member, option, field, lo, hi, help)                     \
+#define CLI_SAMPLING_FLOAT_OPTION(type, member, option, field, lo, hi, help) \
     OPT_FLOAT(0, option, "X", type, member.field, lo, hi, help),
-#define CLI_SAMPLING_INT_OPTION(type, member, option, field, lo, hi, help)                       \
+#define CLI_SAMPLING_INT_OPTION(type, member, option, field, lo, hi, help) \
     OPT_INT(0, option, "N", type, member.field, lo, hi, help),
 
 /* Without a comma after it. */
-#define CLI_SAMPLING_OPTIONS(type, member)                                                       \
-    CLI_SAMPLING_PARAMS(CLI_SAMPLING_FLOAT_OPTION, CLI_SAMPLING_INT_OPTION, type, member)        \
-    OPT_INT(0, "seed", "N", type, member.seed, 0, (double)INT64_MAX,                             \
-            "same seed, same text (default: another one each time)"),                            \
-        OPT_LIST(0, "logit-bias", "ID=X", type, member.logit_bias,                               \
+#define CLI_SAMPLING_OPTIONS(type, member)                                                \
+    CLI_SAMPLING_PARAMS(CLI_SAMPLING_FLOAT_OPTION, CLI_SAMPLING_INT_OPTION, type, member) \
+    OPT_INT(0, "seed", "N", type, member.seed, 0, (double)INT64_MAX,                      \
+            "same seed, same text (default: another one each time)"),                     \
+        OPT_LIST(0, "logit-bias", "ID=X", type, member.logit_bias,                        \
                  "add X to the logit of token ID; may be given several times")
 
 void cli_sampling_args_init(struct cli_sampling_args *args);

@@ -81,7 +81,8 @@ def test_the_number_of_tokens_is_limited(quern, endless):
 def test_an_answer_may_fill_the_context_and_no_more(quern, endless):
     done = quern("run", "-m", endless, "-p", "x", "-c", "64", "-v")
     assert done.code == 0 and done.out.startswith(LOOP)
-    assert "context: 64" in done.err
+    assert "context: 64" in done.err and "64 tokens is full" in done.err
+    assert quern("run", "-m", endless, "-p", "x", "-c", "64", "-n", "20").err == ""
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_with_numbers(quern, endless, ids_of):

@@ -184,8 +184,8 @@ static void text_becomes_ids_and_text_again(void **state) {
     int32_t *ids = NULL;
     size_t n = 0, len = 0;
     char *back = NULL;
-    assert_int_equal(
-        quern_tokenize(model, text, sizeof text - 1, false, true, &ids, &n, NULL), QUERN_OK);
+    assert_int_equal(quern_tokenize(model, text, sizeof text - 1, false, true, &ids, &n, NULL),
+                     QUERN_OK);
     assert_int_equal(quern_detokenize(model, ids, n, false, &back, &len, NULL), QUERN_OK);
     assert_int_equal(len, sizeof text - 1);
     assert_memory_equal(back, text, sizeof text); /* the NUL after it too */

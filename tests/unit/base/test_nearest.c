@@ -36,9 +36,14 @@ static void the_nearest_name_is_found_or_none(void **state) {
     (void)state;
     static const char *const names[] = {"chat", "run", "tokenize", "detokenize", NULL};
     static const char *const cases[][2] = {
-        {"chta", "chat"},         {"rnu", "run"},      {"tokenise", "tokenize"},
-        {"detoken", "detokenize"}, {"tok", "tokenize"}, {"xyzzy", NULL},
-        {"", NULL},               {"r", NULL},
+        {"chta", "chat"},
+        {"rnu", "run"},
+        {"tokenise", "tokenize"},
+        {"detoken", "detokenize"},
+        {"tok", "tokenize"},
+        {"xyzzy", NULL},
+        {"", NULL},
+        {"r", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *found = nearest_name(str_from(cases[i][0]), name_at, names);

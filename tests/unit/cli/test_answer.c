@@ -38,13 +38,14 @@ static bool push(struct answer *a, int32_t token, const char *text, size_t len) 
 static void stream(struct answer *a, const char *text, size_t lag) {
     int32_t *ids = NULL;
     size_t n = 0, sent = 0;
-    assert_int_equal(
-        quern_tokenize(model, text, strlen(text), false, true, &ids, &n, NULL), QUERN_OK);
+    assert_int_equal(quern_tokenize(model, text, strlen(text), false, true, &ids, &n, NULL),
+                     QUERN_OK);
     for (size_t i = 0; i < n; i++) {
         char *so_far = NULL;
         size_t len = 0;
         size_t certain = i + 1 > lag ? i + 1 - lag : 0;
-        assert_int_equal(quern_detokenize(model, ids, certain, true, &so_far, &len, NULL), QUERN_OK);
+        assert_int_equal(quern_detokenize(model, ids, certain, true, &so_far, &len, NULL),
+                         QUERN_OK);
         assert_true(push(a, ids[i], so_far + sent, len - sent));
         sent = len;
         quern_free(so_far);

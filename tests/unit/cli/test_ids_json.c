@@ -9,7 +9,8 @@ static void ids_are_read_whatever_the_spacing(void **state) {
     (void)state;
     int32_t *ids = NULL;
     size_t n = 0;
-    assert_int_equal(ids_json_parse(STR_LIT(" [1,2147483647 ,\n0]\n"), "x", &ids, &n, NULL), QUERN_OK);
+    assert_int_equal(ids_json_parse(STR_LIT(" [1,2147483647 ,\n0]\n"), "x", &ids, &n, NULL),
+                     QUERN_OK);
     assert_int_equal(n, 3);
     assert_int_equal(ids[0], 1);
     assert_int_equal(ids[1], INT32_MAX);

@@ -42,9 +42,19 @@ static void values_reach_their_fields_and_come_back_as_text(void **state) {
 static void what_is_no_number_or_out_of_range_is_refused(void **state) {
     (void)state;
     static const char *const cases[][2] = {
-        {"temp", "hot"}, {"temp", ""},     {"temp", "-1"}, {"temp", "nan"},        {"temp", "inf"},
-        {"temp", "1x"},  {"temp", " 1"},   {"top_p", "2"}, {"top_k", "1.5"},       {"top_k", "-1"},
-        {"top_k", "1 "}, {"min_p", "1e9"}, {"top_k", "99999999999999999999999999"},
+        {"temp", "hot"},
+        {"temp", ""},
+        {"temp", "-1"},
+        {"temp", "nan"},
+        {"temp", "inf"},
+        {"temp", "1x"},
+        {"temp", " 1"},
+        {"top_p", "2"},
+        {"top_k", "1.5"},
+        {"top_k", "-1"},
+        {"top_k", "1 "},
+        {"min_p", "1e9"},
+        {"top_k", "99999999999999999999999999"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct quern_sampling s = {.temperature = 0.5f, .top_k = 5, .top_p = 0.5f};
@@ -62,7 +72,8 @@ struct args {
 
 static void every_parameter_is_an_option_with_the_same_range(void **state) {
     (void)state;
-    static const struct option_spec specs[] = {CLI_SAMPLING_OPTIONS(struct args, sampling), OPT_END};
+    static const struct option_spec specs[] = {CLI_SAMPLING_OPTIONS(struct args, sampling),
+                                               OPT_END};
     for (size_t i = 0; sampling_param_at(i); i++) {
         const struct sampling_param *p = sampling_param_at(i);
         assert_string_equal(specs[i].name, p->option);

@@ -17,7 +17,8 @@ static void ordinary_text_is_unchanged(void **state) {
     (void)state;
     CHECK("", "");
     CHECK("a\tb\nc", "a\tb\nc");
-    CHECK("sch\xC3\xB6n \xE6\x97\xA5\xF0\x9F\x98\x80 \xC2\xA0", "sch\xC3\xB6n \xE6\x97\xA5\xF0\x9F\x98\x80 \xC2\xA0");
+    CHECK("sch\xC3\xB6n \xE6\x97\xA5\xF0\x9F\x98\x80 \xC2\xA0",
+          "sch\xC3\xB6n \xE6\x97\xA5\xF0\x9F\x98\x80 \xC2\xA0");
 }
 
 static void control_characters_are_shown_not_sent(void **state) {
@@ -25,7 +26,10 @@ static void control_characters_are_shown_not_sent(void **state) {
     CHECK("\033[2J", "^[[2J");
     CHECK("a\rb\a\x7F", "a^Mb^G^?");
     CHECK("\0", "^@");
-    CHECK("\xC2\x9B" "2J", "\xEF\xBF\xBD" "2J");
+    CHECK("\xC2\x9B"
+          "2J",
+          "\xEF\xBF\xBD"
+          "2J");
     CHECK("\xC2", "\xC2");
 }
 
