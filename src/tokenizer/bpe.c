@@ -259,14 +259,15 @@ static enum quern_status encode_anew(struct bpe_encoder *e, const unsigned char 
         e->out->ids[e->out->n++] = id;
         return QUERN_OK;
     }
-    /* With ignore_merges a piece that is a token would be taken whole, as only words are. */
-    if (!may_cut || len < CUT_WORD_MIN || !e->bpe->cuts || e->bpe->ignore_merges)
+    if (!may_cut || len < CUT_WORD_MIN || !e->bpe->cuts)
         return encode_merging(e, word, len);
     enum quern_status status = QUERN_OK;
     for (size_t begin = 0, end; !status && begin < len; begin = end) {
         end = bpe_next_cut(e->bpe->cuts, word, len, begin);
-        status = end - begin == len ? encode_merging(e, word, len)
-                                    : encode_cached(e, word + begin, end - begin, false);
+        /* With ignore_merges words that are tokens are taken whole, but not pieces of words. */
+        status = end - begin == len || e->bpe->ignore_merges
+                     ? encode_merging(e, word + begin, end - begin)
+                     : encode_cached(e, word + begin, end - begin, false);
     }
     return status;
 }

@@ -8,7 +8,8 @@
 
 #include "base/rng.h"
 #include "base/threads.h"
-#include "tokenizer/tokenizer.h"
+#include "text/unicode.h"
+#include "tokenizer/tokenizer_internal.h"
 
 enum { N_BASE = 4, N_MERGES = 60, TOKEN_MAX = 40, TEXT_MAX = 5000 };
 
@@ -171,6 +172,61 @@ static void megabytes_without_a_break_are_encoded(void **state) {
     tokenizer_close(t);
 }
 
+/* A word of characters and of whole tokens, none of them white space. */
+static size_t random_word(const struct tokenizer *t, uint64_t seed, char *out, size_t most) {
+    size_t len = 0, wanted = 16 + draw(seed, 0) % most;
+    for (uint64_t i = 1; len < wanted; i++) {
+        char c[4];
+        struct str piece = tokenizer_token_bytes(t, (int32_t)(draw(seed, 2 * i) % t->vocab.n_ids));
+        if (draw(seed, 2 * i + 1) % 2 || piece.len > 32 || !utf8_valid(piece) ||
+            piece.ptr[0] == ' ')
+            piece = (struct str){
+                c, (size_t)utf8_encode((int32_t)(0x4E00 + draw(seed, 2 * i) % 900), c)};
+        memcpy(out + len, piece.ptr, piece.len);
+        len += piece.len;
+    }
+    return len;
+}
+
+static void check_cuts(const char *dir, uint64_t rounds) {
+    static char text[TEXT_MAX];
+    struct quern_error err;
+    struct tokenizer *cutting = NULL, *plain = NULL;
+    if (tokenizer_open(dir, &cutting, &err) || tokenizer_open(dir, &plain, &err))
+        fail_msg("%s", err.message);
+    struct bpe_cuts *cuts = plain->bpe.cuts;
+    assert_non_null(cuts);
+    plain->bpe.cuts = NULL;
+    for (uint64_t seed = 0; seed < rounds; seed++) {
+        struct str word = {text, random_word(cutting, seed, text, seed % 10 ? 100 : 3000)};
+        struct token_ids a = {0}, b = {0};
+        assert_int_equal(tokenizer_encode(cutting, word, (struct encode_options){0}, &a, NULL),
+                         QUERN_OK);
+        assert_int_equal(tokenizer_encode(plain, word, (struct encode_options){0}, &b, NULL),
+                         QUERN_OK);
+        assert_int_equal(a.n, b.n);
+        assert_memory_equal(a.ids, b.ids, a.n * sizeof *a.ids);
+        token_ids_release(&a);
+        token_ids_release(&b);
+    }
+    plain->bpe.cuts = cuts;
+    tokenizer_close(plain);
+    tokenizer_close(cutting);
+}
+
+static void cutting_long_words_changes_no_id(void **state) {
+    (void)state;
+    check_cuts(support_fixture("fixtures/qwen3-tiny"), 2000);
+    check_cuts(support_fixture("golden/tokenizer/llama3"), 2000);
+}
+
+static void cutting_long_words_changes_no_id_of_qwen3(void **state) {
+    (void)state;
+    const char *dir;
+    SHARED_OR_SKIP(dir, "qwen3");
+    check_cuts(dir, 3000);
+}
+
 struct shared {
     const struct tokenizer *t;
     struct str text;
@@ -217,6 +273,8 @@ int main(void) {
         cmocka_unit_test(short_words_are_encoded_by_the_definition),
         cmocka_unit_test(long_words_are_encoded_by_the_definition),
         cmocka_unit_test(megabytes_without_a_break_are_encoded),
+        cmocka_unit_test(cutting_long_words_changes_no_id),
+        cmocka_unit_test(cutting_long_words_changes_no_id_of_qwen3),
         cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
