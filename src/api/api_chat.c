@@ -52,8 +52,7 @@ enum quern_status quern_render_chat(const quern_model *model, const char *messag
     const struct chat_template *chosen = NULL;
     struct buffer out;
     buffer_init(&out, SIZE_MAX / 4);
-    enum quern_status status =
-        choose_template(model, options->template_source, &in, &chosen, err);
+    enum quern_status status = choose_template(model, options->template_source, &in, &chosen, err);
     if (!status)
         status = json_parse(messages_json, strlen(messages_json), "messages", &in.messages, err);
     if (!status)

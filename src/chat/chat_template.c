@@ -13,20 +13,21 @@ enum {
     TEMPLATE_BYTES_MAX = 1 << 20,
     TEMPLATE_MEMORY_MAX = 256 << 20, /* of the syntax trees */
     CONFIG_BYTES_MAX = 64 << 20,     /* tokenizer_config.json may list every added token */
-    NAME_BYTES = 4200, /* a path and a little more */
+    NAME_BYTES = 4200,               /* a path and a little more */
 };
 
 struct chat_template {
     struct arena arena;
     char name[NAME_BYTES];
-    struct str source;         /* of the default template */
+    struct str source; /* of the default template */
     struct jtemplate normal, with_tools;
     bool has_normal, has_with_tools;
     bool mentions_tools, mentions_thinking;
-    json_t *special_tokens;    /* object: bos_token, ... */
+    json_t *special_tokens; /* object: bos_token, ... */
 };
 
-/* ---- making ---------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------- */
 
 static enum quern_status create(const char *name, struct chat_template **out,
                                 struct quern_error *err) {
@@ -73,8 +74,8 @@ static enum quern_status add_source(struct chat_template *t, struct str source, 
     else
         t->has_normal = true;
     t->mentions_tools = t->mentions_tools || contains(source, "tools");
-    t->mentions_thinking = t->mentions_thinking || contains(source, "enable_thinking") ||
-                           contains(source, "<think>");
+    t->mentions_thinking =
+        t->mentions_thinking || contains(source, "enable_thinking") || contains(source, "<think>");
     if (with_tools)
         return QUERN_OK;
     char *copy = arena_strndup(&t->arena, source.ptr, source.len);
@@ -87,7 +88,7 @@ static enum quern_status set_token(struct chat_template *t, const char *key, con
     if (!value)
         return QUERN_OK;
     return json_object_set_new(t->special_tokens, key, json_string(value)) == 0 ? QUERN_OK
-                                                                             : error_nomem(err);
+                                                                                : error_nomem(err);
 }
 
 enum quern_status chat_template_parse(const char *source, size_t len, const char *name,
@@ -110,8 +111,8 @@ enum quern_status chat_template_parse(const char *source, size_t len, const char
 }
 
 enum quern_status chat_template_parse_like(const struct chat_template *base, const char *source,
-                                           size_t len, const char *name,
-                                           struct chat_template **out, struct quern_error *err) {
+                                           size_t len, const char *name, struct chat_template **out,
+                                           struct quern_error *err) {
     struct chat_template *t = NULL;
     enum quern_status status = chat_template_parse(source, len, name, NULL, NULL, &t, err);
     if (status)
@@ -124,7 +125,8 @@ enum quern_status chat_template_parse_like(const struct chat_template *base, con
     return QUERN_OK;
 }
 
-/* ---- a model directory --------------------------------------------------------------------------- */
+/* ---- a model directory
+ * --------------------------------------------------------------------------- */
 
 /* What transformers calls special_tokens_map. */
 static enum quern_status read_special_tokens(struct chat_template *t, const json_t *config,
@@ -134,10 +136,9 @@ static enum quern_status read_special_tokens(struct chat_template *t, const json
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *value = json_object_get(config, keys[i]);
         const char *text = NULL;
-        enum quern_status status =
-            json_is_object(value)
-                ? json_get_string(value, path, "content", NULL, &text, err)
-                : json_get_string(config, path, keys[i], NULL, &text, err);
+        enum quern_status status = json_is_object(value)
+                                       ? json_get_string(value, path, "content", NULL, &text, err)
+                                       : json_get_string(config, path, keys[i], NULL, &text, err);
         if (!status)
             status = set_token(t, keys[i], text, err);
         if (status)
@@ -267,7 +268,8 @@ bool chat_template_has_tools(const struct chat_template *t) {
     return t->mentions_tools;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages
+ * --------------------------------------------------------------------------------------- */
 
 static const char CONTINUE_TAG[] = "CONTINUE_FINAL_MESSAGE_TAG ";
 
@@ -388,7 +390,8 @@ static enum quern_status cut_at_tag(const struct chat_template *t, struct str *t
     return QUERN_OK;
 }
 
-/* ---- rendering --------------------------------------------------------------------------------------- */
+/* ---- rendering
+ * --------------------------------------------------------------------------------------- */
 
 static bool set_variable(struct jinja_run *run, const char *name, struct jvalue value) {
     return jdict_set(run, run->variables, jvalue_string(str_from(name)), value);

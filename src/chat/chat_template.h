@@ -25,11 +25,11 @@ enum quern_status chat_template_parse(const char *source, size_t len, const char
                                       struct quern_error *err);
 /* Another template with the special tokens of `base`, which may be NULL. */
 enum quern_status chat_template_parse_like(const struct chat_template *base, const char *source,
-                                           size_t len, const char *name,
-                                           struct chat_template **out, struct quern_error *err);
+                                           size_t len, const char *name, struct chat_template **out,
+                                           struct quern_error *err);
 void chat_template_close(struct chat_template *t); /* NULL is fine */
 
-bool chat_template_can_think(const struct chat_template *t);  /* knows enable_thinking or <think> */
+bool chat_template_can_think(const struct chat_template *t); /* knows enable_thinking or <think> */
 bool chat_template_has_tools(const struct chat_template *t);
 
 struct chat_render_options {
@@ -47,7 +47,7 @@ struct chat_render_options {
  * {"type":"text","text":..}), reasoning_content, tool_calls, name, tool_call_id. The text is
  * appended to *out. Limits (steps, output, memory, depth) are in jinja_run.h. */
 enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
-                                       const struct chat_render_options *options, struct buffer *out,
-                                       struct quern_error *err);
+                                       const struct chat_render_options *options,
+                                       struct buffer *out, struct quern_error *err);
 
 #endif

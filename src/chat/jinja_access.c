@@ -93,7 +93,8 @@ bool jinja_get_attribute(struct jinja_run *run, struct jvalue object, struct str
     return true;
 }
 
-/* ---- items -------------------------------------------------------------------------------------- */
+/* ---- items --------------------------------------------------------------------------------------
+ */
 
 static bool is_integer(struct jvalue v) {
     return v.kind == JINJA_INT || v.kind == JINJA_BOOL;
@@ -127,8 +128,7 @@ static bool python_item(struct jinja_run *run, struct jvalue object, struct jval
         struct jvalue *value = NULL;
         if (index.kind == JINJA_STRING)
             value = jdict_find_text(object.as.dict, index.as.text);
-        else if (jvalue_is_hashable(index, 0) &&
-                 !jdict_find(run, object.as.dict, index, &value))
+        else if (jvalue_is_hashable(index, 0) && !jdict_find(run, object.as.dict, index, &value))
             return false;
         *found = value != NULL;
         if (value)
@@ -170,7 +170,8 @@ bool jinja_get_item(struct jinja_run *run, struct jvalue object, struct jvalue i
     return !run->status;
 }
 
-/* ---- slices ---------------------------------------------------------------------------------------- */
+/* ---- slices
+ * ---------------------------------------------------------------------------------------- */
 
 struct bounds {
     int64_t start, stop, step, n; /* stop: as clamped, not the last item */
@@ -209,10 +210,8 @@ static bool slice_bounds(struct jinja_run *run, int64_t length, struct jvalue st
         return false;
     from = clamp_index(from, length, backwards);
     to = clamp_index(to, length, backwards);
-    if (by < -length - 1)
-        by = -length - 1; /* the same items, and no overflow below */
-    if (by > length + 1)
-        by = length + 1;
+    if (by == INT64_MIN)
+        by++; /* can be negated, and reaches no further */
     int64_t n = backwards ? (from > to ? (from - to - 1) / -by + 1 : 0)
                           : (to > from ? (to - from - 1) / by + 1 : 0);
     *out = (struct bounds){from, to, by, n};

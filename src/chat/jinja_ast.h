@@ -10,9 +10,9 @@
 
 enum jnode_kind {
     /* statements */
-    NODE_DATA,         /* text */
-    NODE_OUTPUT,       /* list: expressions printed one after the other */
-    NODE_IF,           /* cond: test, then-body; otherwise the else-body */
+    NODE_DATA,   /* text */
+    NODE_OUTPUT, /* list: expressions printed one after the other */
+    NODE_IF,     /* cond: test, then-body; otherwise the else-body */
     NODE_FOR,
     NODE_SET,          /* assign */
     NODE_SET_BLOCK,    /* assign: target, filter (may be NULL), body */
@@ -47,9 +47,26 @@ enum jnode_kind {
     NODE_CONDITIONAL,
 };
 
-enum jbinary { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_FLOORDIV, BINARY_MOD, BINARY_POW };
+enum jbinary {
+    BINARY_ADD,
+    BINARY_SUB,
+    BINARY_MUL,
+    BINARY_DIV,
+    BINARY_FLOORDIV,
+    BINARY_MOD,
+    BINARY_POW
+};
 
-enum jcompare { COMPARE_EQ, COMPARE_NE, COMPARE_LT, COMPARE_LE, COMPARE_GT, COMPARE_GE, COMPARE_IN, COMPARE_NOT_IN };
+enum jcompare {
+    COMPARE_EQ,
+    COMPARE_NE,
+    COMPARE_LT,
+    COMPARE_LE,
+    COMPARE_GT,
+    COMPARE_GE,
+    COMPARE_IN,
+    COMPARE_NOT_IN
+};
 
 struct jnodes {
     struct jnode **items;
@@ -66,8 +83,8 @@ struct jbinding {
 enum jslot_source {
     SLOT_PARAMETER, /* nothing: whoever enters fills it */
     SLOT_UNDEFINED,
-    SLOT_RESOLVE,   /* from the render's variables and the environment */
-    SLOT_ALIAS,     /* the value an outer scope has now */
+    SLOT_RESOLVE, /* from the render's variables and the environment */
+    SLOT_ALIAS,   /* the value an outer scope has now */
 };
 
 struct jslot {
@@ -102,11 +119,11 @@ struct jmacro_node {
     struct jnodes parameters; /* NODE_NAME, bound in the macro's scope */
     struct jnodes defaults;   /* of the last parameters */
     struct jnodes body;
-    struct jnode *call;       /* call block: the NODE_CALL that gets the caller */
-    unsigned specials;        /* enum jspecial: the special names the body mentions */
-    struct jbinding self;     /* macro: where its value goes */
+    struct jnode *call;   /* call block: the NODE_CALL that gets the caller */
+    unsigned specials;    /* enum jspecial: the special names the body mentions */
+    struct jbinding self; /* macro: where its value goes */
     struct jscope scope;
-    uint32_t n_slots;         /* of a call's frame */
+    uint32_t n_slots;                 /* of a call's frame */
     uint32_t caller, kwargs, varargs; /* slots of the special names, or JSLOT_NONE */
     bool caller_is_parameter;
 };
@@ -117,10 +134,10 @@ struct jfor_node {
     struct jnode *target, *test_target; /* the second in the scope of `test` */
     struct jnode *iterable, *test;      /* test may be NULL */
     struct jnodes body, otherwise;
-    bool recursive;                     /* the loop is a function of its own */
+    bool recursive; /* the loop is a function of its own */
     bool has_else;
-    uint32_t n_slots;                   /* when recursive */
-    uint32_t loop;                      /* slot of `loop` */
+    uint32_t n_slots; /* when recursive */
+    uint32_t loop;    /* slot of `loop` */
     struct jscope scope, test_scope, else_scope;
 };
 
@@ -173,7 +190,7 @@ struct jnode {
             struct jnode *start, *stop, *step; /* each may be NULL */
         } slice;
         struct {
-            struct jnode *object; /* NODE_FILTER: NULL means the captured block */
+            struct jnode *object;         /* NODE_FILTER: NULL means the captured block */
             const struct jnative *native; /* filters and tests; NULL: unknown */
             struct str name;
             struct jcall call;

@@ -4,7 +4,8 @@
 #include "chat/jinja_interp.h"
 #include "chat/jinja_loop.h"
 
-/* ---- arguments ---------------------------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------------------------------
+ */
 
 static bool add_star_args(struct jinja_run *run, struct jinja_frame *frame,
                           const struct jnode *node, struct jlist *positional) {
@@ -72,7 +73,8 @@ bool jinja_eval_arguments(struct jinja_run *run, struct jinja_frame *frame,
     return !call->star_kwargs || add_star_kwargs(run, frame, call->star_kwargs, out);
 }
 
-/* ---- macros -------------------------------------------------------------------------------------- */
+/* ---- macros
+ * -------------------------------------------------------------------------------------- */
 
 bool jinja_make_macro(struct jinja_run *run, struct jinja_frame *frame, const struct jnode *node,
                       struct jvalue *out) {
@@ -201,8 +203,8 @@ static bool call_macro(struct jinja_run *run, const struct jmacro *macro,
     buffer_init(&own, JINJA_OUTPUT_BYTES_MAX);
     run->out = &own;
     jinja_enter_scope(run, frame, &node->scope);
-    bool ok = fill_defaults(run, frame, node) &&
-              jinja_execute(run, frame, &node->body) == FLOW_NEXT;
+    bool ok =
+        fill_defaults(run, frame, node) && jinja_execute(run, frame, &node->body) == FLOW_NEXT;
     run->out = outer;
     if (!leave_call(run, &own, ok, out))
         return false;
@@ -210,7 +212,8 @@ static bool call_macro(struct jinja_run *run, const struct jmacro *macro,
     return true;
 }
 
-/* ---- loops ---------------------------------------------------------------------------------------- */
+/* ---- loops
+ * ---------------------------------------------------------------------------------------- */
 
 static bool accept_item(struct jinja_run *run, struct jloop *loop, struct jvalue item,
                         bool *accepted) {
@@ -264,9 +267,8 @@ static enum jflow run_loop(struct jinja_run *run, struct jinja_frame *frame,
     return flow;
 }
 
-bool jinja_run_recursive(struct jinja_run *run, struct jinja_frame *outer,
-                         const struct jnode *node, struct jvalue iterable, int64_t depth0,
-                         struct jvalue *out) {
+bool jinja_run_recursive(struct jinja_run *run, struct jinja_frame *outer, const struct jnode *node,
+                         struct jvalue iterable, int64_t depth0, struct jvalue *out) {
     struct jinja_frame *frame = jinja_frame_create(run, outer, node->as.loop->n_slots);
     if (!frame || !enter_call(run))
         return false;
@@ -302,7 +304,8 @@ static bool call_loop(struct jinja_run *run, const struct jloop *loop,
                                loop->depth0 + 1, out);
 }
 
-/* ---- any call --------------------------------------------------------------------------------------- */
+/* ---- any call
+ * --------------------------------------------------------------------------------------- */
 
 bool jinja_call_value(struct jinja_run *run, struct jvalue callee, const struct jarguments *args,
                       struct jvalue *out) {
@@ -311,16 +314,24 @@ bool jinja_call_value(struct jinja_run *run, struct jvalue callee, const struct 
     if (!jinja_enter(run))
         return false;
     switch ((enum jkind)callee.kind) {
-    case JINJA_UNDEFINED: ok = jinja_fail_undefined(run, callee); break;
-    case JINJA_MACRO: ok = call_macro(run, callee.as.macro, args, out); break;
-    case JINJA_LOOP: ok = call_loop(run, callee.as.loop, args, out); break;
+    case JINJA_UNDEFINED:
+        ok = jinja_fail_undefined(run, callee);
+        break;
+    case JINJA_MACRO:
+        ok = call_macro(run, callee.as.macro, args, out);
+        break;
+    case JINJA_LOOP:
+        ok = call_loop(run, callee.as.loop, args, out);
+        break;
     case JINJA_FUNCTION:
         ok = jnative_call(run, callee.as.function, jvalue_none(), args, out);
         break;
     case JINJA_METHOD:
         ok = jnative_call(run, callee.as.method->native, callee.as.method->self, args, out);
         break;
-    default: ok = jinja_fail(run, "'%s' object is not callable", jvalue_type_name(callee)); break;
+    default:
+        ok = jinja_fail(run, "'%s' object is not callable", jvalue_type_name(callee));
+        break;
     }
     jinja_leave(run);
     if (ok)

@@ -91,8 +91,10 @@ static bool is_case_ignorable(int32_t c) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK: return true;
-    default: return false;
+    case UTF8PROC_CATEGORY_SK:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -133,9 +135,8 @@ static void put_lower(struct str s, size_t at, int32_t c, struct buffer *out) {
 static void put_folded(int32_t c, struct buffer *out) {
     utf8proc_int32_t folded[8];
     int boundary = 0;
-    utf8proc_ssize_t n =
-        utf8proc_decompose_char(c, folded, (utf8proc_ssize_t)COUNT(folded), UTF8PROC_CASEFOLD,
-                                &boundary);
+    utf8proc_ssize_t n = utf8proc_decompose_char(c, folded, (utf8proc_ssize_t)COUNT(folded),
+                                                 UTF8PROC_CASEFOLD, &boundary);
     for (utf8proc_ssize_t i = 0; i < n && i < (utf8proc_ssize_t)COUNT(folded); i++)
         put(folded[i], out);
 }
@@ -153,11 +154,21 @@ void jstring_change_case(struct str s, enum jcase how, struct buffer *out) {
         else if (how == JCASE_SWAP)
             now = is_upper(c) ? JCASE_LOWER : is_lower(c) ? JCASE_UPPER : JCASE_SWAP;
         switch (now) {
-        case JCASE_UPPER: put_upper(c, out); break;
-        case JCASE_LOWER: put_lower(s, start, c, out); break;
-        case JCASE_FOLD: put_folded(c, out); break;
-        case JCASE_TITLE: put_title(c, out); break;
-        default: put(c, out); break;
+        case JCASE_UPPER:
+            put_upper(c, out);
+            break;
+        case JCASE_LOWER:
+            put_lower(s, start, c, out);
+            break;
+        case JCASE_FOLD:
+            put_folded(c, out);
+            break;
+        case JCASE_TITLE:
+            put_title(c, out);
+            break;
+        default:
+            put(c, out);
+            break;
         }
         inside = is_cased(c);
     }
@@ -201,16 +212,26 @@ static bool continues_identifier(int32_t c) {
 
 static bool in_class(int32_t c, enum jclass which, bool first) {
     switch (which) {
-    case JCLASS_ALPHA: return major_category(c) == 'L';
-    case JCLASS_DECIMAL: return is_decimal(c);
-    case JCLASS_DIGIT: return is_digit(c);
-    case JCLASS_NUMERIC: return is_numeric(c);
-    case JCLASS_ALNUM: return major_category(c) == 'L' || is_numeric(c);
-    case JCLASS_SPACE: return jstring_is_space(c);
-    case JCLASS_PRINTABLE: return jstring_is_printable(c);
-    case JCLASS_ASCII: return c < 0x80;
-    case JCLASS_IDENTIFIER: return first ? starts_identifier(c) : continues_identifier(c);
-    default: return false;
+    case JCLASS_ALPHA:
+        return major_category(c) == 'L';
+    case JCLASS_DECIMAL:
+        return is_decimal(c);
+    case JCLASS_DIGIT:
+        return is_digit(c);
+    case JCLASS_NUMERIC:
+        return is_numeric(c);
+    case JCLASS_ALNUM:
+        return major_category(c) == 'L' || is_numeric(c);
+    case JCLASS_SPACE:
+        return jstring_is_space(c);
+    case JCLASS_PRINTABLE:
+        return jstring_is_printable(c);
+    case JCLASS_ASCII:
+        return c < 0x80;
+    case JCLASS_IDENTIFIER:
+        return first ? starts_identifier(c) : continues_identifier(c);
+    default:
+        return false;
     }
 }
 

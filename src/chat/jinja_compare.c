@@ -10,23 +10,40 @@
 const char *jvalue_type_name(struct jvalue v) {
     switch ((enum jkind)v.kind) {
     case JINJA_MISSING:
-    case JINJA_UNDEFINED: return "Undefined";
-    case JINJA_NONE: return "NoneType";
-    case JINJA_BOOL: return "bool";
-    case JINJA_INT: return "int";
-    case JINJA_FLOAT: return "float";
-    case JINJA_STRING: return v.flag ? "Markup" : "str";
-    case JINJA_LIST: return "list";
-    case JINJA_TUPLE: return "tuple";
-    case JINJA_DICT: return "dict";
-    case JINJA_RANGE: return "range";
-    case JINJA_VIEW: break;
-    case JINJA_ITERATOR: return v.as.iterator ? v.as.iterator->type_name : "generator";
-    case JINJA_NAMESPACE: return "Namespace";
-    case JINJA_MACRO: return "Macro";
-    case JINJA_FUNCTION: return "function";
-    case JINJA_METHOD: return "builtin_function_or_method";
-    case JINJA_LOOP: return "LoopContext";
+    case JINJA_UNDEFINED:
+        return "Undefined";
+    case JINJA_NONE:
+        return "NoneType";
+    case JINJA_BOOL:
+        return "bool";
+    case JINJA_INT:
+        return "int";
+    case JINJA_FLOAT:
+        return "float";
+    case JINJA_STRING:
+        return v.flag ? "Markup" : "str";
+    case JINJA_LIST:
+        return "list";
+    case JINJA_TUPLE:
+        return "tuple";
+    case JINJA_DICT:
+        return "dict";
+    case JINJA_RANGE:
+        return "range";
+    case JINJA_VIEW:
+        break;
+    case JINJA_ITERATOR:
+        return v.as.iterator ? v.as.iterator->type_name : "generator";
+    case JINJA_NAMESPACE:
+        return "Namespace";
+    case JINJA_MACRO:
+        return "Macro";
+    case JINJA_FUNCTION:
+        return "function";
+    case JINJA_METHOD:
+        return "builtin_function_or_method";
+    case JINJA_LOOP:
+        return "LoopContext";
     }
     static const char *const views[] = {"dict_keys", "dict_values", "dict_items"};
     return v.as.view ? views[v.as.view->kind] : views[0];
@@ -36,17 +53,27 @@ bool jvalue_truth(struct jvalue v) {
     switch ((enum jkind)v.kind) {
     case JINJA_MISSING:
     case JINJA_UNDEFINED:
-    case JINJA_NONE: return false;
-    case JINJA_BOOL: return v.as.boolean;
-    case JINJA_INT: return v.as.integer != 0;
-    case JINJA_FLOAT: return v.as.number != 0.0;
-    case JINJA_STRING: return v.as.text.len != 0;
+    case JINJA_NONE:
+        return false;
+    case JINJA_BOOL:
+        return v.as.boolean;
+    case JINJA_INT:
+        return v.as.integer != 0;
+    case JINJA_FLOAT:
+        return v.as.number != 0.0;
+    case JINJA_STRING:
+        return v.as.text.len != 0;
     case JINJA_LIST:
-    case JINJA_TUPLE: return v.as.list->n != 0;
-    case JINJA_DICT: return v.as.dict->n != 0;
-    case JINJA_RANGE: return v.as.range->length != 0;
-    case JINJA_VIEW: return v.as.view->dict->n != 0;
-    default: return true;
+    case JINJA_TUPLE:
+        return v.as.list->n != 0;
+    case JINJA_DICT:
+        return v.as.dict->n != 0;
+    case JINJA_RANGE:
+        return v.as.range->length != 0;
+    case JINJA_VIEW:
+        return v.as.view->dict->n != 0;
+    default:
+        return true;
     }
 }
 
@@ -103,13 +130,19 @@ bool jvalue_same(struct jvalue a, struct jvalue b) {
     if (a.kind != b.kind)
         return false;
     switch ((enum jkind)a.kind) {
-    case JINJA_NONE: return true;
-    case JINJA_BOOL: return a.as.boolean == b.as.boolean;
-    case JINJA_INT: return a.as.integer == b.as.integer;
-    case JINJA_FLOAT: return memcmp(&a.as.number, &b.as.number, sizeof(double)) == 0;
+    case JINJA_NONE:
+        return true;
+    case JINJA_BOOL:
+        return a.as.boolean == b.as.boolean;
+    case JINJA_INT:
+        return a.as.integer == b.as.integer;
+    case JINJA_FLOAT:
+        return memcmp(&a.as.number, &b.as.number, sizeof(double)) == 0;
     case JINJA_UNDEFINED:
-    case JINJA_STRING: return a.as.text.ptr == b.as.text.ptr && a.as.text.len == b.as.text.len;
-    default: return a.as.pointer == b.as.pointer;
+    case JINJA_STRING:
+        return a.as.text.ptr == b.as.text.ptr && a.as.text.len == b.as.text.len;
+    default:
+        return a.as.pointer == b.as.pointer;
     }
 }
 
@@ -158,15 +191,23 @@ static bool equal_values(struct jinja_run *run, struct jvalue a, struct jvalue b
     if (a.kind != b.kind)
         return true;
     switch ((enum jkind)a.kind) {
-    case JINJA_UNDEFINED: *equal = true; return true;
+    case JINJA_UNDEFINED:
+        *equal = true;
+        return true;
     case JINJA_STRING:
         *equal = str_eq(a.as.text, b.as.text);
         return !*equal || jinja_charge_bytes(run, a.as.text.len);
     case JINJA_LIST:
-    case JINJA_TUPLE: return equal_lists(run, a.as.list, b.as.list, depth, equal);
-    case JINJA_DICT: return equal_dicts(run, a.as.dict, b.as.dict, depth, equal);
-    case JINJA_RANGE: *equal = equal_ranges(a.as.range, b.as.range); return true;
-    default: *equal = jvalue_same(a, b); return true;
+    case JINJA_TUPLE:
+        return equal_lists(run, a.as.list, b.as.list, depth, equal);
+    case JINJA_DICT:
+        return equal_dicts(run, a.as.dict, b.as.dict, depth, equal);
+    case JINJA_RANGE:
+        *equal = equal_ranges(a.as.range, b.as.range);
+        return true;
+    default:
+        *equal = jvalue_same(a, b);
+        return true;
     }
 }
 
@@ -218,16 +259,27 @@ bool jvalue_length(struct jinja_run *run, struct jvalue v, bool *known, size_t *
     *known = true;
     *length = 0;
     switch ((enum jkind)v.kind) {
-    case JINJA_UNDEFINED: return true;
+    case JINJA_UNDEFINED:
+        return true;
     case JINJA_STRING:
         *length = jstring_length(v.as.text);
         return jinja_charge_bytes(run, v.as.text.len);
     case JINJA_LIST:
-    case JINJA_TUPLE: *length = v.as.list->n; return true;
-    case JINJA_DICT: *length = v.as.dict->n; return true;
-    case JINJA_RANGE: *length = (size_t)v.as.range->length; return true;
-    case JINJA_VIEW: *length = v.as.view->dict->n; return true;
-    default: *known = false; return true;
+    case JINJA_TUPLE:
+        *length = v.as.list->n;
+        return true;
+    case JINJA_DICT:
+        *length = v.as.dict->n;
+        return true;
+    case JINJA_RANGE:
+        *length = (size_t)v.as.range->length;
+        return true;
+    case JINJA_VIEW:
+        *length = v.as.view->dict->n;
+        return true;
+    default:
+        *known = false;
+        return true;
     }
 }
 
@@ -241,8 +293,10 @@ bool jvalue_is_iterable(struct jvalue v) {
     case JINJA_RANGE:
     case JINJA_VIEW:
     case JINJA_LOOP:
-    case JINJA_ITERATOR: return true;
-    default: return false;
+    case JINJA_ITERATOR:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -280,7 +334,6 @@ static bool list_characters(struct jinja_run *run, struct jvalue v, struct jlist
     for (size_t i = 0; i < list->n; i++) {
         size_t n = jstring_char_bytes(s.ptr[at]);
         list->items[i] = jvalue_string((struct str){s.ptr + at, n});
-        list->items[i].flag = v.flag;
         at += n;
     }
     *out = list;
@@ -295,9 +348,13 @@ static bool list_range(struct jinja_run *run, const struct jrange *range, struct
     return list != NULL;
 }
 
+bool jiterator_end(struct jinja_run *run, const struct jiterator *it) {
+    return !it->error || jinja_fail(run, "%s", it->error);
+}
+
 static bool list_iterator(struct jinja_run *run, struct jiterator *it, struct jlist **out) {
     struct jlist *list = jinja_alloc(run, 1, sizeof *list);
-    if (!list)
+    if (!list || !jiterator_end(run, it))
         return false;
     list->items = it->list->items + it->position;
     list->n = it->list->n - it->position;
@@ -309,14 +366,24 @@ static bool list_iterator(struct jinja_run *run, struct jiterator *it, struct jl
 bool jvalue_to_list(struct jinja_run *run, struct jvalue v, struct jlist **out) {
     switch ((enum jkind)v.kind) {
     case JINJA_LIST:
-    case JINJA_TUPLE: *out = v.as.list; return true;
-    case JINJA_UNDEFINED: *out = jlist_create(run, 0); return *out != NULL;
-    case JINJA_STRING: return list_characters(run, v, out);
-    case JINJA_DICT: return list_view(run, v.as.dict, JVIEW_KEYS, out);
-    case JINJA_VIEW: return list_view(run, v.as.view->dict, v.as.view->kind, out);
-    case JINJA_RANGE: return list_range(run, v.as.range, out);
-    case JINJA_ITERATOR: return list_iterator(run, v.as.iterator, out);
-    default: return jinja_fail(run, "'%s' object is not iterable", jvalue_type_name(v));
+    case JINJA_TUPLE:
+        *out = v.as.list;
+        return true;
+    case JINJA_UNDEFINED:
+        *out = jlist_create(run, 0);
+        return *out != NULL;
+    case JINJA_STRING:
+        return list_characters(run, v, out);
+    case JINJA_DICT:
+        return list_view(run, v.as.dict, JVIEW_KEYS, out);
+    case JINJA_VIEW:
+        return list_view(run, v.as.view->dict, v.as.view->kind, out);
+    case JINJA_RANGE:
+        return list_range(run, v.as.range, out);
+    case JINJA_ITERATOR:
+        return list_iterator(run, v.as.iterator, out);
+    default:
+        return jinja_fail(run, "'%s' object is not iterable", jvalue_type_name(v));
     }
 }
 
@@ -355,8 +422,7 @@ bool jvalue_contains(struct jinja_run *run, struct jvalue haystack, struct jvalu
         return true;
     }
     if (!jvalue_is_iterable(haystack))
-        return jinja_fail(run, "argument of type '%s' is not iterable",
-                          jvalue_type_name(haystack));
+        return jinja_fail(run, "argument of type '%s' is not iterable", jvalue_type_name(haystack));
     struct jlist *list;
     if (!jvalue_to_list(run, haystack, &list) || !jinja_charge(run, list->n / 8))
         return false;

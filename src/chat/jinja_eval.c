@@ -65,8 +65,8 @@ static bool compare(struct jinja_run *run, enum jcompare op, struct jvalue a, st
 }
 
 /* a < b < c means a < b and b < c. */
-static bool eval_compare(struct jinja_run *run, struct jinja_frame *frame,
-                         const struct jnode *node, struct jvalue *out) {
+static bool eval_compare(struct jinja_run *run, struct jinja_frame *frame, const struct jnode *node,
+                         struct jvalue *out) {
     struct jvalue left, right;
     bool result = true;
     if (!jinja_eval(run, frame, node->as.compare.first, &left))
@@ -200,26 +200,42 @@ static bool eval_conditional(struct jinja_run *run, struct jinja_frame *frame,
 static bool eval_node(struct jinja_run *run, struct jinja_frame *frame, const struct jnode *node,
                       struct jvalue *out) {
     switch (node->kind) {
-    case NODE_CONST: *out = node->as.constant; return true;
-    case NODE_NAME: return eval_name(frame, node, out);
+    case NODE_CONST:
+        *out = node->as.constant;
+        return true;
+    case NODE_NAME:
+        return eval_name(frame, node, out);
     case NODE_TUPLE:
-    case NODE_LIST: return eval_items(run, frame, node, out);
-    case NODE_DICT: return eval_dict(run, frame, node, out);
-    case NODE_BINARY: return eval_binary(run, frame, node, out);
+    case NODE_LIST:
+        return eval_items(run, frame, node, out);
+    case NODE_DICT:
+        return eval_dict(run, frame, node, out);
+    case NODE_BINARY:
+        return eval_binary(run, frame, node, out);
     case NODE_AND:
     case NODE_OR:
-    case NODE_NOT: return eval_logic(run, frame, node, out);
+    case NODE_NOT:
+        return eval_logic(run, frame, node, out);
     case NODE_NEGATE:
-    case NODE_PLUS: return eval_sign(run, frame, node, out);
-    case NODE_COMPARE: return eval_compare(run, frame, node, out);
-    case NODE_CONCAT: return eval_concat(run, frame, node, out);
-    case NODE_ATTRIBUTE: return eval_attribute(run, frame, node, out);
-    case NODE_ITEM: return eval_item(run, frame, node, out);
-    case NODE_CALL: return eval_call(run, frame, node, out);
+    case NODE_PLUS:
+        return eval_sign(run, frame, node, out);
+    case NODE_COMPARE:
+        return eval_compare(run, frame, node, out);
+    case NODE_CONCAT:
+        return eval_concat(run, frame, node, out);
+    case NODE_ATTRIBUTE:
+        return eval_attribute(run, frame, node, out);
+    case NODE_ITEM:
+        return eval_item(run, frame, node, out);
+    case NODE_CALL:
+        return eval_call(run, frame, node, out);
     case NODE_FILTER:
-    case NODE_TEST: return eval_native(run, frame, node, out);
-    case NODE_CONDITIONAL: return eval_conditional(run, frame, node, out);
-    default: return jinja_fail(run, "internal error: not an expression");
+    case NODE_TEST:
+        return eval_native(run, frame, node, out);
+    case NODE_CONDITIONAL:
+        return eval_conditional(run, frame, node, out);
+    default:
+        return jinja_fail(run, "internal error: not an expression");
     }
 }
 

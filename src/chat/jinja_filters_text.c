@@ -7,12 +7,23 @@
 void jinja_escape_html(struct str s, struct buffer *out) {
     for (size_t i = 0; i < s.len; i++) {
         switch (s.ptr[i]) {
-        case '&': buffer_puts(out, "&amp;"); break;
-        case '<': buffer_puts(out, "&lt;"); break;
-        case '>': buffer_puts(out, "&gt;"); break;
-        case '\'': buffer_puts(out, "&#39;"); break;
-        case '"': buffer_puts(out, "&#34;"); break;
-        default: buffer_putc(out, s.ptr[i]);
+        case '&':
+            buffer_puts(out, "&amp;");
+            break;
+        case '<':
+            buffer_puts(out, "&lt;");
+            break;
+        case '>':
+            buffer_puts(out, "&gt;");
+            break;
+        case '\'':
+            buffer_puts(out, "&#39;");
+            break;
+        case '"':
+            buffer_puts(out, "&#34;");
+            break;
+        default:
+            buffer_putc(out, s.ptr[i]);
         }
     }
 }
@@ -214,9 +225,9 @@ static bool indent(struct jinja_run *run, struct jnative_call *call) {
 static bool truncate(struct jinja_run *run, struct jnative_call *call) {
     struct str s, ending;
     int64_t length, leeway;
-    if (call->self.kind != JINJA_STRING)
-        return jinja_fail(run, "truncate needs a string, not %s", jvalue_type_name(call->self));
-    if (!jnative_self_text(run, call, &s) || !jnative_int(run, call, 0, 255, &length) ||
+    bool sized;
+    size_t n;
+    if (!jvalue_length(run, call->self, &sized, &n) || !jnative_int(run, call, 0, 255, &length) ||
         !jnative_text(run, call, 2, &ending))
         return false;
     if (call->arg[3].kind == JINJA_NONE)
@@ -229,8 +240,12 @@ static bool truncate(struct jinja_run *run, struct jnative_call *call) {
     if (length < ending_length || leeway < 0)
         return jinja_fail(run, "truncate: expected length >= %lld and leeway >= 0",
                           (long long)ending_length);
-    if ((int64_t)jstring_length(s) - leeway <= length)
-        return jnative_return_text(run, call, s);
+    call->result = call->self;
+    if (sized && (int64_t)n - leeway <= length)
+        return true;
+    if (call->self.kind != JINJA_STRING)
+        return jinja_fail(run, "truncate needs a string, not %s", jvalue_type_name(call->self));
+    s = call->self.as.text;
     struct str kept = jstring_slice(s, 0, jstring_offset(s, (size_t)(length - ending_length)));
     if (!jnative_flag(call, 1, false)) {
         size_t space = jstring_rfind(kept, STR_LIT(" "));

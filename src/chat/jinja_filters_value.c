@@ -30,8 +30,8 @@ static bool attr(struct jinja_run *run, struct jnative_call *call) {
         return jinja_fail(run, "attribute name must be string, not '%s'", jvalue_type_name(name));
     if (call->self.kind == JINJA_UNDEFINED)
         return jinja_fail_undefined(run, call->self);
-    if (call->self.kind != JINJA_DICT ||
-        jinja_find_method(call->self, name.as.text, &forbidden) || forbidden)
+    if (call->self.kind != JINJA_DICT || jinja_find_method(call->self, name.as.text, &forbidden) ||
+        forbidden)
         return jinja_get_attribute(run, call->self, name.as.text, &call->result);
     call->result = jvalue_undefined(JUNDEF_ATTRIBUTE, name.as.text);
     call->result.of = call->self.kind;
@@ -48,7 +48,8 @@ static bool default_value(struct jinja_run *run, struct jnative_call *call) {
     return true;
 }
 
-/* ---- numbers from text ----------------------------------------------------------------------------- */
+/* ---- numbers from text
+ * ----------------------------------------------------------------------------- */
 
 /* Digits without their underscores; false when underscores are misplaced. */
 static bool copy_digits(struct str s, char *out, size_t size) {
@@ -201,7 +202,8 @@ static bool to_float(struct jinja_run *run, struct jnative_call *call) {
     return true;
 }
 
-/* ---- rounding -------------------------------------------------------------------------------------- */
+/* ---- rounding
+ * -------------------------------------------------------------------------------------- */
 
 /* Python's round(d, n): half to even of the exact binary value, which printf rounds too. */
 static bool round_float(struct jinja_run *run, double d, int64_t n, double *out) {
@@ -276,7 +278,8 @@ static bool round_value(struct jinja_run *run, struct jnative_call *call) {
     return true;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * --------------------------------------------------------------------------------------------- */
 
 static bool json_indent(struct jinja_run *run, struct jvalue v, struct jjson_style *style) {
     style->indented = v.kind != JINJA_MISSING && v.kind != JINJA_NONE;

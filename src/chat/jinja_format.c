@@ -15,8 +15,8 @@ struct spec {
     bool minus, plus, space, alternate, zero; /* flags of "%" */
     char align;                               /* of format(): <, >, =, ^ or 0 */
     struct str fill;
-    char grouping;                            /* ',' or '_' or 0 */
-    int64_t width, precision;                 /* precision -1: none */
+    char grouping;            /* ',' or '_' or 0 */
+    int64_t width, precision; /* precision -1: none */
     char type;
 };
 
@@ -44,7 +44,8 @@ static struct str sign_of(const struct spec *s, bool negative) {
     return negative ? STR_LIT("-") : s->plus ? STR_LIT("+") : s->space ? STR_LIT(" ") : STR_LIT("");
 }
 
-/* ---- numbers -------------------------------------------------------------------------------------- */
+/* ---- numbers
+ * -------------------------------------------------------------------------------------- */
 
 /* Digits of u in a base, into the end of text; returns where they start. */
 static size_t digits_of(uint64_t u, unsigned base, bool upper, char *text, size_t size) {
@@ -159,7 +160,8 @@ static bool repr_of(struct jinja_run *run, struct jvalue v, struct str *out) {
     return true;
 }
 
-/* ---- "%" ---------------------------------------------------------------------------------------------- */
+/* ---- "%"
+ * ---------------------------------------------------------------------------------------------- */
 
 struct percent {
     struct jinja_run *run;
@@ -359,7 +361,8 @@ bool jinja_format_percent(struct jinja_run *run, struct str format, struct jvalu
     return jinja_take_buffer(run, &text, out);
 }
 
-/* ---- str.format() --------------------------------------------------------------------------------------- */
+/* ---- str.format()
+ * --------------------------------------------------------------------------------------- */
 
 struct braces {
     struct jinja_run *run;
@@ -510,8 +513,8 @@ static bool field_value(struct braces *b, struct str field, struct jvalue *out) 
     while (at < field.len) {
         bool bracket = field.ptr[at++] == '[';
         size_t start = at;
-        while (at < field.len && (bracket ? field.ptr[at] != ']'
-                                          : field.ptr[at] != '.' && field.ptr[at] != '['))
+        while (at < field.len &&
+               (bracket ? field.ptr[at] != ']' : field.ptr[at] != '.' && field.ptr[at] != '['))
             at++;
         struct str part = jstring_slice(field, start, at);
         struct jvalue next, index = jvalue_string(part);

@@ -51,6 +51,8 @@ static bool fill_dict(struct jinja_run *run, const struct jnative_call *call, st
         return jinja_fail(run, "%s() takes at most 1 positional argument", call->native->name);
     struct jvalue source = all->n ? all->positional[0] : jvalue_none();
     struct jlist *pairs = NULL;
+    if (source.kind == JINJA_UNDEFINED)
+        return jinja_fail_undefined(run, source);
     if (source.kind == JINJA_DICT) {
         const struct jdict *from = source.as.dict;
         for (size_t i = 0; i < from->n; i++)

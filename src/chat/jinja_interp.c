@@ -9,7 +9,8 @@ bool jinja_enter(struct jinja_run *run) {
     return jinja_fail_with(run, QUERN_ERR_LIMIT, "the template recurses too deeply");
 }
 
-/* ---- frames and scopes ------------------------------------------------------------------------ */
+/* ---- frames and scopes ------------------------------------------------------------------------
+ */
 
 struct jinja_frame *jinja_frame_create(struct jinja_run *run, struct jinja_frame *parent,
                                        uint32_t n_slots) {
@@ -59,10 +60,17 @@ void jinja_enter_scope(struct jinja_run *run, struct jinja_frame *frame,
         const struct jslot *slot = &scope->slots[i];
         struct jvalue *value = &frame->slots[slot->slot];
         switch (slot->source) {
-        case SLOT_PARAMETER: break;
-        case SLOT_UNDEFINED: value->kind = JINJA_MISSING; break;
-        case SLOT_RESOLVE: *value = resolve_name(run, slot->name); break;
-        case SLOT_ALIAS: *value = *slot_at(frame, slot->outer); break;
+        case SLOT_PARAMETER:
+            break;
+        case SLOT_UNDEFINED:
+            value->kind = JINJA_MISSING;
+            break;
+        case SLOT_RESOLVE:
+            *value = resolve_name(run, slot->name);
+            break;
+        case SLOT_ALIAS:
+            *value = *slot_at(frame, slot->outer);
+            break;
         }
     }
 }
@@ -72,7 +80,8 @@ void jinja_leave_scope(struct jinja_frame *frame, const struct jscope *scope) {
         frame->slots[scope->slots[i].slot].kind = JINJA_MISSING;
 }
 
-/* ---- assignment ------------------------------------------------------------------------------- */
+/* ---- assignment -------------------------------------------------------------------------------
+ */
 
 static bool set_namespace(struct jinja_run *run, struct jinja_frame *frame,
                           const struct jnode *target, struct jvalue value) {
@@ -115,7 +124,8 @@ bool jinja_assign(struct jinja_run *run, struct jinja_frame *frame, const struct
     return unpack(run, frame, &target->as.list, value);
 }
 
-/* ---- statements --------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------------
+ */
 
 static bool output(struct jinja_run *run, struct jinja_frame *frame, const struct jnodes *list) {
     for (size_t i = 0; i < list->n; i++) {
@@ -186,9 +196,13 @@ static enum jflow execute_captured(struct jinja_run *run, struct jinja_frame *fr
     run->line = node->line;
     if (node->as.assign.filter && !apply_filters(run, frame, node->as.assign.filter, &text))
         return FLOW_FAIL;
-    bool ok = node->kind == NODE_SET_BLOCK
-                  ? jinja_assign(run, frame, node->as.assign.target, text)
-                  : jvalue_write(run, text, run->out);
+    bool ok;
+    if (node->kind == NODE_SET_BLOCK)
+        ok = jinja_assign(run, frame, node->as.assign.target, text);
+    else if (text.kind != JINJA_STRING)
+        ok = jinja_fail(run, "a filter block needs a string, not %s", jvalue_type_name(text));
+    else
+        ok = jvalue_write(run, text, run->out);
     jinja_leave_scope(frame, scope);
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }
@@ -256,19 +270,34 @@ static enum jflow execute_one(struct jinja_run *run, struct jinja_frame *frame,
         buffer_append_str(run->out, node->as.text);
         ok = jinja_charge_bytes(run, node->as.text.len) && jinja_check_buffer(run, run->out);
         break;
-    case NODE_OUTPUT: ok = output(run, frame, &node->as.list); break;
-    case NODE_IF: return execute_if(run, frame, node);
-    case NODE_FOR: return jinja_execute_for(run, frame, node);
-    case NODE_SET: ok = execute_set(run, frame, node); break;
+    case NODE_OUTPUT:
+        ok = output(run, frame, &node->as.list);
+        break;
+    case NODE_IF:
+        return execute_if(run, frame, node);
+    case NODE_FOR:
+        return jinja_execute_for(run, frame, node);
+    case NODE_SET:
+        ok = execute_set(run, frame, node);
+        break;
     case NODE_SET_BLOCK:
     case NODE_FILTER_BLOCK:
-    case NODE_GENERATION: return execute_captured(run, frame, node);
-    case NODE_WITH: return execute_with(run, frame, node);
-    case NODE_MACRO: ok = define_macro(run, frame, node); break;
-    case NODE_CALL_BLOCK: ok = execute_call_block(run, frame, node); break;
-    case NODE_BREAK: return FLOW_BREAK;
-    case NODE_CONTINUE: return FLOW_CONTINUE;
-    default: ok = jinja_fail(run, "internal error: not a statement");
+    case NODE_GENERATION:
+        return execute_captured(run, frame, node);
+    case NODE_WITH:
+        return execute_with(run, frame, node);
+    case NODE_MACRO:
+        ok = define_macro(run, frame, node);
+        break;
+    case NODE_CALL_BLOCK:
+        ok = execute_call_block(run, frame, node);
+        break;
+    case NODE_BREAK:
+        return FLOW_BREAK;
+    case NODE_CONTINUE:
+        return FLOW_CONTINUE;
+    default:
+        ok = jinja_fail(run, "internal error: not a statement");
     }
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }

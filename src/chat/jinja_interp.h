@@ -40,9 +40,8 @@ bool jinja_call_value(struct jinja_run *run, struct jvalue callee, const struct 
 bool jinja_make_macro(struct jinja_run *run, struct jinja_frame *frame, const struct jnode *node,
                       struct jvalue *out);
 /* loop(iterable) of a recursive loop, and the loop itself. */
-bool jinja_run_recursive(struct jinja_run *run, struct jinja_frame *outer,
-                         const struct jnode *node, struct jvalue iterable, int64_t depth0,
-                         struct jvalue *out);
+bool jinja_run_recursive(struct jinja_run *run, struct jinja_frame *outer, const struct jnode *node,
+                         struct jvalue iterable, int64_t depth0, struct jvalue *out);
 enum jflow jinja_execute_for(struct jinja_run *run, struct jinja_frame *frame,
                              const struct jnode *node);
 

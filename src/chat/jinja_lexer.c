@@ -25,10 +25,42 @@ struct lexer {
 
 const char *jtoken_describe(enum jtoken_kind kind) {
     static const char *const names[] = {
-        "end of template",        "template data",         "begin of print statement",
-        "end of print statement", "begin of statement block", "end of statement block",
-        "name", "string", "integer", "float", "+", "-", "/", "//", "*", "%", "**", "~", "[", "]",
-        "(", ")", "{", "}", "==", "!=", ">", ">=", "<", "<=", "=", ".", ":", "|", ",", ";",
+        "end of template",
+        "template data",
+        "begin of print statement",
+        "end of print statement",
+        "begin of statement block",
+        "end of statement block",
+        "name",
+        "string",
+        "integer",
+        "float",
+        "+",
+        "-",
+        "/",
+        "//",
+        "*",
+        "%",
+        "**",
+        "~",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "==",
+        "!=",
+        ">",
+        ">=",
+        "<",
+        "<=",
+        "=",
+        ".",
+        ":",
+        "|",
+        ",",
+        ";",
     };
     return names[kind];
 }
@@ -134,7 +166,8 @@ static bool push_data(struct lexer *lx, struct str text) {
 }
 
 /* The end of a closing tag: "+%}", "-%}\s*" or "%}\n?" with the newline when `trim`. 0: none. */
-static size_t match_end(const struct lexer *lx, size_t at, const char *close, bool plus, bool trim) {
+static size_t match_end(const struct lexer *lx, size_t at, const char *close, bool plus,
+                        bool trim) {
     if (char_at(lx, at) == '-' && looking_at(lx, at + 1, close))
         return skip_space(lx, at + 3);
     if (plus && char_at(lx, at) == '+' && looking_at(lx, at + 1, close))
@@ -365,8 +398,8 @@ static bool lex_tag(struct lexer *lx, bool is_variable) {
         if (lx->at >= lx->source.len) /* the parser reports the missing end */
             return true;
         size_t end = lx->n_brackets ? 0
-                                    : match_end(lx, lx->at, is_variable ? "}}" : "%}",
-                                                !is_variable, !is_variable);
+                                    : match_end(lx, lx->at, is_variable ? "}}" : "%}", !is_variable,
+                                                !is_variable);
         if (end) {
             if (!push(lx, is_variable ? JTOKEN_VARIABLE_END : JTOKEN_BLOCK_END, (struct str){0}))
                 return false;
@@ -378,7 +411,8 @@ static bool lex_tag(struct lexer *lx, bool is_variable) {
     }
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------
+ */
 
 /* The next "{{", "{%" or "{#" from lx->at, or the end of the text. */
 static size_t find_tag(const struct lexer *lx) {

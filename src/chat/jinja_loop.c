@@ -26,12 +26,11 @@ static bool fetch(struct jinja_run *run, struct jloop *loop, struct jvalue *out)
         const struct jlist *list = it ? it->list : loop->items;
         if (*position >= list->n) {
             loop->exhausted = true;
-            break;
+            return !it || jiterator_end(run, it);
         }
         struct jvalue item = list->items[(*position)++];
         bool accepted = true;
-        if (!jinja_charge(run, 1) ||
-            (loop->accept && !loop->accept(run, loop, item, &accepted)))
+        if (!jinja_charge(run, 1) || (loop->accept && !loop->accept(run, loop, item, &accepted)))
             return false;
         if (accepted) {
             *out = item;
@@ -98,7 +97,8 @@ bool jloop_length(struct jinja_run *run, struct jloop *loop, int64_t *length) {
     return true;
 }
 
-/* ---- loop.NAME -------------------------------------------------------------------------------- */
+/* ---- loop.NAME --------------------------------------------------------------------------------
+ */
 
 static bool loop_cycle(struct jinja_run *run, struct jnative_call *call) {
     if (call->all->n_keywords)
@@ -117,8 +117,7 @@ static bool loop_changed(struct jinja_run *run, struct jnative_call *call) {
     for (size_t i = 0; i < values->n; i++)
         values->items[i] = call->all->positional[i];
     bool same = false;
-    if (loop->changed &&
-        !jvalue_equal(run, jvalue_list(loop->changed), jvalue_list(values), &same))
+    if (loop->changed && !jvalue_equal(run, jvalue_list(loop->changed), jvalue_list(values), &same))
         return false;
     loop->changed = values;
     call->result = jvalue_bool(!same);
@@ -170,8 +169,9 @@ bool jloop_attribute(struct jinja_run *run, struct jloop *loop, struct str name,
     else if (str_is(name, "changed"))
         return loop_method(run, loop, &changed, out);
     else if (str_is(name, "previtem"))
-        *out = loop->index0 > 0 ? loop->previous
-                                : jvalue_undefined(JUNDEF_HINT, STR_LIT("there is no previous item"));
+        *out = loop->index0 > 0
+                   ? loop->previous
+                   : jvalue_undefined(JUNDEF_HINT, STR_LIT("there is no previous item"));
     else if (str_is(name, "last") || str_is(name, "nextitem")) {
         struct jvalue next;
         if (!jloop_peek(run, loop, &next))

@@ -7,19 +7,19 @@
 
 struct jloop {
     struct jvalue iterable;
-    struct jlist *items;      /* of a sized iterable */
+    struct jlist *items;        /* of a sized iterable */
     struct jiterator *iterator; /* instead of items */
-    size_t position;          /* next item */
+    size_t position;            /* next item */
     /* The loop's filter: items without it pass. */
     bool (*accept)(struct jinja_run *run, struct jloop *loop, struct jvalue item, bool *accepted);
     const struct jnode *node;
     struct jinja_frame *frame;
     int64_t index0;
     int64_t depth0;
-    int64_t length;           /* -1: not known yet */
+    int64_t length;                        /* -1: not known yet */
     struct jvalue previous, current, next; /* next: JINJA_MISSING until peeked at */
     bool exhausted;
-    struct jlist *changed;    /* the last arguments of loop.changed() */
+    struct jlist *changed; /* the last arguments of loop.changed() */
 };
 
 bool jloop_start(struct jinja_run *run, struct jloop *loop, struct jvalue iterable);

@@ -4,7 +4,8 @@
 #include "chat/jinja_native.h"
 #include "chat/jinja_string.h"
 
-/* ---- splitting ----------------------------------------------------------------------------------- */
+/* ---- splitting
+ * ----------------------------------------------------------------------------------- */
 
 /* The pieces of a split, growing. */
 struct pieces {
@@ -186,7 +187,8 @@ const struct jnative jinja_string_methods_more[] = {
     {NULL, NULL, NULL, 0},
 };
 
-/* ---- dict ------------------------------------------------------------------------------------------ */
+/* ---- dict
+ * ------------------------------------------------------------------------------------------ */
 
 static bool dict_get(struct jinja_run *run, struct jnative_call *call) {
     struct jvalue *found;
@@ -226,7 +228,8 @@ const struct jnative jinja_dict_methods[] = {
     {NULL, NULL, NULL, 0},
 };
 
-/* ---- list, tuple, range ------------------------------------------------------------------------------ */
+/* ---- list, tuple, range
+ * ------------------------------------------------------------------------------ */
 
 /* index and count */
 static bool list_search(struct jinja_run *run, struct jnative_call *call) {
@@ -250,8 +253,8 @@ static bool list_search(struct jinja_run *run, struct jnative_call *call) {
         }
     }
     call->result = jvalue_int(n);
-    return counting || jinja_fail(run, "%.*s is not in the list",
-                                  STR_FMT(jvalue_repr_text(run, call->arg[0])));
+    return counting ||
+           jinja_fail(run, "%.*s is not in the list", STR_FMT(jvalue_repr_text(run, call->arg[0])));
 }
 
 static bool list_copy(struct jinja_run *run, struct jnative_call *call) {

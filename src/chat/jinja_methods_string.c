@@ -47,11 +47,12 @@ static bool remove_affix(struct jinja_run *run, struct jnative_call *call) {
     bool prefix = call->native->data;
     bool found = prefix ? str_starts_with(s, affix) : str_ends_with(s, affix);
     size_t n = found ? affix.len : 0;
-    return jnative_return_text(run, call, prefix ? jstring_slice(s, n, s.len)
-                                                 : jstring_slice(s, 0, s.len - n));
+    return jnative_return_text(
+        run, call, prefix ? jstring_slice(s, n, s.len) : jstring_slice(s, 0, s.len - n));
 }
 
-/* ---- searching ------------------------------------------------------------------------------------- */
+/* ---- searching
+ * ------------------------------------------------------------------------------------- */
 
 /* One index of s[start:end] in bytes, with Python's treatment of negative and large ones. */
 static bool bound(struct jinja_run *run, const struct jnative_call *call, int i, bool is_start,
@@ -82,8 +83,7 @@ static bool window(struct jinja_run *run, const struct jnative_call *call, struc
     size_t from, to;
     bool beyond, unused;
     int64_t length = (int64_t)jstring_length(s);
-    if (!jinja_charge_bytes(run, s.len) ||
-        !bound(run, call, 1, true, length, &from, &beyond) ||
+    if (!jinja_charge_bytes(run, s.len) || !bound(run, call, 1, true, length, &from, &beyond) ||
         !bound(run, call, 2, false, length, &to, &unused))
         return false;
     *valid = !beyond && from <= to;
@@ -105,9 +105,8 @@ static bool find(struct jinja_run *run, struct jnative_call *call) {
         at = call->native->data & FIND_LAST ? jstring_rfind(s, sub) : jstring_find(s, sub, 0);
     if (at == JSTRING_NONE && (call->native->data & FIND_OR_FAIL))
         return jinja_fail(run, "substring not found");
-    int64_t index = at == JSTRING_NONE
-                        ? -1
-                        : offset + (int64_t)jstring_length(jstring_slice(s, 0, at));
+    int64_t index =
+        at == JSTRING_NONE ? -1 : offset + (int64_t)jstring_length(jstring_slice(s, 0, at));
     call->result = jvalue_int(index);
     return true;
 }
@@ -144,7 +143,8 @@ static bool has_affix(struct jinja_run *run, struct jnative_call *call) {
     return true;
 }
 
-/* ---- replacing and widening ---------------------------------------------------------------------- */
+/* ---- replacing and widening
+ * ---------------------------------------------------------------------- */
 
 /* Between all characters and at both ends. */
 static void replace_empty(struct str s, struct str with, int64_t limit, struct buffer *out) {
@@ -244,7 +244,8 @@ static bool expandtabs(struct jinja_run *run, struct jnative_call *call) {
         size_t start = at;
         int32_t c = jstring_decode(s, &at);
         if (c == '\t') {
-            for (int64_t n = size > 0 ? size - column % size : 0; n > 0 && !out.failed; n--, column++)
+            for (int64_t n = size > 0 ? size - column % size : 0; n > 0 && !out.failed;
+                 n--, column++)
                 buffer_putc(&out, ' ');
             continue;
         }

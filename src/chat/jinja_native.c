@@ -6,7 +6,8 @@
 #include "chat/jinja_interp.h"
 #include "chat/jinja_string.h"
 
-/* ---- parameters --------------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------------------------------
+ */
 
 /* The next name of a parameter list; *text moves on. len 0 at the end. */
 static struct str next_parameter(const char **text) {
@@ -55,13 +56,38 @@ static bool bind(struct jinja_run *run, struct jnative_call *call) {
                       STR_FMT(all->keywords[0].name));
 }
 
+static bool is_lazy(const struct jnative *native) {
+    for (const struct jnative *lazy = jinja_lazy_filters; lazy->name; lazy++)
+        if (lazy == native)
+            return true;
+    return false;
+}
+
+/* Turns the failure just recorded into one that comes when the iterator is read. */
+static bool postpone_failure(struct jinja_run *run, struct jnative_call *call) {
+    char *message = arena_strdup(&run->arena, run->error.message);
+    struct jlist *list = call->yielded ? call->yielded : arena_calloc(&run->arena, 1, sizeof *list);
+    if (!message || !list)
+        return false;
+    run->status = QUERN_OK;
+    if (!jnative_return_iterator(run, call, list, "generator"))
+        return false;
+    call->result.as.iterator->error = message;
+    return true;
+}
+
 bool jnative_call(struct jinja_run *run, const struct jnative *native, struct jvalue self,
                   const struct jarguments *all, struct jvalue *result) {
     struct jnative_call call = {.self = self, .all = all, .native = native};
-    if (!jinja_enter(run) || !jinja_charge(run, 1) || (native->parameters && !bind(run, &call)) ||
-        !native->run(run, &call) || run->status)
+    int eval_depth = run->eval_depth, call_depth = run->call_depth;
+    if (!jinja_enter(run) || !jinja_charge(run, 1) || (native->parameters && !bind(run, &call)))
         return false;
-    jinja_leave(run);
+    if (!native->run(run, &call) || run->status) {
+        if (run->status != QUERN_ERR_TEMPLATE || !is_lazy(native) || !postpone_failure(run, &call))
+            return false;
+        run->call_depth = call_depth;
+    }
+    run->eval_depth = eval_depth;
     *result = call.result;
     return true;
 }
@@ -130,12 +156,13 @@ bool jnative_return_iterator(struct jinja_run *run, struct jnative_call *call, s
     struct jiterator *it = list ? jinja_alloc(run, 1, sizeof *it) : NULL;
     if (!it)
         return false;
-    *it = (struct jiterator){list, 0, type_name};
+    *it = (struct jiterator){.list = list, .type_name = type_name};
     call->result = (struct jvalue){.kind = JINJA_ITERATOR, .as.iterator = it};
     return true;
 }
 
-/* ---- lookup by name ------------------------------------------------------------------------------ */
+/* ---- lookup by name
+ * ------------------------------------------------------------------------------ */
 
 static const struct jnative *find_in(const struct jnative *table, struct str name) {
     for (; table->name; table++)
@@ -147,6 +174,7 @@ static const struct jnative *find_in(const struct jnative *table, struct str nam
 const struct jnative *jinja_find_filter(struct str name) {
     const struct jnative *found = find_in(jinja_text_filters, name);
     found = found ? found : find_in(jinja_list_filters, name);
+    found = found ? found : find_in(jinja_lazy_filters, name);
     return found ? found : find_in(jinja_value_filters, name);
 }
 
@@ -162,7 +190,7 @@ static bool is_one_of(const char *const *names, struct str name) {
 }
 
 const struct jnative *jinja_find_method(struct jvalue v, struct str name, bool *forbidden) {
-    static const char *const list_changes[] = {"append", "clear", "pop",    "reverse", "insert",
+    static const char *const list_changes[] = {"append", "clear",  "pop",    "reverse", "insert",
                                                "sort",   "extend", "remove", NULL};
     static const char *const dict_changes[] = {"clear",      "pop",    "popitem",
                                                "setdefault", "update", NULL};
@@ -182,11 +210,13 @@ const struct jnative *jinja_find_method(struct jvalue v, struct str name, bool *
     case JINJA_TUPLE:
         found = find_in(jinja_list_methods, name);
         return found && strcmp(found->name, "copy") != 0 ? found : NULL;
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 
-/* ---- paths and sorting ------------------------------------------------------------------------------ */
+/* ---- paths and sorting
+ * ------------------------------------------------------------------------------ */
 
 static bool all_digits(struct str s) {
     for (size_t i = 0; i < s.len; i++)
@@ -266,4 +296,19 @@ bool jinja_sort(struct jinja_run *run, struct jvalue *items, struct jvalue *keys
         memcpy(keys, sorted + n, n * sizeof *keys);
     }
     return true;
+}
+
+bool jinja_ignore_case(struct jinja_run *run, struct jvalue *v) {
+    struct buffer out;
+    if (v->kind != JINJA_STRING)
+        return true;
+    buffer_init(&out, JINJA_OUTPUT_BYTES_MAX);
+    jstring_change_case(v->as.text, JCASE_LOWER, &out);
+    return jinja_take_buffer(run, &out, v);
+}
+
+bool jinja_sort_key(struct jinja_run *run, struct jvalue item, struct jvalue attribute,
+                    bool case_sensitive, struct jvalue *key) {
+    return jinja_lookup_path(run, item, attribute, key) &&
+           (case_sensitive || jinja_ignore_case(run, key));
 }

@@ -27,6 +27,7 @@ struct jnative_call {
     const struct jarguments *all;
     const struct jnative *native;
     struct jvalue result;
+    struct jlist *yielded; /* lazy filters: the items made before a failure, or NULL */
 };
 
 struct jnative {
@@ -46,10 +47,11 @@ const struct jnative *jinja_find_global(struct str name);
  * template may not use it. */
 const struct jnative *jinja_find_method(struct jvalue v, struct str name, bool *forbidden);
 
-/* The table's parts, by file. Each ends with a NULL name. */
-extern const struct jnative jinja_text_filters[], jinja_list_filters[], jinja_value_filters[],
-    jinja_string_methods[], jinja_string_methods_more[], jinja_dict_methods[], jinja_list_methods[],
-    jinja_tests[];
+/* The table's parts, by file. Each ends with a NULL name. The lazy filters are generators in
+ * Jinja: their failures come when the result is read, if it ever is. */
+extern const struct jnative jinja_text_filters[], jinja_list_filters[], jinja_lazy_filters[],
+    jinja_value_filters[], jinja_string_methods[], jinja_string_methods_more[],
+    jinja_dict_methods[], jinja_list_methods[], jinja_tests[];
 
 bool jnative_call(struct jinja_run *run, const struct jnative *native, struct jvalue self,
                   const struct jarguments *all, struct jvalue *result);
@@ -78,6 +80,12 @@ bool jnative_return_iterator(struct jinja_run *run, struct jnative_call *call, s
 /* environment.getitem along "a.b.0"; `attribute` is a string or an integer. */
 bool jinja_lookup_path(struct jinja_run *run, struct jvalue item, struct jvalue attribute,
                        struct jvalue *out);
+
+/* Lowers strings, leaves other values as they are. */
+bool jinja_ignore_case(struct jinja_run *run, struct jvalue *v);
+/* What an item is sorted by: itself or its attribute. */
+bool jinja_sort_key(struct jinja_run *run, struct jvalue item, struct jvalue attribute,
+                    bool case_sensitive, struct jvalue *key);
 
 /* Stable sort by keys; `items` and `keys` have n entries. */
 bool jinja_sort(struct jinja_run *run, struct jvalue *items, struct jvalue *keys, size_t n,

@@ -20,7 +20,8 @@ static int64_t integer_of(struct jvalue v) {
     return v.kind == JINJA_BOOL ? v.as.boolean : v.as.integer;
 }
 
-/* ---- integers ----------------------------------------------------------------------------------- */
+/* ---- integers -----------------------------------------------------------------------------------
+ */
 
 static bool power_of_integers(struct jinja_run *run, int64_t base, int64_t exponent,
                               struct jvalue *out) {
@@ -49,10 +50,18 @@ static bool integers(struct jinja_run *run, enum jbinary op, int64_t a, int64_t 
     if (b == 0 && (op == BINARY_DIV || op == BINARY_FLOORDIV || op == BINARY_MOD))
         return jinja_fail(run, "division by zero");
     switch (op) {
-    case BINARY_ADD: over = __builtin_add_overflow(a, b, &r); break;
-    case BINARY_SUB: over = __builtin_sub_overflow(a, b, &r); break;
-    case BINARY_MUL: over = __builtin_mul_overflow(a, b, &r); break;
-    case BINARY_DIV: *out = jvalue_float((double)a / (double)b); return true;
+    case BINARY_ADD:
+        over = __builtin_add_overflow(a, b, &r);
+        break;
+    case BINARY_SUB:
+        over = __builtin_sub_overflow(a, b, &r);
+        break;
+    case BINARY_MUL:
+        over = __builtin_mul_overflow(a, b, &r);
+        break;
+    case BINARY_DIV:
+        *out = jvalue_float((double)a / (double)b);
+        return true;
     case BINARY_FLOORDIV:
         over = a == INT64_MIN && b == -1;
         if (!over)
@@ -63,13 +72,15 @@ static bool integers(struct jinja_run *run, enum jbinary op, int64_t a, int64_t 
         if (r != 0 && (r < 0) != (b < 0))
             r += b;
         break;
-    case BINARY_POW: return power_of_integers(run, a, b, out);
+    case BINARY_POW:
+        return power_of_integers(run, a, b, out);
     }
     *out = jvalue_int(r);
     return over ? overflow(run) : true;
 }
 
-/* ---- doubles -------------------------------------------------------------------------------------- */
+/* ---- doubles
+ * -------------------------------------------------------------------------------------- */
 
 /* CPython's float_divmod: both results from one fmod, so that they agree. */
 static void divide_doubles(double a, double b, double *quotient, double *rest) {
@@ -98,12 +109,24 @@ static bool doubles(struct jinja_run *run, enum jbinary op, double a, double b,
     if (b == 0.0 && (op == BINARY_DIV || op == BINARY_FLOORDIV || op == BINARY_MOD))
         return jinja_fail(run, "division by zero");
     switch (op) {
-    case BINARY_ADD: r = a + b; break;
-    case BINARY_SUB: r = a - b; break;
-    case BINARY_MUL: r = a * b; break;
-    case BINARY_DIV: r = a / b; break;
-    case BINARY_FLOORDIV: divide_doubles(a, b, &r, &rest); break;
-    case BINARY_MOD: divide_doubles(a, b, &rest, &r); break;
+    case BINARY_ADD:
+        r = a + b;
+        break;
+    case BINARY_SUB:
+        r = a - b;
+        break;
+    case BINARY_MUL:
+        r = a * b;
+        break;
+    case BINARY_DIV:
+        r = a / b;
+        break;
+    case BINARY_FLOORDIV:
+        divide_doubles(a, b, &r, &rest);
+        break;
+    case BINARY_MOD:
+        divide_doubles(a, b, &rest, &r);
+        break;
     case BINARY_POW:
         if (a == 0.0 && b < 0.0)
             return jinja_fail(run, "zero to a negative power");
@@ -118,7 +141,8 @@ static bool doubles(struct jinja_run *run, enum jbinary op, double a, double b,
     return true;
 }
 
-/* ---- strings and lists ------------------------------------------------------------------------------ */
+/* ---- strings and lists
+ * ------------------------------------------------------------------------------ */
 
 /* Markup keeps itself safe: the other side is escaped when it is plain text. */
 static bool add_strings(struct jinja_run *run, struct jvalue a, struct jvalue b,
@@ -139,8 +163,7 @@ static bool add_strings(struct jinja_run *run, struct jvalue a, struct jvalue b,
     return true;
 }
 
-static bool add_lists(struct jinja_run *run, struct jvalue a, struct jvalue b,
-                      struct jvalue *out) {
+static bool add_lists(struct jinja_run *run, struct jvalue a, struct jvalue b, struct jvalue *out) {
     struct jlist *list = jlist_create(run, a.as.list->n + b.as.list->n);
     if (!list)
         return false;

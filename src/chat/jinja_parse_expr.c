@@ -25,7 +25,8 @@ struct jnode *jparser_unary(struct jparser *p, enum jnode_kind kind, int line,
     return node;
 }
 
-/* ---- operators ----------------------------------------------------------------------------------- */
+/* ---- operators
+ * ----------------------------------------------------------------------------------- */
 
 static struct jnode *parse_pow(struct jparser *p) {
     int line = p->token->line;
@@ -98,12 +99,24 @@ static struct jnode *parse_sum(struct jparser *p) {
 
 static bool skip_comparison(struct jparser *p, enum jcompare *op) {
     switch (p->token->kind) {
-    case JTOKEN_EQ: *op = COMPARE_EQ; break;
-    case JTOKEN_NE: *op = COMPARE_NE; break;
-    case JTOKEN_LT: *op = COMPARE_LT; break;
-    case JTOKEN_LE: *op = COMPARE_LE; break;
-    case JTOKEN_GT: *op = COMPARE_GT; break;
-    case JTOKEN_GE: *op = COMPARE_GE; break;
+    case JTOKEN_EQ:
+        *op = COMPARE_EQ;
+        break;
+    case JTOKEN_NE:
+        *op = COMPARE_NE;
+        break;
+    case JTOKEN_LT:
+        *op = COMPARE_LT;
+        break;
+    case JTOKEN_LE:
+        *op = COMPARE_LE;
+        break;
+    case JTOKEN_GT:
+        *op = COMPARE_GT;
+        break;
+    case JTOKEN_GE:
+        *op = COMPARE_GE;
+        break;
     default:
         if (jparser_skip_name(p, "in")) {
             *op = COMPARE_IN;
@@ -210,7 +223,8 @@ struct jnode *jparse_expression(struct jparser *p) {
     return node;
 }
 
-/* ---- literals -------------------------------------------------------------------------------------- */
+/* ---- literals
+ * -------------------------------------------------------------------------------------- */
 
 struct jnode *jparser_constant(struct jparser *p, int line, struct jvalue value) {
     struct jnode *node = jparser_node(p, NODE_CONST, line);
@@ -297,16 +311,24 @@ struct jnode *jparse_primary(struct jparser *p, bool with_namespace) {
     const struct jtoken *t = p->token;
     struct jnode *node;
     switch (t->kind) {
-    case JTOKEN_NAME: return parse_name(p, with_namespace);
-    case JTOKEN_STRING: return parse_strings(p, t->line);
-    case JTOKEN_INTEGER: jparser_next(p); return jparser_constant(p, t->line, jvalue_int(t->as.integer));
-    case JTOKEN_FLOAT: jparser_next(p); return jparser_constant(p, t->line, jvalue_float(t->as.number));
+    case JTOKEN_NAME:
+        return parse_name(p, with_namespace);
+    case JTOKEN_STRING:
+        return parse_strings(p, t->line);
+    case JTOKEN_INTEGER:
+        jparser_next(p);
+        return jparser_constant(p, t->line, jvalue_int(t->as.integer));
+    case JTOKEN_FLOAT:
+        jparser_next(p);
+        return jparser_constant(p, t->line, jvalue_float(t->as.number));
     case JTOKEN_LPAREN:
         jparser_next(p);
         node = jparse_tuple(p, JTUPLE_PARENTHESES);
         return node && jparser_expect(p, JTOKEN_RPAREN) ? node : NULL;
-    case JTOKEN_LBRACKET: return parse_items(p, NODE_LIST, JTOKEN_RBRACKET);
-    case JTOKEN_LBRACE: return parse_items(p, NODE_DICT, JTOKEN_RBRACE);
+    case JTOKEN_LBRACKET:
+        return parse_items(p, NODE_LIST, JTOKEN_RBRACKET);
+    case JTOKEN_LBRACE:
+        return parse_items(p, NODE_DICT, JTOKEN_RBRACE);
     default:
         jparser_fail(p, t->line, "expected an expression, found '%s'", jtoken_describe(t->kind));
         return NULL;
@@ -359,7 +381,8 @@ struct jnode *jparse_tuple(struct jparser *p, unsigned mode) {
     return NULL;
 }
 
-/* ---- signs ---------------------------------------------------------------------------------------- */
+/* ---- signs
+ * ---------------------------------------------------------------------------------------- */
 
 static struct jnode *parse_unary(struct jparser *p, bool with_filter) {
     struct jnode *node;

@@ -203,11 +203,13 @@ static bool at_test_argument(const struct jparser *p) {
     case JTOKEN_INTEGER:
     case JTOKEN_FLOAT:
     case JTOKEN_LBRACKET:
-    case JTOKEN_LBRACE: return true;
+    case JTOKEN_LBRACE:
+        return true;
     case JTOKEN_NAME:
         return !jparser_at_name(p, "else") && !jparser_at_name(p, "or") &&
                !jparser_at_name(p, "and");
-    default: return false;
+    default:
+        return false;
     }
 }
 

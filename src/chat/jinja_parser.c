@@ -32,8 +32,9 @@ bool jparser_enter(struct jparser *p) {
         return true;
     if (!p->failed) {
         p->failed = true;
-        error_set(p->err, QUERN_ERR_LIMIT, "line %d: blocks or brackets are nested more than %d deep",
-                  p->token->line, JINJA_NESTING_MAX);
+        error_set(p->err, QUERN_ERR_LIMIT,
+                  "line %d: blocks or brackets are nested more than %d deep", p->token->line,
+                  JINJA_NESTING_MAX);
     }
     return false;
 }
@@ -116,7 +117,8 @@ bool jparser_expect(struct jparser *p, enum jtoken_kind kind) {
                         jtoken_describe(t->kind));
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------ */
+/* ---- bodies ------------------------------------------------------------------------------------
+ */
 
 static bool parse_statement(struct jparser *p, struct jnodes *body, size_t *capacity);
 
@@ -200,7 +202,8 @@ static bool parse_function_block(struct jparser *p, const char *end, struct jnod
     return ok;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------- */
+/* ---- statements
+ * ---------------------------------------------------------------------------------- */
 
 static bool can_assign(struct jparser *p, const struct jnode *target) {
     if (target->kind == NODE_TUPLE) {
@@ -387,8 +390,8 @@ static struct jnode *parse_macro(struct jparser *p, int line) {
     if (!node || !name)
         return NULL;
     node->as.macro.name = name->as.name.name;
-    bool ok = parse_signature(p, node) &&
-              parse_function_block(p, "endmacro", node, &node->as.macro.body);
+    bool ok =
+        parse_signature(p, node) && parse_function_block(p, "endmacro", node, &node->as.macro.body);
     return ok ? node : NULL;
 }
 

@@ -8,7 +8,7 @@
 #include "chat/jinja_lexer.h"
 
 enum {
-    JINJA_NESTING_MAX = 64,    /* of blocks and brackets */
+    JINJA_NESTING_MAX = 64,      /* of blocks and brackets */
     JINJA_TREE_DEPTH_MAX = 1000, /* of the tree: long chains of operators nest without brackets */
 };
 
@@ -25,8 +25,8 @@ struct jparser {
     struct arena *arena;
     const struct jtoken *token; /* current; the last one is JTOKEN_EOF */
     int nesting;
-    int loops;                  /* for bodies around, within the same function */
-    unsigned specials;          /* enum jspecial: names met so far in the function */
+    int loops;         /* for bodies around, within the same function */
+    unsigned specials; /* enum jspecial: names met so far in the function */
     bool failed;
     struct quern_error *err;
 };
@@ -57,10 +57,10 @@ struct jnode *jparse_filters_and_tests(struct jparser *p, struct jnode *node);
 
 enum jtuple_mode {
     JTUPLE_EXPRESSION = 0,
-    JTUPLE_CONDITION = 1,    /* no inline if */
-    JTUPLE_TARGET = 2,       /* names only */
-    JTUPLE_NAMESPACE = 4,    /* with JTUPLE_TARGET: ns.x too */
-    JTUPLE_PARENTHESES = 8,  /* may be empty */
+    JTUPLE_CONDITION = 1,   /* no inline if */
+    JTUPLE_TARGET = 2,      /* names only */
+    JTUPLE_NAMESPACE = 4,   /* with JTUPLE_TARGET: ns.x too */
+    JTUPLE_PARENTHESES = 8, /* may be empty */
     JTUPLE_UNTIL_IN = 16,
     JTUPLE_UNTIL_RECURSIVE = 32,
 };

@@ -29,7 +29,7 @@ struct resolver {
     size_t n_slots; /* of the whole template */
     int conditions; /* if statements around, within the scope being analysed */
     int loops;
-    bool soft;      /* inside if: unknown filters fail only when they run */
+    bool soft; /* inside if: unknown filters fail only when they run */
     struct quern_error *err;
 };
 
@@ -38,7 +38,8 @@ static bool fail_at(struct resolver *r, int line, const char *what) {
     return false;
 }
 
-/* ---- scopes ------------------------------------------------------------------------------------ */
+/* ---- scopes ------------------------------------------------------------------------------------
+ */
 
 static struct scope_slot *find_here(const struct scope *scope, struct str name) {
     for (size_t i = 0; i < scope->n; i++)
@@ -129,7 +130,8 @@ static bool emit_scope(struct resolver *r, const struct scope *scope, struct jsc
     return true;
 }
 
-/* ---- walking expressions --------------------------------------------------------------------------- */
+/* ---- walking expressions
+ * --------------------------------------------------------------------------- */
 
 typedef bool visitor(struct resolver *r, struct scope *scope, struct jnode *node);
 
@@ -159,7 +161,8 @@ static bool visit_children(struct resolver *r, struct scope *scope, struct jnode
     case NODE_TUPLE:
     case NODE_LIST:
     case NODE_DICT:
-    case NODE_CONCAT: return visit_all(r, scope, &node->as.list, visit);
+    case NODE_CONCAT:
+        return visit_all(r, scope, &node->as.list, visit);
     case NODE_BINARY:
     case NODE_AND:
     case NODE_OR:
@@ -187,13 +190,14 @@ static bool visit_children(struct resolver *r, struct scope *scope, struct jnode
     case NODE_CONDITIONAL:
         return visit(r, scope, node->as.conditional.test) &&
                visit(r, scope, node->as.conditional.then) &&
-               (!node->as.conditional.otherwise ||
-                visit(r, scope, node->as.conditional.otherwise));
-    default: return true;
+               (!node->as.conditional.otherwise || visit(r, scope, node->as.conditional.otherwise));
+    default:
+        return true;
     }
 }
 
-/* ---- first pass: which names a scope has --------------------------------------------------------------- */
+/* ---- first pass: which names a scope has
+ * --------------------------------------------------------------- */
 
 static bool note_loads(struct resolver *r, struct scope *scope, struct jnode *node) {
     if (node->kind == NODE_NAME)
@@ -222,7 +226,8 @@ static bool note_parameters(struct resolver *r, struct scope *scope, struct jnod
 static bool note_statement(struct resolver *r, struct scope *scope, struct jnode *node) {
     bool ok = true;
     switch (node->kind) {
-    case NODE_OUTPUT: return visit_all(r, scope, &node->as.list, note_loads);
+    case NODE_OUTPUT:
+        return visit_all(r, scope, &node->as.list, note_loads);
     case NODE_IF:
         if (!note_loads(r, scope, node->as.cond.test))
             return false;
@@ -231,19 +236,23 @@ static bool note_statement(struct resolver *r, struct scope *scope, struct jnode
              visit_all(r, scope, &node->as.cond.otherwise, note_statement);
         r->conditions--;
         return ok;
-    case NODE_FOR: return note_loads(r, scope, node->as.loop->iterable);
+    case NODE_FOR:
+        return note_loads(r, scope, node->as.loop->iterable);
     case NODE_SET:
         return note_loads(r, scope, node->as.assign.value) &&
                note_stores(r, scope, node->as.assign.target);
-    case NODE_SET_BLOCK: return note_stores(r, scope, node->as.assign.target);
-    case NODE_FILTER_BLOCK: return note_loads(r, scope, node->as.assign.filter);
-    case NODE_WITH: return visit_all(r, scope, &node->as.with.values, note_loads);
+    case NODE_SET_BLOCK:
+        return note_stores(r, scope, node->as.assign.target);
+    case NODE_FILTER_BLOCK:
+        return note_loads(r, scope, node->as.assign.filter);
+    case NODE_WITH:
+        return visit_all(r, scope, &node->as.with.values, note_loads);
     case NODE_MACRO:
-        if (r->loops && str_is(node->as.macro.name, "loop"))
-            return fail_at(r, node->line, "cannot assign to the special variable 'loop' in a loop");
         return store(r, scope, node->as.macro.name);
-    case NODE_CALL_BLOCK: return note_loads(r, scope, node->as.macro.call);
-    default: return true;
+    case NODE_CALL_BLOCK:
+        return note_loads(r, scope, node->as.macro.call);
+    default:
+        return true;
     }
 }
 
@@ -255,7 +264,8 @@ static bool note_body(struct resolver *r, struct scope *scope, const struct jnod
     return ok;
 }
 
-/* ---- second pass: giving every name its slot ------------------------------------------------------------ */
+/* ---- second pass: giving every name its slot
+ * ------------------------------------------------------------ */
 
 static bool bind_expression(struct resolver *r, struct scope *scope, struct jnode *node) {
     bool soft = r->soft;
@@ -275,8 +285,11 @@ static bool bind_expression(struct resolver *r, struct scope *scope, struct jnod
             return false;
         }
         break;
-    case NODE_CONDITIONAL: r->soft = true; break;
-    default: break;
+    case NODE_CONDITIONAL:
+        r->soft = true;
+        break;
+    default:
+        break;
     }
     bool ok = visit_children(r, scope, node, bind_expression);
     r->soft = soft;
@@ -416,19 +429,26 @@ static bool bind_if(struct resolver *r, struct scope *scope, struct jnode *node)
 
 static bool bind_statement(struct resolver *r, struct scope *scope, struct jnode *node) {
     switch (node->kind) {
-    case NODE_OUTPUT: return visit_all(r, scope, &node->as.list, bind_expression);
-    case NODE_IF: return bind_if(r, scope, node);
-    case NODE_FOR: return bind_for(r, scope, node);
+    case NODE_OUTPUT:
+        return visit_all(r, scope, &node->as.list, bind_expression);
+    case NODE_IF:
+        return bind_if(r, scope, node);
+    case NODE_FOR:
+        return bind_for(r, scope, node);
     case NODE_SET:
         return bind_expression(r, scope, node->as.assign.value) &&
                bind_expression(r, scope, node->as.assign.target);
     case NODE_SET_BLOCK:
     case NODE_FILTER_BLOCK:
-    case NODE_GENERATION: return bind_captured(r, scope, node);
-    case NODE_WITH: return bind_with(r, scope, node);
+    case NODE_GENERATION:
+        return bind_captured(r, scope, node);
+    case NODE_WITH:
+        return bind_with(r, scope, node);
     case NODE_MACRO:
-    case NODE_CALL_BLOCK: return bind_macro(r, scope, node);
-    default: return true;
+    case NODE_CALL_BLOCK:
+        return bind_macro(r, scope, node);
+    default:
+        return true;
     }
 }
 

@@ -42,14 +42,16 @@ static const char *object_name(enum jkind kind, char out[40]) {
 bool jinja_fail_undefined(struct jinja_run *run, struct jvalue v) {
     char object[40];
     switch ((enum jundefined)v.flag) {
-    case JUNDEF_NAME: return jinja_fail(run, "'%.*s' is undefined", STR_FMT(v.as.text));
+    case JUNDEF_NAME:
+        return jinja_fail(run, "'%.*s' is undefined", STR_FMT(v.as.text));
     case JUNDEF_ATTRIBUTE:
         return jinja_fail(run, "'%s' has no attribute '%.*s'",
                           object_name((enum jkind)v.of, object), STR_FMT(v.as.text));
     case JUNDEF_ELEMENT:
         return jinja_fail(run, "%s has no element %.*s", object_name((enum jkind)v.of, object),
                           STR_FMT(v.as.text));
-    case JUNDEF_HINT: break;
+    case JUNDEF_HINT:
+        break;
     }
     return jinja_fail(run, "%.*s", STR_FMT(v.as.text));
 }

@@ -26,10 +26,10 @@ struct jinja_frame {
 
 struct jinja_run {
     struct arena arena;
-    struct buffer *out;       /* where output goes now */
-    struct jdict *variables;  /* given to the render, before the environment's own */
+    struct buffer *out;      /* where output goes now */
+    struct jdict *variables; /* given to the render, before the environment's own */
     int64_t steps_left;
-    int line;                 /* being evaluated, for messages */
+    int line; /* being evaluated, for messages */
     int eval_depth, call_depth;
     struct jinja_frame *free_frames;
     const int64_t *now;       /* for strftime_now, seconds since 1970; NULL: the clock */

@@ -12,7 +12,7 @@
 
 #define JSTRING_NONE SIZE_MAX
 
-size_t jstring_char_bytes(char lead);       /* 1 to 4, from a character's first byte */
+size_t jstring_char_bytes(char lead); /* 1 to 4, from a character's first byte */
 size_t jstring_length(struct str s);
 /* Byte offset of character `index`; the length of s beyond its end. */
 size_t jstring_offset(struct str s, size_t index);
@@ -22,7 +22,7 @@ size_t jstring_find(struct str s, struct str sub, size_t from);
 size_t jstring_rfind(struct str s, struct str sub);
 size_t jstring_count(struct str s, struct str sub); /* without overlaps */
 
-int32_t jstring_decode(struct str s, size_t *at);  /* moves *at past the character */
+int32_t jstring_decode(struct str s, size_t *at);        /* moves *at past the character */
 int32_t jstring_decode_before(struct str s, size_t *at); /* moves *at to its first byte */
 
 bool jstring_is_space(int32_t code_point);     /* str.isspace() */

@@ -90,16 +90,16 @@ static bool is_native(struct jinja_run *run, struct jnative_call *call) {
     if (call->self.kind == JINJA_UNDEFINED || call->self.kind == JINJA_NONE ||
         jvalue_is_hashable(call->self, 0)) {
         struct str name = call->self.kind == JINJA_STRING ? call->self.as.text : STR_LIT("");
-        return answer(call, (call->native->data ? jinja_find_filter(name)
-                                                : jinja_find_test(name)) != NULL);
+        return answer(
+            call, (call->native->data ? jinja_find_filter(name) : jinja_find_test(name)) != NULL);
     }
     return jinja_fail(run, "unhashable type: '%s'", jvalue_type_name(call->self));
 }
 
 enum {
     NUMBERS = KIND(JINJA_BOOL) | KIND(JINJA_INT) | KIND(JINJA_FLOAT),
-    SEQUENCES = KIND(JINJA_UNDEFINED) | KIND(JINJA_STRING) | KIND(JINJA_LIST) |
-                KIND(JINJA_TUPLE) | KIND(JINJA_DICT) | KIND(JINJA_RANGE),
+    SEQUENCES = KIND(JINJA_UNDEFINED) | KIND(JINJA_STRING) | KIND(JINJA_LIST) | KIND(JINJA_TUPLE) |
+                KIND(JINJA_DICT) | KIND(JINJA_RANGE),
     CALLABLES = KIND(JINJA_UNDEFINED) | KIND(JINJA_MACRO) | KIND(JINJA_FUNCTION) |
                 KIND(JINJA_METHOD) | KIND(JINJA_LOOP),
 };

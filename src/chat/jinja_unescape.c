@@ -66,8 +66,11 @@ static enum quern_status unescape_one(struct str text, size_t *at, char *out, si
         return error_set(err, QUERN_ERR_UNSUPPORTED, "\\N{...} in a string is not supported");
     if (c == 'x' || c == 'u' || c == 'U') {
         ++*at;
-        enum quern_status status =
-            read_code_point(text, at, c == 'x' ? 2 : c == 'u' ? 4 : 8, &value, err);
+        enum quern_status status = read_code_point(text, at,
+                                                   c == 'x'   ? 2
+                                                   : c == 'u' ? 4
+                                                              : 8,
+                                                   &value, err);
         if (!status)
             *n += (size_t)utf8_encode((int32_t)value, out + *n);
         return status;

@@ -66,7 +66,8 @@ static uint64_t hash_number(struct jvalue v) {
 bool jvalue_is_hashable(struct jvalue v, int depth) {
     if (v.kind == JINJA_TUPLE) {
         for (size_t i = 0; i < v.as.list->n; i++)
-            if (depth > JINJA_VALUE_DEPTH_MAX || !jvalue_is_hashable(v.as.list->items[i], depth + 1))
+            if (depth > JINJA_VALUE_DEPTH_MAX ||
+                !jvalue_is_hashable(v.as.list->items[i], depth + 1))
                 return false;
         return true;
     }
@@ -77,15 +78,22 @@ static bool hash_value(struct jinja_run *run, struct jvalue v, int depth, uint64
     if (depth > JINJA_VALUE_DEPTH_MAX)
         return jinja_fail_with(run, QUERN_ERR_LIMIT, "a value is nested too deeply");
     switch ((enum jkind)v.kind) {
-    case JINJA_STRING: *hash = hash_text(v.as.text); return true;
+    case JINJA_STRING:
+        *hash = hash_text(v.as.text);
+        return true;
     case JINJA_BOOL:
     case JINJA_INT:
-    case JINJA_FLOAT: *hash = hash_number(v); return true;
+    case JINJA_FLOAT:
+        *hash = hash_number(v);
+        return true;
     case JINJA_NONE:
-    case JINJA_UNDEFINED: *hash = mix(3, v.kind); return true;
+    case JINJA_UNDEFINED:
+        *hash = mix(3, v.kind);
+        return true;
     case JINJA_LIST:
     case JINJA_DICT:
-    case JINJA_VIEW: return jinja_fail(run, "unhashable type: '%s'", jvalue_type_name(v));
+    case JINJA_VIEW:
+        return jinja_fail(run, "unhashable type: '%s'", jvalue_type_name(v));
     case JINJA_TUPLE:
         *hash = 4;
         for (size_t i = 0; i < v.as.list->n; i++) {
@@ -95,7 +103,9 @@ static bool hash_value(struct jinja_run *run, struct jvalue v, int depth, uint64
             *hash = mix(*hash, item);
         }
         return true;
-    default: *hash = mix(5, (uint64_t)(uintptr_t)v.as.pointer); return true;
+    default:
+        *hash = mix(5, (uint64_t)(uintptr_t)v.as.pointer);
+        return true;
     }
 }
 
@@ -253,16 +263,28 @@ bool jvalue_from_json(struct jinja_run *run, const json_t *json, int depth, stru
     if (depth > JSON_WRITE_DEPTH_MAX)
         return jinja_fail_with(run, QUERN_ERR_LIMIT, "a value is nested too deeply");
     switch (json_typeof(json)) {
-    case JSON_OBJECT: return object_from_json(run, json, depth, out);
-    case JSON_ARRAY: return array_from_json(run, json, depth, out);
+    case JSON_OBJECT:
+        return object_from_json(run, json, depth, out);
+    case JSON_ARRAY:
+        return array_from_json(run, json, depth, out);
     case JSON_STRING:
         *out = jvalue_string((struct str){json_string_value(json), json_string_length(json)});
         break;
-    case JSON_INTEGER: *out = jvalue_int((int64_t)json_integer_value(json)); break;
-    case JSON_REAL: *out = jvalue_float(json_real_value(json)); break;
-    case JSON_TRUE: *out = jvalue_bool(true); break;
-    case JSON_FALSE: *out = jvalue_bool(false); break;
-    case JSON_NULL: *out = jvalue_none(); break;
+    case JSON_INTEGER:
+        *out = jvalue_int((int64_t)json_integer_value(json));
+        break;
+    case JSON_REAL:
+        *out = jvalue_float(json_real_value(json));
+        break;
+    case JSON_TRUE:
+        *out = jvalue_bool(true);
+        break;
+    case JSON_FALSE:
+        *out = jvalue_bool(false);
+        break;
+    case JSON_NULL:
+        *out = jvalue_none();
+        break;
     }
     return true;
 }

@@ -50,14 +50,14 @@ enum jundefined {
 };
 
 struct jvalue {
-    uint8_t kind;     /* enum jkind */
-    uint8_t flag;     /* string: it is Markup; undefined: enum jundefined */
-    uint8_t of;       /* undefined: kind of the object it was looked up in */
+    uint8_t kind; /* enum jkind */
+    uint8_t flag; /* string: it is Markup; undefined: enum jundefined */
+    uint8_t of;   /* undefined: kind of the object it was looked up in */
     union {
         bool boolean;
         int64_t integer;
         double number;
-        struct str text; /* string, undefined */
+        struct str text;    /* string, undefined */
         struct jlist *list; /* list, tuple */
         struct jdict *dict; /* dict, namespace */
         struct jrange *range;
@@ -109,10 +109,11 @@ struct jiterator {
     struct jlist *list;
     size_t position;
     const char *type_name; /* "generator", "list_reverseiterator" */
+    const char *error;     /* what reading beyond the list raises, or NULL: the end */
 };
 
 struct jmacro {
-    const struct jnode *node;     /* NODE_MACRO or NODE_CALL_BLOCK */
+    const struct jnode *node; /* NODE_MACRO or NODE_CALL_BLOCK */
     struct jinja_frame *closure;
 };
 
@@ -169,8 +170,8 @@ bool jvalue_from_json(struct jinja_run *run, const json_t *json, int depth, stru
 
 const char *jvalue_type_name(struct jvalue v); /* "str", "dict", ... */
 bool jvalue_truth(struct jvalue v);
-bool jvalue_is_number(struct jvalue v); /* bool, int or float */
-double jvalue_to_double(struct jvalue v); /* of a number */
+bool jvalue_is_number(struct jvalue v);             /* bool, int or float */
+double jvalue_to_double(struct jvalue v);           /* of a number */
 bool jvalue_same(struct jvalue a, struct jvalue b); /* `is` */
 bool jvalue_equal(struct jinja_run *run, struct jvalue a, struct jvalue b, bool *equal);
 /* *order < 0, 0, > 0; 2 when a NaN is involved. Fails where Python raises TypeError. */
@@ -181,6 +182,8 @@ bool jvalue_length(struct jinja_run *run, struct jvalue v, bool *known, size_t *
 bool jvalue_to_list(struct jinja_run *run, struct jvalue v, struct jlist **out);
 bool jvalue_is_iterable(struct jvalue v);
 bool jvalue_is_hashable(struct jvalue v, int depth);
+/* After the last item of an iterator: false when what made it failed there. */
+bool jiterator_end(struct jinja_run *run, const struct jiterator *it);
 /* `needle in haystack` */
 bool jvalue_contains(struct jinja_run *run, struct jvalue haystack, struct jvalue needle,
                      bool *contains);
@@ -196,10 +199,10 @@ bool jvalue_to_text(struct jinja_run *run, struct jvalue v, struct str *out);
 struct str jvalue_repr_text(struct jinja_run *run, struct jvalue v);
 
 struct jjson_style {
-    bool ascii;                  /* ensure_ascii */
+    bool ascii; /* ensure_ascii */
     bool sort_keys;
     bool indented;
-    struct str indent;           /* one level */
+    struct str indent; /* one level */
     struct str item_separator, key_separator;
 };
 bool jvalue_write_json(struct jinja_run *run, struct jvalue v, const struct jjson_style *style,

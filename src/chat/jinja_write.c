@@ -71,8 +71,7 @@ static bool write_dict_repr(struct jinja_run *run, const struct jdict *dict, int
     return true;
 }
 
-static bool write_view_repr(struct jinja_run *run, struct jvalue v, int depth,
-                            struct buffer *out) {
+static bool write_view_repr(struct jinja_run *run, struct jvalue v, int depth, struct buffer *out) {
     struct jlist *list;
     buffer_printf(out, "%s(", jvalue_type_name(v));
     if (!jvalue_to_list(run, v, &list) || !write_items_repr(run, list, "[", "]", depth, out))
@@ -111,7 +110,9 @@ static bool write_object_repr(struct jinja_run *run, struct jvalue v, int depth,
             return false;
         buffer_printf(out, "<LoopContext %" PRId64 "/%" PRId64 ">", v.as.loop->index0 + 1, length);
         return true;
-    default: buffer_printf(out, "<%s object>", jvalue_type_name(v)); return true;
+    default:
+        buffer_printf(out, "<%s object>", jvalue_type_name(v));
+        return true;
     }
 }
 
@@ -123,10 +124,18 @@ static bool write_repr(struct jinja_run *run, struct jvalue v, int depth, struct
         return false;
     switch ((enum jkind)v.kind) {
     case JINJA_MISSING:
-    case JINJA_UNDEFINED: buffer_puts(out, "Undefined"); return true;
-    case JINJA_NONE: buffer_puts(out, "None"); return true;
-    case JINJA_BOOL: buffer_puts(out, v.as.boolean ? "True" : "False"); return true;
-    case JINJA_INT: buffer_printf(out, "%" PRId64, v.as.integer); return true;
+    case JINJA_UNDEFINED:
+        buffer_puts(out, "Undefined");
+        return true;
+    case JINJA_NONE:
+        buffer_puts(out, "None");
+        return true;
+    case JINJA_BOOL:
+        buffer_puts(out, v.as.boolean ? "True" : "False");
+        return true;
+    case JINJA_INT:
+        buffer_printf(out, "%" PRId64, v.as.integer);
+        return true;
     case JINJA_FLOAT:
         json_format_float(v.as.number, number);
         buffer_puts(out, number);
@@ -138,13 +147,19 @@ static bool write_repr(struct jinja_run *run, struct jvalue v, int depth, struct
         if (v.flag)
             buffer_putc(out, ')');
         return true;
-    case JINJA_LIST: return write_items_repr(run, v.as.list, "[", "]", depth, out);
+    case JINJA_LIST:
+        return write_items_repr(run, v.as.list, "[", "]", depth, out);
     case JINJA_TUPLE:
         return write_items_repr(run, v.as.list, "(", v.as.list->n == 1 ? ",)" : ")", depth, out);
-    case JINJA_DICT: return write_dict_repr(run, v.as.dict, depth, out);
-    case JINJA_RANGE: write_range_repr(v.as.range, out); return true;
-    case JINJA_VIEW: return write_view_repr(run, v, depth, out);
-    default: return write_object_repr(run, v, depth, out);
+    case JINJA_DICT:
+        return write_dict_repr(run, v.as.dict, depth, out);
+    case JINJA_RANGE:
+        write_range_repr(v.as.range, out);
+        return true;
+    case JINJA_VIEW:
+        return write_view_repr(run, v, depth, out);
+    default:
+        return write_object_repr(run, v, depth, out);
     }
 }
 
@@ -253,9 +268,15 @@ static bool write_json_key(struct jinja_run *run, struct jvalue key,
                            const struct jjson_style *style, struct buffer *out) {
     struct str text;
     switch ((enum jkind)key.kind) {
-    case JINJA_STRING: text = key.as.text; break;
-    case JINJA_NONE: text = STR_LIT("null"); break;
-    case JINJA_BOOL: text = str_from(key.as.boolean ? "true" : "false"); break;
+    case JINJA_STRING:
+        text = key.as.text;
+        break;
+    case JINJA_NONE:
+        text = STR_LIT("null");
+        break;
+    case JINJA_BOOL:
+        text = str_from(key.as.boolean ? "true" : "false");
+        break;
     case JINJA_INT:
     case JINJA_FLOAT:
         if (!jvalue_to_text(run, key, &text))
@@ -330,8 +351,12 @@ bool jvalue_write_json(struct jinja_run *run, struct jvalue v, const struct jjso
     if (!jinja_charge(run, 1) || !jinja_check_buffer(run, out))
         return false;
     switch ((enum jkind)v.kind) {
-    case JINJA_NONE: buffer_puts(out, "null"); return true;
-    case JINJA_BOOL: buffer_puts(out, v.as.boolean ? "true" : "false"); return true;
+    case JINJA_NONE:
+        buffer_puts(out, "null");
+        return true;
+    case JINJA_BOOL:
+        buffer_puts(out, v.as.boolean ? "true" : "false");
+        return true;
     case JINJA_FLOAT:
         if (!isfinite(v.as.number)) {
             buffer_puts(out, isnan(v.as.number) ? "NaN"
@@ -340,11 +365,16 @@ bool jvalue_write_json(struct jinja_run *run, struct jvalue v, const struct jjso
             return true;
         }
         return jvalue_write_repr(run, v, out);
-    case JINJA_INT: return jvalue_write_repr(run, v, out);
-    case JINJA_STRING: write_json_string(v.as.text, style->ascii, out); return true;
+    case JINJA_INT:
+        return jvalue_write_repr(run, v, out);
+    case JINJA_STRING:
+        write_json_string(v.as.text, style->ascii, out);
+        return true;
     case JINJA_LIST:
-    case JINJA_TUPLE: return write_json_list(run, v.as.list, style, depth, out);
-    case JINJA_DICT: return write_json_dict(run, v.as.dict, style, depth, out);
+    case JINJA_TUPLE:
+        return write_json_list(run, v.as.list, style, depth, out);
+    case JINJA_DICT:
+        return write_json_dict(run, v.as.dict, style, depth, out);
     default:
         return jinja_fail(run, "Object of type %s is not JSON serializable", jvalue_type_name(v));
     }

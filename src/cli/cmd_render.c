@@ -93,7 +93,9 @@ static int render(const struct render_args *args, const struct render_input *in)
     struct chat_render_options options = {
         .tools = in->tools,
         .kwargs = in->kwargs,
-        .enable_thinking = args->think ? 1 : args->no_think ? 0 : -1,
+        .enable_thinking = args->think      ? 1
+                           : args->no_think ? 0
+                                            : -1,
         .add_generation_prompt = !args->no_generation_prompt && !args->continue_final_message,
         .continue_final_message = args->continue_final_message,
     };

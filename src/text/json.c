@@ -8,14 +8,21 @@
 
 const char *json_type_name(const json_t *value) {
     switch (value ? json_typeof(value) : JSON_NULL) {
-    case JSON_OBJECT: return "object";
-    case JSON_ARRAY: return "array";
-    case JSON_STRING: return "string";
-    case JSON_INTEGER: return "integer";
-    case JSON_REAL: return "number";
+    case JSON_OBJECT:
+        return "object";
+    case JSON_ARRAY:
+        return "array";
+    case JSON_STRING:
+        return "string";
+    case JSON_INTEGER:
+        return "integer";
+    case JSON_REAL:
+        return "number";
     case JSON_TRUE:
-    case JSON_FALSE: return "boolean";
-    case JSON_NULL: break;
+    case JSON_FALSE:
+        return "boolean";
+    case JSON_NULL:
+        break;
     }
     return "null";
 }
@@ -82,8 +89,8 @@ enum quern_status json_get_int(const json_t *object, const char *name, const cha
     return QUERN_OK;
 }
 
-enum quern_status json_get_float(const json_t *object, const char *name, const char *key, double min,
-                                 double max, double default_value, double *out,
+enum quern_status json_get_float(const json_t *object, const char *name, const char *key,
+                                 double min, double max, double default_value, double *out,
                                  struct quern_error *err) {
     const json_t *value = member(object, key);
     if (!value) {

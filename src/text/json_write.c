@@ -166,19 +166,31 @@ static void write_value(const json_t *value, int indent, int depth, struct buffe
         return;
     }
     switch (json_typeof(value)) {
-    case JSON_OBJECT: write_object(value, indent, depth, out); break;
-    case JSON_ARRAY: write_array(value, indent, depth, out); break;
+    case JSON_OBJECT:
+        write_object(value, indent, depth, out);
+        break;
+    case JSON_ARRAY:
+        write_array(value, indent, depth, out);
+        break;
     case JSON_STRING:
         json_write_string((struct str){json_string_value(value), json_string_length(value)}, out);
         break;
-    case JSON_INTEGER: buffer_printf(out, "%lld", (long long)json_integer_value(value)); break;
+    case JSON_INTEGER:
+        buffer_printf(out, "%lld", (long long)json_integer_value(value));
+        break;
     case JSON_REAL:
         json_format_float(json_real_value(value), number);
         buffer_puts(out, number);
         break;
-    case JSON_TRUE: buffer_puts(out, "true"); break;
-    case JSON_FALSE: buffer_puts(out, "false"); break;
-    case JSON_NULL: buffer_puts(out, "null"); break;
+    case JSON_TRUE:
+        buffer_puts(out, "true");
+        break;
+    case JSON_FALSE:
+        buffer_puts(out, "false");
+        break;
+    case JSON_NULL:
+        buffer_puts(out, "null");
+        break;
     }
 }
 
