@@ -1,5 +1,6 @@
 /* The added tokens of tokenizer.json. Their ids are given as Hugging Face's tokenizers gives
  * them: the vocabulary's id for a spelling it has, else the next number after the vocabulary. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,15 +30,7 @@ static enum quern_status copy_text(struct tokenizer *t, struct str text, struct 
 static enum quern_status read_token(struct tokenizer *t, struct str json, size_t index,
                                     struct added_token *a, struct quern_error *err) {
     char where[40];
-    struct buffer name;
-    buffer_init(&name, sizeof where - 1);
-    enum quern_status status = buffer_printf(&name, "added_tokens[%zu]", index);
-    if (status) {
-        buffer_release(&name);
-        return error_nomem(err);
-    }
-    memcpy(where, name.data, name.len + 1);
-    buffer_release(&name);
+    snprintf(where, sizeof where, "added_tokens[%zu]", index);
     uint32_t id;
     struct {
         const char *key;
@@ -47,7 +40,8 @@ static enum quern_status read_token(struct tokenizer *t, struct str json, size_t
                  {"lstrip", &a->lstrip},
                  {"rstrip", &a->rstrip},
                  {"normalized", &a->normalized}};
-    status = json_member_string(&t->arena, json, where, "content", &a->spelling, err);
+    enum quern_status status =
+        json_member_string(&t->arena, json, where, "content", &a->spelling, err);
     if (!status) /* the file's text goes away */
         status = copy_text(t, a->spelling, &a->spelling, err);
     if (!status)
