@@ -10,6 +10,11 @@ enum quern_status session_create(const struct model *m, const struct session_opt
         return error_set(err, QUERN_ERR_ARG,
                          "a session of %zu tokens in chunks of %zu; expected both from 1 to %d",
                          o->n_context, o->prefill_chunk, INT32_MAX);
+    /* Here and not in the pass that wants logits, the last of a prompt: by then the session would
+     * hold what came before. */
+    enum quern_status st = forward_check_head(m, err);
+    if (st != QUERN_OK)
+        return st;
     struct session *s = calloc(1, sizeof *s);
     if (!s)
         return error_nomem(err);
@@ -18,7 +23,7 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     s->prefill_chunk = o->prefill_chunk < o->n_context ? o->prefill_chunk : o->n_context;
     s->tokens = calloc(o->n_context, sizeof *s->tokens);
     s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
-    enum quern_status st = s->tokens && s->logits ? QUERN_OK : error_nomem(err);
+    st = s->tokens && s->logits ? QUERN_OK : error_nomem(err);
     if (st == QUERN_OK)
         st = rope_init(&s->rope, &m->config, o->n_context, o->rope_scaled, err);
     if (st == QUERN_OK)

@@ -24,6 +24,7 @@ struct session_options {
     int32_t n_tokens_known; /* of the tokenizer */
 };
 
+/* QUERN_ERR_UNSUPPORTED for a model without a head: every feed ends in logits. */
 enum quern_status session_create(const struct model *m, const struct session_options *o,
                                  struct session **out, struct quern_error *err);
 void session_destroy(struct session *s); /* NULL is fine */

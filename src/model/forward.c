@@ -116,6 +116,14 @@ static struct pass gather_batch(const struct model *m, struct workspace *ws,
     return p;
 }
 
+enum quern_status forward_check_head(const struct model *m, struct quern_error *err) {
+    if (m->lm_head.data)
+        return QUERN_OK;
+    return error_set(err, QUERN_ERR_UNSUPPORTED,
+                     "the checkpoint has no lm_head.weight and its embedding is not tied: it gives "
+                     "no logits");
+}
+
 enum quern_status forward_check_ids(const struct model *m, const int32_t *ids, size_t n_ids,
                                     struct quern_error *err) {
     for (size_t i = 0; i < n_ids; i++)
@@ -150,11 +158,7 @@ static enum quern_status check_batch(const struct model *m, const struct workspa
             return st;
         wants_logits = wants_logits || !seqs[s].no_logits;
     }
-    if (wants_logits && !m->lm_head.data)
-        return error_set(err, QUERN_ERR_UNSUPPORTED,
-                         "the checkpoint has no lm_head.weight and its embedding is not tied: it "
-                         "gives no logits");
-    return QUERN_OK;
+    return wants_logits ? forward_check_head(m, err) : QUERN_OK;
 }
 
 enum quern_status forward(const struct model *m, struct workspace *ws,

@@ -33,6 +33,9 @@ enum quern_status forward(const struct model *m, struct workspace *ws,
                           const struct forward_seq *seqs, size_t n_seqs, float *logits,
                           struct quern_error *err);
 
+/* QUERN_ERR_UNSUPPORTED when the model has no head to compute logits with. */
+enum quern_status forward_check_head(const struct model *m, struct quern_error *err);
+
 /* QUERN_ERR_ARG, naming the index, when an id is not in [0, vocab_size). */
 enum quern_status forward_check_ids(const struct model *m, const int32_t *ids, size_t n_ids,
                                     struct quern_error *err);

@@ -234,6 +234,27 @@ static void empty_sessions_are_refused(void **state) {
     session_destroy(NULL);
 }
 
+/* Else the first chunks of a prompt would be computed before the last one, which wants logits,
+ * is refused. */
+static void a_checkpoint_without_a_head_gets_no_session(void **state) {
+    (void)state;
+    static struct tiny_checkpoint checkpoint;
+    struct tiny_shape shape = TINY_QWEN3;
+    shape.prefix = "";
+    tiny_checkpoint_fill(&checkpoint, &shape);
+    tiny_checkpoint_remove(&checkpoint, "lm_head.weight");
+    struct model *headless = NULL;
+    const char *dir = tiny_checkpoint_write(&checkpoint, &shape, "headless", 3);
+    assert_int_equal(model_open(dir, device, NULL, NULL, &headless, NULL), QUERN_OK);
+    struct session *s = NULL;
+    struct quern_error err = {0};
+    const struct session_options o = {.n_context = 8, .prefill_chunk = 2, .n_tokens_known = VOCAB};
+    assert_int_equal(session_create(headless, &o, &s, &err), QUERN_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "lm_head.weight"));
+    assert_null(s);
+    model_close(headless);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(feeding_in_any_pieces_gives_the_same_logits),
@@ -248,6 +269,7 @@ int main(void) {
         cmocka_unit_test(a_sync_that_does_not_fit_changes_nothing),
         cmocka_unit_test(truncating_drops_tokens_and_logits),
         cmocka_unit_test(empty_sessions_are_refused),
+        cmocka_unit_test(a_checkpoint_without_a_head_gets_no_session),
     };
     return cmocka_run_group_tests_name("session", tests, open_model, close_model);
 }
