@@ -96,20 +96,6 @@ static bool has(struct binder *b, const char *name) {
            safetensors_find(b->m->checkpoint, full);
 }
 
-/* The tensor's data where its element type is aligned: in the mapping, or copied when a
- * header of odd length has shifted the file. */
-static const void *aligned_data(struct binder *b, const struct tensor *t) {
-    if ((uintptr_t)t->data % dtype_size_bytes(t->dtype) == 0)
-        return t->data;
-    void *copy = arena_alloc(&b->m->arena, t->size_bytes);
-    if (!copy) {
-        fail(b, error_nomem(b->err));
-        return NULL;
-    }
-    memcpy(copy, t->data, t->size_bytes);
-    return copy;
-}
-
 static const void *upload(struct binder *b, const void *host, size_t bytes) {
     struct device *d = b->m->device;
     const void *p = d->ops->upload(d, host, bytes);
@@ -118,15 +104,15 @@ static const void *upload(struct binder *b, const void *host, size_t bytes) {
     return p;
 }
 
-/* A tensor's data on the device, in its own type; NULL after any failure. */
+/* A tensor's data on the device, in its own type and as the file aligns it: kernels take weights
+ * at any address. NULL after any failure. */
 static const char *stored(struct binder *b, const char *name, int rank, const size_t *shape,
                           enum dtype *dtype) {
     const struct tensor *t = take(b, name, rank, shape);
-    const void *data = t ? aligned_data(b, t) : NULL;
-    if (!data)
+    if (!t)
         return NULL;
     *dtype = t->dtype;
-    return upload(b, data, t->size_bytes);
+    return upload(b, t->data, t->size_bytes);
 }
 
 static void matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
@@ -140,15 +126,14 @@ static void matrix(struct binder *b, struct weight *out, const char *name, size_
 /* A norm or bias, converted to float32. */
 static void vector(struct binder *b, const float **out, const char *name, size_t n) {
     const struct tensor *t = take(b, name, 1, (const size_t[]){n});
-    const void *data = t ? aligned_data(b, t) : NULL;
-    if (!data)
+    if (!t)
         return;
     float *values = arena_calloc(&b->m->arena, n, sizeof *values);
     if (!values) {
         fail(b, error_nomem(b->err));
         return;
     }
-    dtype_to_f32(t->dtype, data, values, n);
+    dtype_to_f32(t->dtype, t->data, values, n);
     *out = upload(b, values, n * sizeof *values);
 }
 

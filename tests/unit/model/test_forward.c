@@ -51,16 +51,19 @@ struct bench {
     size_t vocab;
 };
 
-static struct bench open_bench(const struct tiny_shape *shape, const char *name, int threads) {
-    struct bench b = {.vocab = shape->vocab};
+static struct bench open_bench_in(const char *dir, size_t vocab, int threads) {
+    struct bench b = {.vocab = vocab};
     struct quern_error err = {0};
-    const char *dir = tiny_model_write(shape, name, 7);
     if (device_cpu_create(threads, NULL, &b.device, &err) ||
         model_open(dir, b.device, NULL, NULL, &b.model, &err) ||
         workspace_create(b.model, MAX_TOKENS, CONTEXT, &b.ws, &err) ||
         rope_init(&b.rope, &b.model->config, CONTEXT, true, &err))
         fail_msg("%s", err.message);
     return b;
+}
+
+static struct bench open_bench(const struct tiny_shape *shape, const char *name, int threads) {
+    return open_bench_in(tiny_model_write(shape, name, 7), shape->vocab, threads);
 }
 
 static void close_bench(struct bench *b) {
@@ -122,6 +125,31 @@ static struct tiny_shape windowed_shape(void) {
     struct tiny_shape s = TINY_QWEN3;
     s.window = 9;
     return s;
+}
+
+/* Logits of a checkpoint of one type whose data begins `padding` bytes late; freed by the caller. */
+static float *run_shifted(enum dtype dtype, size_t padding, size_t n) {
+    static struct tiny_checkpoint checkpoint;
+    tiny_checkpoint_fill(&checkpoint, &dense);
+    for (size_t i = 0; i < checkpoint.n; i++)
+        checkpoint.tensors[i].dtype = dtype;
+    checkpoint.header_padding = padding;
+    struct bench b =
+        open_bench_in(tiny_checkpoint_write(&checkpoint, &dense, "shifted", 7), dense.vocab, 1);
+    float *logits = run_alone(&b, 0, n);
+    close_bench(&b);
+    return logits;
+}
+
+static void where_the_file_puts_the_weights_does_not_matter(void **state) {
+    (void)state;
+    const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    for (size_t i = 0; i < 3; i++) {
+        float *even = run_shifted(dtypes[i], 0, 20), *odd = run_shifted(dtypes[i], 1, 20);
+        assert_memory_equal(odd, even, 20 * dense.vocab * sizeof *even);
+        free(even);
+        free(odd);
+    }
 }
 
 /* ---- the bits of a row depend only on its own sequence ---------------------------- */
@@ -372,6 +400,7 @@ static void a_pass_allocates_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(where_the_file_puts_the_weights_does_not_matter),
         cmocka_unit_test(a_dense_model_gives_the_same_bits_in_any_batch),
         cmocka_unit_test(a_model_of_experts_gives_the_same_bits_in_any_batch),
         cmocka_unit_test(a_sliding_window_gives_the_same_bits_in_any_batch),

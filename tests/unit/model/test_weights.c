@@ -185,15 +185,14 @@ static void half_precision_stays_in_the_mapping_and_norms_become_float32(void **
     model_close(m);
 }
 
-static void data_behind_an_odd_header_is_copied_to_where_it_is_aligned(void **state) {
+static void data_behind_an_odd_header_stays_in_the_mapping(void **state) {
     (void)state;
     tiny_checkpoint_fill(&checkpoint, &qwen3);
     checkpoint.header_padding = 1;
     struct model *m = open_ok(write_as(&qwen3, "odd"));
     const struct tensor *t = safetensors_find(m->checkpoint, "model.embed_tokens.weight");
     assert_int_not_equal((uintptr_t)t->data % sizeof(float), 0);
-    assert_int_equal((uintptr_t)m->embed.data % sizeof(float), 0);
-    assert_memory_equal(m->embed.data, t->data, t->size_bytes);
+    assert_ptr_equal(m->embed.data, t->data);
     model_close(m);
 }
 
@@ -292,7 +291,7 @@ int main(void) {
         cmocka_unit_test(experts_are_bound_one_by_one),
         cmocka_unit_test(fused_experts_are_taken_apart),
         cmocka_unit_test(half_precision_stays_in_the_mapping_and_norms_become_float32),
-        cmocka_unit_test(data_behind_an_odd_header_is_copied_to_where_it_is_aligned),
+        cmocka_unit_test(data_behind_an_odd_header_stays_in_the_mapping),
         cmocka_unit_test(progress_ends_at_one),
         cmocka_unit_test(a_missing_tensor_is_named_with_its_shape),
         cmocka_unit_test(a_missing_expert_is_named),
