@@ -147,11 +147,20 @@ static void *worker_main(void *arg) {
     }
 }
 
-/* Workers take no signals: Ctrl-C belongs to the thread that asked for the work. */
+/* Ctrl-C belongs to the thread that asked for the work. A fault is the worker's own; were it
+ * blocked, the system would kill the process past the host program's handler. */
+static void block_signals(sigset_t *before) {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
+
 static enum quern_status start_workers(struct thread_pool *p, struct quern_error *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    block_signals(&before);
     int failed = 0;
     while (!failed && p->n_started < p->n_threads - 1) {
         struct worker *w = &p->workers[p->n_started];

@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -105,6 +106,26 @@ static void runs_from_several_threads_queue(void **state) {
     thread_pool_destroy(use.pool);
 }
 
+static void note_mask(void *ctx, int worker, int n_workers) {
+    (void)n_workers;
+    if (worker == 1)
+        pthread_sigmask(SIG_BLOCK, NULL, ctx);
+}
+
+/* Blocked, a fault kills the process past every handler: no crash report, no sanitizer's. */
+static void workers_take_no_signals_but_faults_of_their_own(void **state) {
+    (void)state;
+    struct thread_pool *pool = make_pool(2);
+    sigset_t mask;
+    thread_pool_run(pool, note_mask, &mask);
+    assert_int_equal(sigismember(&mask, SIGINT), 1);
+    assert_int_equal(sigismember(&mask, SIGTERM), 1);
+    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        assert_int_equal(sigismember(&mask, faults[i]), 0);
+    thread_pool_destroy(pool);
+}
+
 static void bad_thread_counts_are_refused_with_a_message(void **state) {
     (void)state;
     struct thread_pool *pool = NULL;
@@ -147,6 +168,7 @@ int main(void) {
         cmocka_unit_test(sleeping_workers_wake_for_the_next_run),
         cmocka_unit_test(run_returns_only_when_the_slowest_worker_has),
         cmocka_unit_test(runs_from_several_threads_queue),
+        cmocka_unit_test(workers_take_no_signals_but_faults_of_their_own),
         cmocka_unit_test(bad_thread_counts_are_refused_with_a_message),
         cmocka_unit_test(zero_threads_means_one_per_core),
         cmocka_unit_test(shares_cover_everything_once_in_whole_grains),
