@@ -37,9 +37,9 @@ static int open_retry(const char *path, int flags, mode_t mode) {
 }
 
 /* Opens for reading and refuses what has no content of its own. */
-static enum quern_status open_to_read(const char *path, int *fd, struct stat *st,
+static enum quern_status open_to_read(const char *path, int flags, int *fd, struct stat *st,
                                       struct quern_error *err) {
-    *fd = open_retry(path, O_RDONLY, 0);
+    *fd = open_retry(path, O_RDONLY | flags, 0);
     if (*fd < 0)
         return fail_errno(err, path, "open");
     enum quern_status status = QUERN_OK;
@@ -55,7 +55,8 @@ static enum quern_status open_to_read(const char *path, int *fd, struct stat *st
 enum quern_status os_map_open(struct os_map *map, const char *path, struct quern_error *err) {
     int fd;
     struct stat st;
-    enum quern_status status = open_to_read(path, &fd, &st, err);
+    /* A pipe is refused below; opening it must not wait for somebody to write into it. */
+    enum quern_status status = open_to_read(path, O_NONBLOCK, &fd, &st, err);
     if (status)
         return status;
     if (!S_ISREG(st.st_mode)) {
@@ -144,7 +145,7 @@ enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer
                                struct quern_error *err) {
     int fd;
     struct stat st;
-    enum quern_status status = open_to_read(path, &fd, &st, err);
+    enum quern_status status = open_to_read(path, 0, &fd, &st, err);
     if (status)
         return status;
     if (S_ISREG(st.st_mode) && st.st_size > 0) {

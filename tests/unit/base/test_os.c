@@ -39,6 +39,20 @@ static void an_empty_file_maps_to_nothing(void **state) {
     os_map_close(&map);
 }
 
+/* Opening it for reading would wait for a writer that never comes; the alarm ends the test then. */
+static void a_pipe_is_not_mapped(void **state) {
+    (void)state;
+    const char *path = support_temp_path("pipe");
+    struct os_map map = {NULL, 7};
+    struct quern_error err = {0};
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(10);
+    assert_int_equal(os_map_open(&map, path, &err), QUERN_ERR_IO);
+    alarm(0);
+    assert_non_null(strstr(err.message, "is not a regular file"));
+    assert_int_equal(map.size_bytes, 7);
+}
+
 static void directories_and_missing_files_are_named(void **state) {
     (void)state;
     struct os_map map = {NULL, 7};
@@ -325,6 +339,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mapped_file_holds_its_bytes),
         cmocka_unit_test(an_empty_file_maps_to_nothing),
+        cmocka_unit_test(a_pipe_is_not_mapped),
         cmocka_unit_test(directories_and_missing_files_are_named),
         cmocka_unit_test(devices_cannot_be_mapped),
         cmocka_unit_test(a_file_is_read_whole_behind_what_the_buffer_holds),
