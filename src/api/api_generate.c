@@ -24,8 +24,9 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
 enum quern_status quern_generate(quern_session *session,
                                  const struct quern_generate_options *options,
                                  struct quern_generate_result *result, struct quern_error *err) {
-    if (!options)
-        return error_set(err, QUERN_ERR_ARG, "quern_generate: options is NULL");
+    if (!session || !options)
+        return error_set(err, QUERN_ERR_ARG, "quern_generate: %s is NULL",
+                         session ? "options" : "session");
     if (!session->model->tokenizer)
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its weights only: it has no tokenizer to make "

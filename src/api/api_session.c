@@ -31,6 +31,18 @@ static int32_t tokens_known(const quern_model *model) {
     return known < width ? known : width;
 }
 
+static enum quern_status check_options(const struct quern_session_options *o,
+                                       struct quern_error *err) {
+    if (o->prefill_chunk < 0 || o->yarn_expected_tokens < 0)
+        return error_set(err, QUERN_ERR_ARG,
+                         "prefill_chunk is %d and yarn_expected_tokens %d, expected 0 or more",
+                         (int)o->prefill_chunk, (int)o->yarn_expected_tokens);
+    if ((unsigned)o->yarn > QUERN_YARN_NEVER)
+        return error_set(err, QUERN_ERR_ARG, "yarn is %d, expected %d to %d", (int)o->yarn,
+                         QUERN_YARN_AUTO, QUERN_YARN_NEVER);
+    return QUERN_OK;
+}
+
 enum quern_status quern_session_create(quern_model *model,
                                        const struct quern_session_options *options,
                                        quern_session **out, struct quern_error *err) {
@@ -40,13 +52,12 @@ enum quern_status quern_session_create(quern_model *model,
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its tokenizer only: it has no weights");
     const struct quern_session_options o = options ? *options : (struct quern_session_options){0};
-    if (o.prefill_chunk < 0 || o.yarn_expected_tokens < 0)
-        return error_set(err, QUERN_ERR_ARG,
-                         "prefill_chunk is %d and yarn_expected_tokens %d, expected 0 or more",
-                         (int)o.prefill_chunk, (int)o.yarn_expected_tokens);
+    enum quern_status st = check_options(&o, err);
+    if (st != QUERN_OK)
+        return st;
     const struct hf_config *c = &model->model->config;
     size_t n_context = 0;
-    enum quern_status st = choose_context(c, o.n_context, &n_context, err);
+    st = choose_context(c, o.n_context, &n_context, err);
     if (st != QUERN_OK)
         return st;
     const struct session_options so = {
@@ -75,15 +86,21 @@ void quern_session_destroy(quern_session *session) {
     free(session);
 }
 
-static enum quern_status check_ids(const int32_t *ids, size_t n_ids, struct quern_error *err) {
-    if (!ids && n_ids > 0)
-        return error_set(err, QUERN_ERR_ARG, "%zu token ids are to be fed, but ids is NULL", n_ids);
-    return QUERN_OK;
+static enum quern_status check_session(const quern_session *session, struct quern_error *err) {
+    return session ? QUERN_OK : error_set(err, QUERN_ERR_ARG, "session is NULL");
+}
+
+static enum quern_status check_feed(const quern_session *session, const int32_t *ids, size_t n_ids,
+                                    struct quern_error *err) {
+    enum quern_status st = check_session(session, err);
+    if (st == QUERN_OK && !ids && n_ids > 0)
+        st = error_set(err, QUERN_ERR_ARG, "%zu token ids are to be fed, but ids is NULL", n_ids);
+    return st;
 }
 
 enum quern_status quern_session_feed(quern_session *session, const int32_t *ids, size_t n_ids,
                                      struct quern_error *err) {
-    enum quern_status st = check_ids(ids, n_ids, err);
+    enum quern_status st = check_feed(session, ids, n_ids, err);
     if (st != QUERN_OK)
         return st;
     return session_feed(session->session, ids, n_ids, NULL, err);
@@ -91,7 +108,7 @@ enum quern_status quern_session_feed(quern_session *session, const int32_t *ids,
 
 enum quern_status quern_session_feed_logits(quern_session *session, const int32_t *ids,
                                             size_t n_ids, float *out, struct quern_error *err) {
-    enum quern_status st = check_ids(ids, n_ids, err);
+    enum quern_status st = check_feed(session, ids, n_ids, err);
     if (st == QUERN_OK && !out)
         st = error_set(err, QUERN_ERR_ARG, "quern_session_feed_logits: out is NULL");
     if (st != QUERN_OK)
@@ -101,7 +118,7 @@ enum quern_status quern_session_feed_logits(quern_session *session, const int32_
 
 enum quern_status quern_session_sync(quern_session *session, const int32_t *ids, size_t n_ids,
                                      size_t *n_reused, struct quern_error *err) {
-    enum quern_status st = check_ids(ids, n_ids, err);
+    enum quern_status st = check_feed(session, ids, n_ids, err);
     if (st != QUERN_OK)
         return st;
     return session_sync(session->session, ids, n_ids, n_reused, err);
@@ -109,7 +126,8 @@ enum quern_status quern_session_sync(quern_session *session, const int32_t *ids,
 
 enum quern_status quern_session_truncate(quern_session *session, size_t n_tokens,
                                          struct quern_error *err) {
-    return session_truncate(session->session, n_tokens, err);
+    enum quern_status st = check_session(session, err);
+    return st != QUERN_OK ? st : session_truncate(session->session, n_tokens, err);
 }
 
 const int32_t *quern_session_tokens(const quern_session *session, size_t *n_tokens) {

@@ -103,6 +103,9 @@ static void options_out_of_range_are_refused(void **state) {
     assert_int_equal(quern_session_create(model, &o, &session, &err), QUERN_ERR_ARG);
     o = (struct quern_session_options){.prefill_chunk = -1};
     assert_int_equal(quern_session_create(model, &o, &session, &err), QUERN_ERR_ARG);
+    o = (struct quern_session_options){.yarn = (enum quern_yarn)3};
+    assert_int_equal(quern_session_create(model, &o, &session, &err), QUERN_ERR_ARG);
+    assert_string_equal(err.message, "yarn is 3, expected 0 to 2");
     assert_null(session);
     session = open_session(model, (struct quern_session_options){.n_context = 16});
     assert_int_equal(quern_session_feed_logits(session, NULL, 0, NULL, &err), QUERN_ERR_ARG);
@@ -110,6 +113,21 @@ static void options_out_of_range_are_refused(void **state) {
     assert_int_equal(quern_session_sync(session, NULL, 3, NULL, &err), QUERN_ERR_ARG);
     quern_session_destroy(session);
     quern_model_close(model);
+}
+
+static void a_missing_session_is_named(void **state) {
+    (void)state;
+    const struct quern_generate_options options = {.max_tokens = 1};
+    const int32_t id = 1;
+    float logits[97];
+    struct quern_error err = {0};
+    assert_int_equal(quern_session_feed(NULL, &id, 1, &err), QUERN_ERR_ARG);
+    assert_non_null(strstr(err.message, "session"));
+    assert_int_equal(quern_session_feed_logits(NULL, &id, 1, logits, &err), QUERN_ERR_ARG);
+    assert_int_equal(quern_session_sync(NULL, &id, 1, NULL, &err), QUERN_ERR_ARG);
+    assert_int_equal(quern_session_truncate(NULL, 0, &err), QUERN_ERR_ARG);
+    assert_int_equal(quern_generate(NULL, &options, NULL, &err), QUERN_ERR_ARG);
+    assert_non_null(strstr(err.message, "session"));
 }
 
 static void a_model_without_weights_has_no_sessions(void **state) {
@@ -145,6 +163,7 @@ int main(void) {
         cmocka_unit_test(a_session_feeds_and_gives_logits),
         cmocka_unit_test(yarn_applies_only_beyond_the_original_context),
         cmocka_unit_test(options_out_of_range_are_refused),
+        cmocka_unit_test(a_missing_session_is_named),
         cmocka_unit_test(a_model_without_weights_has_no_sessions),
         cmocka_unit_test(a_model_without_a_tokenizer_reads_no_text),
     };
