@@ -12,14 +12,13 @@ size_t rope_original_context(const struct hf_config *c) {
 }
 
 size_t rope_max_context(const struct hf_config *c) {
-    size_t configured = (size_t)c->max_position_embeddings;
-    if (c->rope.type != ROPE_YARN)
-        return configured;
-    /* Checkpoints differ in whether max_position_embeddings already counts the factor. */
-    double extended = (double)rope_original_context(c) * c->rope.factor;
-    if (extended <= (double)configured)
-        return configured;
-    return extended < INT32_MAX ? (size_t)extended : INT32_MAX;
+    double most = (double)c->max_position_embeddings;
+    if (c->rope.type == ROPE_LINEAR || c->rope.type == ROPE_DYNAMIC)
+        most *= c->rope.factor;
+    /* Of YaRN checkpoints some count the factor in max_position_embeddings, others do not. */
+    if (c->rope.type == ROPE_YARN && most < (double)rope_original_context(c) * c->rope.factor)
+        most = (double)rope_original_context(c) * c->rope.factor;
+    return most < INT32_MAX ? (size_t)most : INT32_MAX;
 }
 
 /* base^(2i/d): the exponent is a float32 as in transformers, the power is rounded once

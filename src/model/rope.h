@@ -27,8 +27,10 @@ enum quern_status rope_init(struct rope *r, const struct hf_config *c, size_t n_
  * attention_scaling. The same bits on every machine (no libm). */
 void rope_angles(const struct rope *r, size_t position, float *cos, float *sin);
 
-/* Positions the checkpoint was made for without YaRN, and with it if configured. */
+/* Positions the checkpoint was made for without YaRN. */
 size_t rope_original_context(const struct hf_config *c);
+/* The same with the configured scaling: what linear and dynamic stretch is
+ * max_position_embeddings, what YaRN stretches is the original context. */
 size_t rope_max_context(const struct hf_config *c);
 
 #endif

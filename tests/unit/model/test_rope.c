@@ -131,7 +131,7 @@ static void yarn_not_applied_is_the_default(void **state) {
     assert_true(a.attention_scaling == 1.0f);
 }
 
-static void contexts_count_yarn(void **state) {
+static void contexts_count_what_scaling_adds(void **state) {
     (void)state;
     struct hf_config c = qwen3_config(ROPE_DEFAULT);
     assert_int_equal(rope_original_context(&c), 40960);
@@ -143,6 +143,19 @@ static void contexts_count_yarn(void **state) {
     assert_int_equal(rope_max_context(&c), 262144);
     c.rope.factor = 1e6;
     assert_int_equal(rope_max_context(&c), INT32_MAX);
+    /* These two stretch max_position_embeddings itself. */
+    c = qwen3_config(ROPE_DYNAMIC);
+    c.rope.factor = 2;
+    assert_int_equal(rope_max_context(&c), 81920);
+    c.rope.type = ROPE_LINEAR;
+    assert_int_equal(rope_max_context(&c), 81920);
+    assert_int_equal(rope_original_context(&c), 40960);
+    /* Llama 3.2: the factor times the original 8192 is twice what the model was trained for. */
+    c = qwen3_config(ROPE_LLAMA3);
+    c.max_position_embeddings = 131072;
+    c.rope.original_max_positions = 8192;
+    c.rope.factor = 32;
+    assert_int_equal(rope_max_context(&c), 131072);
 }
 
 /* cos and sin are the double's rounded to float32: with errors far below half an ulp, more than
@@ -204,7 +217,7 @@ int main(void) {
         cmocka_unit_test(the_shared_frequencies_are_met),
         cmocka_unit_test(every_rope_type_equals_transformers),
         cmocka_unit_test(yarn_not_applied_is_the_default),
-        cmocka_unit_test(contexts_count_yarn),
+        cmocka_unit_test(contexts_count_what_scaling_adds),
         cmocka_unit_test(angles_are_cosines_and_sines_up_to_a_million_positions),
         cmocka_unit_test(attention_scaling_multiplies_both),
         cmocka_unit_test(impossible_parameters_are_refused),
