@@ -6,12 +6,15 @@
  *              optional `struct quern_error *err` last. It may be NULL. It is
  *              filled on failure and untouched on success. Output parameters are
  *              untouched on failure.
+ *   pointers   NULL is fine only where it says so. Functions with a status answer it with
+ *              QUERN_ERR_ARG, the others do not look.
  *   ownership  x_open/x_create make an object the caller must x_close/x_destroy;
- *              those accept NULL. Text returned through `char **` is NUL-terminated
- *              and freed with quern_free().
+ *              those accept NULL. Sessions go before their model. Text returned through
+ *              `char **` is NUL-terminated and freed with quern_free().
  *   threads    A quern_model is immutable after opening and may be shared by
  *              threads. A quern_session or quern_sampler belongs to one thread at a
- *              time; different sessions of one model may run on different threads.
+ *              time; different sessions of one model may run on different threads. A
+ *              model's worker threads do not survive fork(): the child may not use it.
  *   text       UTF-8, lengths in bytes.  Token ids are int32_t, 0 <= id < n_vocab.
  */
 #ifndef QUERN_H
@@ -46,7 +49,7 @@ enum quern_status {
     QUERN_ERR_UNSUPPORTED, /* well-formed, but not something Quern can do */
     QUERN_ERR_LIMIT,       /* a stated limit was exceeded */
     QUERN_ERR_CONTEXT,     /* the context window is full */
-    QUERN_ERR_STATE,       /* called in the wrong order */
+    QUERN_ERR_STATE,       /* called in the wrong order, or logits that cannot be sampled (NaN) */
     QUERN_ERR_CANCELLED,   /* a callback asked to stop */
     QUERN_ERR_TEMPLATE,    /* the chat template refused or failed */
 };
@@ -89,20 +92,23 @@ struct quern_model_options {
 
 /* Sampling defaults of the checkpoint and facts about it. */
 struct quern_model_info {
-    const char *architecture; /* "Qwen3ForCausalLM"; owned by the model. "" and zeros below when a
-                                 model opened with tokenizer_only has no usable config.json */
+    const char *architecture; /* "Qwen3ForCausalLM"; owned by the model. When a model opened
+                                 with tokenizer_only has no usable config.json: "", n_vocab is
+                                 n_tokens, and the other numbers are 0 */
     int64_t n_params;
     int32_t n_vocab;          /* width of a logits row */
     int32_t n_tokens;         /* ids the tokenizer knows; the rest is padding. n_vocab
                                  with weights_only */
     int32_t n_layers;
     int32_t hidden_size;
-    int32_t max_context;      /* tokens the checkpoint was made for, with YaRN if configured */
+    int32_t max_context;      /* tokens the checkpoint was made for, with its rope scaling */
     bool has_chat_template;
     bool can_think;           /* the template knows enable_thinking or <think> */
 };
 
-/* Opens a Hugging Face model directory. `options` NULL: defaults. */
+/* Opens a Hugging Face model directory. `options` NULL: defaults. The weights stay where they
+ * are, mapped: replace their files by renaming, since whoever shortens one kills the process
+ * (SIGBUS), and whoever writes into one changes the model. */
 QUERN_API enum quern_status quern_model_open(const char *dir,
                                              const struct quern_model_options *options,
                                              quern_model **out, struct quern_error *err);
@@ -136,7 +142,8 @@ struct quern_render_options {
     bool continue_final_message; /* leave the last message open to be continued */
 };
 
-/* Renders OpenAI-style messages (a JSON array of {role, content, ...}). */
+/* Renders OpenAI-style messages (a JSON array of {role, content, ...}). `options` NULL: the
+ * template's defaults, no generation prompt. `len` may be NULL. */
 QUERN_API enum quern_status quern_render_chat(const quern_model *model, const char *messages_json,
                                               const struct quern_render_options *options,
                                               char **text, size_t *len, struct quern_error *err);
@@ -153,6 +160,7 @@ struct quern_session_options {
     int32_t yarn_expected_tokens; /* with AUTO: the context the caller will use; 0: n_context */
 };
 
+/* `options` NULL: all 0. QUERN_ERR_UNSUPPORTED for a checkpoint without a head (embeddings). */
 QUERN_API enum quern_status quern_session_create(quern_model *model,
                                                  const struct quern_session_options *options,
                                                  quern_session **out, struct quern_error *err);
@@ -237,7 +245,7 @@ struct quern_top_logprob {
 
 /* One token as it is made. `text` holds the bytes that became certain with it:
  * whole UTF-8 characters only, and nothing that may still be the beginning of a
- * stop string. It may be empty. */
+ * stop string. It may be empty. `text` and `top` are valid during the callback. */
 struct quern_event {
     int32_t token;
     const char *text;
@@ -258,7 +266,8 @@ struct quern_generate_options {
     bool keep_special;               /* special tokens are written as text */
     int32_t n_top_logprobs;          /* 0..20; -1: logprob is not computed either */
     /* Called for each token, before it is computed, and once at the end with token -1 for
-     * text held back. Return false to stop: no further call follows. NULL: silent. */
+     * text held back. Return false to stop: no further call follows. It may not use the session.
+     * NULL: silent. */
     bool (*on_event)(void *user, const struct quern_event *event);
     void *user;
 };
@@ -273,7 +282,8 @@ struct quern_generate_result {
 
 /* Continues the session's sequence. Every token made is fed to the session, the end
  * token and the tokens of a stop string included. The random number for a token depends on
- * seed and position: two calls in a row make what one would. `result` may be NULL. */
+ * seed and position: two calls in a row make the tokens one would, but for presence and
+ * frequency penalties, which count from the call's beginning. `result` may be NULL. */
 QUERN_API enum quern_status quern_generate(quern_session *session,
                                            const struct quern_generate_options *options,
                                            struct quern_generate_result *result,

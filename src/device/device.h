@@ -4,7 +4,7 @@
  * Tensor pointers are device pointers from `alloc`/`upload`; on the CPU they are
  * ordinary ones. Arrays called `ids`, `positions`, `rows` and the structs describing
  * a batch are host memory. Calls are queued in order; `download` waits for them. No
- * call but alloc, upload and release allocates. Shapes are [rows, columns], row-major, packed. */
+ * call but alloc, upload, release and reserve allocates. Shapes are [rows, columns], row-major, packed. */
 #ifndef QUERN_DEVICE_DEVICE_H
 #define QUERN_DEVICE_DEVICE_H
 

@@ -19,7 +19,8 @@ struct generate_context {
  * (an end token, say) included: what was generated is what the session holds, logits after
  * it are ready, and a chat's next turn finds it computed. A full context ends the
  * answer with QUERN_FINISH_LENGTH, so room for an end token is never assumed. Random numbers depend
- * on a token's position in the session: an answer made in two calls is the answer made in one.
+ * on a token's position in the session: an answer made in two calls is the answer made in one, but
+ * for the penalties on generated tokens, which to the second call are its prompt.
  * After a failure the session holds the tokens that were reported. */
 enum quern_status generate(const struct generate_context *ctx,
                            const struct quern_generate_options *options,
