@@ -1,5 +1,12 @@
 #include "quant/dtype.h"
 
+#include <float.h>
+
+/* Checkpoints and .npy files are little-endian and are read and written as they lie in memory. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian machines are not supported");
+_Static_assert(sizeof(float) == 4 && FLT_MANT_DIG == 24 && FLT_MAX_EXP == 128,
+               "float must be IEEE binary32");
+
 /* Names are those of the safetensors header. */
 static const struct {
     const char *name;
