@@ -9,9 +9,6 @@
 
 #include "base/os.h"
 
-/* Linux moves no more than 2 GB in one call. */
-static const size_t MAX_IO_BYTES = 1 << 30;
-
 static enum quern_status failed(const struct file_writer *w, const char *doing,
                                 struct quern_error *err) {
     return error_set(err, QUERN_ERR_IO, "%s: cannot %s: %s", w->path, doing, strerror(errno));
@@ -47,17 +44,7 @@ enum quern_status file_writer_init(struct file_writer *w, const char *path,
 
 enum quern_status file_writer_write(struct file_writer *w, const void *data, size_t size_bytes,
                                     struct quern_error *err) {
-    const unsigned char *bytes = data;
-    while (size_bytes > 0) {
-        ssize_t put = write(w->fd, bytes, size_bytes < MAX_IO_BYTES ? size_bytes : MAX_IO_BYTES);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return failed(w, "write", err);
-        bytes += put;
-        size_bytes -= (size_t)put;
-    }
-    return QUERN_OK;
+    return os_write_fd(w->fd, w->path, data, size_bytes, err);
 }
 
 enum quern_status file_writer_close(struct file_writer *w, struct quern_error *err) {
@@ -90,6 +77,7 @@ void file_writer_release(struct file_writer *w) {
 }
 
 void file_writer_flush_dir(const char *dir) {
+    /* Some file systems refuse; the files themselves are safe by then. */
     int fd = open(dir, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;

@@ -18,6 +18,8 @@
 #include <sys/random.h>
 #endif
 
+#include "base/file_writer.h"
+
 /* read() and write() are asked for at most this much: Linux moves no more in one call. */
 static const size_t MAX_IO_BYTES = 1 << 30;
 enum { READ_STEP_BYTES = 1 << 16 };
@@ -162,16 +164,17 @@ enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer
     return status;
 }
 
-static enum quern_status write_all(int fd, const char *path, const unsigned char *data, size_t n,
-                                   struct quern_error *err) {
-    while (n > 0) {
-        ssize_t put = write(fd, data, n < MAX_IO_BYTES ? n : MAX_IO_BYTES);
+enum quern_status os_write_fd(int fd, const char *what, const void *data, size_t size_bytes,
+                              struct quern_error *err) {
+    const unsigned char *bytes = data;
+    while (size_bytes > 0) {
+        ssize_t put = write(fd, bytes, size_bytes < MAX_IO_BYTES ? size_bytes : MAX_IO_BYTES);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            return fail_errno(err, path, "write");
-        data += put;
-        n -= (size_t)put;
+            return fail_errno(err, what, "write");
+        bytes += put;
+        size_bytes -= (size_t)put;
     }
     return QUERN_OK;
 }
@@ -181,14 +184,13 @@ static enum quern_status write_directly(const char *path, const void *data, size
     int fd = open_retry(path, O_WRONLY, 0);
     if (fd < 0)
         return fail_errno(err, path, "open for writing");
-    enum quern_status status = write_all(fd, path, data, size_bytes, err);
+    enum quern_status status = os_write_fd(fd, path, data, size_bytes, err);
     if (close(fd) && !status)
         status = fail_errno(err, path, "close");
     return status;
 }
 
-/* The name is in the disk's directory only after this. Some file systems refuse; the file
- * itself is safe by then. */
+/* The name is in the disk's directory only after this. */
 static void flush_parent(const char *path) {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -197,35 +199,26 @@ static void flush_parent(const char *path) {
         return;
     memcpy(dir, path, len);
     dir[len] = '\0';
-    int fd = open_retry(slash ? (len ? dir : "/") : ".", O_RDONLY, 0);
-    if (fd < 0)
-        return;
-    fsync(fd);
-    close(fd);
+    file_writer_flush_dir(slash ? (len ? dir : "/") : ".");
 }
 
+/* `old`: the file to be replaced, whose mode is kept, or NULL. */
 static enum quern_status write_and_rename(const char *path, const struct stat *old,
                                           const void *data, size_t size_bytes,
                                           struct quern_error *err) {
-    char temp[PATH_MAX];
-    int n = snprintf(temp, sizeof temp, "%s.%08x.tmp", path, (unsigned)os_random());
-    if (n < 0 || (size_t)n >= sizeof temp)
-        return error_set(err, QUERN_ERR_LIMIT, "%s: path longer than %d bytes", path, PATH_MAX);
-    int fd = open_retry(temp, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    if (fd < 0)
-        return fail_errno(err, temp, "create");
-    enum quern_status status = write_all(fd, path, data, size_bytes, err);
-    if (!status && old && fchmod(fd, old->st_mode & 07777))
-        status = fail_errno(err, path, "set the mode");
-    if (!status && fsync(fd))
-        status = fail_errno(err, path, "flush");
-    if (close(fd) && !status)
-        status = fail_errno(err, path, "close");
-    if (!status && rename(temp, path))
-        status = fail_errno(err, path, "rename the new file");
+    struct file_writer w;
+    enum quern_status status = file_writer_init(&w, path, err);
     if (status)
-        unlink(temp);
-    else
+        return status;
+    status = file_writer_write(&w, data, size_bytes, err);
+    if (!status && old && fchmod(w.fd, old->st_mode & 07777))
+        status = fail_errno(err, path, "set the mode");
+    if (!status)
+        status = file_writer_close(&w, err);
+    if (!status)
+        status = file_writer_publish(&w, err);
+    file_writer_release(&w);
+    if (!status)
         flush_parent(path);
     return status;
 }

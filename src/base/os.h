@@ -26,6 +26,9 @@ enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer
 /* Reads a stream to its end. `what` names it in errors. */
 enum quern_status os_read_fd(int fd, const char *what, size_t max_bytes, struct buffer *out,
                              struct quern_error *err);
+/* Writes all of it. `what` names the file in errors. */
+enum quern_status os_write_fd(int fd, const char *what, const void *data, size_t size_bytes,
+                              struct quern_error *err);
 /* Writes beside `path` and renames, so that readers see the old file or the new, and flushes
  * to the disk. A symbolic link is followed, an existing file's mode is kept; a device or pipe
  * is written directly. */
