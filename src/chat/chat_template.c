@@ -285,17 +285,20 @@ static json_t *tagged_text(const json_t *text, struct str *before) {
     return value;
 }
 
-static json_t *tagged_blocks(const json_t *blocks, struct str *before) {
+/* The last block with a text, as transformers takes it; JSTRING_NONE when there is none. */
+static size_t last_text_block(const json_t *blocks) {
+    for (size_t i = json_array_size(blocks); i-- > 0;)
+        if (json_is_string(json_object_get(json_array_get(blocks, i), "text")))
+            return i;
+    return JSTRING_NONE;
+}
+
+static json_t *tagged_blocks(const json_t *blocks, size_t which, struct str *before) {
     json_t *copy = json_deep_copy(blocks);
-    for (size_t i = json_array_size(blocks); copy && i-- > 0;) {
-        const json_t *text = json_object_get(json_array_get(blocks, i), "text");
-        if (!json_is_string(text))
-            continue;
-        json_t *tagged = tagged_text(text, before);
-        if (!tagged || json_object_set_new(json_array_get(copy, i), "text", tagged) != 0)
-            break;
+    const json_t *text = json_object_get(json_array_get(blocks, which), "text");
+    json_t *tagged = copy ? tagged_text(text, before) : NULL;
+    if (tagged && json_object_set_new(json_array_get(copy, which), "text", tagged) == 0)
         return copy;
-    }
     json_decref(copy);
     return NULL;
 }
@@ -351,16 +354,16 @@ static enum quern_status tag_last_message(const struct chat_template *t, json_t 
         return error_set(err, QUERN_ERR_ARG, "continue_final_message: there are no messages");
     const json_t *last = json_array_get(messages, n - 1);
     const json_t *content = json_object_get(last, "content");
-    if (!json_is_string(content) && !json_is_array(content))
+    size_t block = json_is_array(content) ? last_text_block(content) : 0;
+    if ((!json_is_string(content) && !json_is_array(content)) || block == JSTRING_NONE)
         return error_set(err, QUERN_ERR_ARG,
                          "continue_final_message: the last message has no text to continue");
     if (!contains(t->source, "content"))
         return error_set(err, QUERN_ERR_TEMPLATE, "%s does not use the messages' content", t->name);
-    json_t *tagged =
-        json_is_string(content) ? tagged_text(content, before) : tagged_blocks(content, before);
+    json_t *tagged = json_is_string(content) ? tagged_text(content, before)
+                                             : tagged_blocks(content, block, before);
     if (!tagged)
-        return error_set(err, QUERN_ERR_ARG,
-                         "continue_final_message: the last message has no text to continue");
+        return error_nomem(err);
     json_t *copy = json_copy((json_t *)(uintptr_t)last);
     if (!copy) {
         json_decref(tagged);

@@ -15,6 +15,7 @@ struct scenario {
 extern const struct scenario api_scenarios[];
 extern const struct scenario base_scenarios[];
 extern const struct scenario text_scenarios[];
+extern const struct scenario chat_scenarios[];
 extern const struct scenario formats_scenarios[];
 extern const struct scenario model_scenarios[];
 extern const struct scenario sampler_scenarios[];
