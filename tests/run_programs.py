@@ -23,7 +23,7 @@ TEST_LINE = re.compile(r"\[ *(OK|FAILED|SKIPPED|ERROR) *\] (?!--- )(?!\d+ test)(
 SANITIZER_DEFAULTS = {
     "ASAN_OPTIONS": "allocator_may_return_null=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1",
+    "TSAN_OPTIONS": "allocator_may_return_null=1:halt_on_error=1",
 }
 
 
