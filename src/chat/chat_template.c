@@ -293,14 +293,32 @@ static size_t last_text_block(const json_t *blocks) {
     return JSTRING_NONE;
 }
 
-static json_t *tagged_blocks(const json_t *blocks, size_t which, struct str *before) {
-    json_t *copy = json_deep_copy(blocks);
-    const json_t *text = json_object_get(json_array_get(blocks, which), "text");
-    json_t *tagged = copy ? tagged_text(text, before) : NULL;
-    if (tagged && json_object_set_new(json_array_get(copy, which), "text", tagged) == 0)
+/* A copy of `object` with one member replaced by the new reference `value`, which it takes in
+ * any case. Unlike json_copy, it does not lose members when memory runs out. */
+static json_t *copy_with(json_t *object, const char *key, json_t *value) {
+    json_t *copy = value ? json_object() : NULL;
+    if (copy && json_object_update(copy, object) == 0 && json_object_set(copy, key, value) == 0) {
+        json_decref(value);
         return copy;
+    }
     json_decref(copy);
+    json_decref(value);
     return NULL;
+}
+
+static json_t *tagged_blocks(const json_t *blocks, size_t which, struct str *before) {
+    json_t *copies = json_array();
+    for (size_t i = 0; copies && i < json_array_size(blocks); i++) {
+        json_t *block = json_array_get(blocks, i);
+        json_t *copy = i == which ? copy_with(block, "text",
+                                              tagged_text(json_object_get(block, "text"), before))
+                                  : json_incref(block);
+        if (json_array_append_new(copies, copy) != 0) {
+            json_decref(copies);
+            copies = NULL;
+        }
+    }
+    return copies;
 }
 
 /* transformers' _alias_reasoning_fields: whichever name the reasoning came under, the
@@ -352,7 +370,7 @@ static enum quern_status tag_last_message(const struct chat_template *t, json_t 
     size_t n = json_array_size(messages);
     if (n == 0)
         return error_set(err, QUERN_ERR_ARG, "continue_final_message: there are no messages");
-    const json_t *last = json_array_get(messages, n - 1);
+    json_t *last = json_array_get(messages, n - 1);
     const json_t *content = json_object_get(last, "content");
     size_t block = json_is_array(content) ? last_text_block(content) : 0;
     if ((!json_is_string(content) && !json_is_array(content)) || block == JSTRING_NONE)
@@ -362,15 +380,8 @@ static enum quern_status tag_last_message(const struct chat_template *t, json_t 
         return error_set(err, QUERN_ERR_TEMPLATE, "%s does not use the messages' content", t->name);
     json_t *tagged = json_is_string(content) ? tagged_text(content, before)
                                              : tagged_blocks(content, block, before);
-    if (!tagged)
-        return error_nomem(err);
-    json_t *copy = json_copy((json_t *)(uintptr_t)last);
-    if (!copy) {
-        json_decref(tagged);
-        return error_nomem(err);
-    }
-    if (json_object_set_new(copy, "content", tagged) != 0 ||
-        json_array_set_new(messages, n - 1, copy) != 0)
+    json_t *copy = copy_with(last, "content", tagged);
+    if (json_array_set_new(messages, n - 1, copy) != 0)
         return error_nomem(err);
     return QUERN_OK;
 }
