@@ -10,7 +10,7 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
         .dry_base = 1.75f,
         .dry_allowed_length = 2,
     };
-    if (!model->has_config)
+    if (!model->has_generation)
         return;
     const struct generation_config *g = &model->generation;
     out->temperature = g->do_sample ? g->temperature : 0;

@@ -80,24 +80,32 @@ static enum quern_status check_vocabulary(const char *dir, const struct quern_mo
                      m->config.vocab_size, n_tokens);
 }
 
+/* config.json and generation_config.json. What only the part left out would need may be broken:
+ * then it counts as absent. */
+static enum quern_status open_configs(const char *dir, const struct quern_model_options *options,
+                                      struct quern_model *m, struct quern_error *err) {
+    const bool needs_config = !options->tokenizer_only;
+    const bool needs_generation = needs_config && !options->weights_only;
+    enum quern_status status = hf_config_load(dir, &m->config, needs_config ? err : NULL);
+    m->has_config = status == QUERN_OK;
+    if (status && needs_config)
+        return status;
+    if (m->has_config) {
+        status = generation_config_load(dir, &m->config, &m->generation,
+                                        needs_generation ? err : NULL);
+        m->has_generation = status == QUERN_OK;
+        if (status && needs_generation)
+            return status;
+    }
+    return status == QUERN_ERR_NOMEM ? error_nomem(err) : QUERN_OK;
+}
+
 /* Everything but the weights. */
 static enum quern_status open_parts(const char *dir, const struct quern_model_options *options,
                                     struct quern_model *m, struct quern_error *err) {
-    /* Without weights a config that cannot be run is no hindrance. */
-    enum quern_status status =
-        hf_config_load(dir, &m->config, options->tokenizer_only ? NULL : err);
-    m->has_config = status == QUERN_OK;
-    if (status && !options->tokenizer_only)
+    enum quern_status status = open_configs(dir, options, m, err);
+    if (status || options->weights_only)
         return status;
-    if (status == QUERN_ERR_NOMEM)
-        return error_nomem(err);
-    if (m->has_config) {
-        status = generation_config_load(dir, &m->config, &m->generation, err);
-        if (status)
-            return status;
-    }
-    if (options->weights_only)
-        return QUERN_OK;
     /* A template that cannot be used must not keep the model from completing raw text: rendering
      * reports it. */
     status = chat_template_open(dir, &m->chat, &m->chat_error);

@@ -16,7 +16,8 @@ struct quern_model {
     struct quern_error chat_error; /* why the directory's template cannot be used */
     struct generation_config generation;
     struct hf_config config;
-    bool has_config;              /* false with tokenizer_only and no config.json */
+    bool has_config;              /* false with tokenizer_only and no usable config.json */
+    bool has_generation;          /* false also where it is not needed and not usable */
 };
 
 struct quern_session {

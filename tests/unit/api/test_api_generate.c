@@ -6,7 +6,7 @@
 #include "support/support.h"
 
 static struct quern_model model_with(const char *generation_config) {
-    struct quern_model m = {.has_config = true};
+    struct quern_model m = {.has_generation = true};
     const struct hf_config config = {.vocab_size = 1000, .bos_token_id = -1};
     struct quern_error err;
     if (generation_config_parse(generation_config, strlen(generation_config), "test", &config,
@@ -52,7 +52,7 @@ static void test_a_checkpoint_that_does_not_sample_is_greedy(void **state) {
 
 static void test_without_a_configuration_everything_is_off(void **state) {
     (void)state;
-    const struct quern_model m = {.has_config = false};
+    const struct quern_model m = {.has_generation = false};
     struct quern_sampling p;
     quern_sampling_defaults(&m, &p);
     assert_true(p.temperature == 0 && p.top_k == 0 && p.top_p == 1 && p.repetition_penalty == 1);

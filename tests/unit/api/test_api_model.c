@@ -141,6 +141,29 @@ static void the_tokenizer_alone_needs_nothing_else(void **state) {
     }
 }
 
+/* Its settings are for sampling, which needs both tokenizer and weights. */
+static void a_bad_generation_config_matters_only_where_it_is_used(void **state) {
+    (void)state;
+    const char *dir = write_model("generation");
+    write_text(dir, "generation_config.json", "{\"do_sample\": true, \"top_p\": 7}");
+    open_fails(dir, false, QUERN_ERR_FORMAT, "generation_config.json: top_p");
+    for (int round = 0; round < 2; round++) {
+        const struct quern_model_options options = {
+            .n_threads = 1, .tokenizer_only = round == 0, .weights_only = round == 1};
+        quern_model *model = NULL;
+        struct quern_error err = {0};
+        assert_int_equal(quern_model_open(dir, &options, &model, &err), QUERN_OK);
+        assert_int_equal(err.code, QUERN_OK);
+        struct quern_sampling sampling;
+        quern_sampling_defaults(model, &sampling);
+        assert_true(sampling.top_p == 1 && sampling.temperature == 0);
+        struct quern_model_info info;
+        quern_model_get_info(model, &info);
+        assert_string_equal(info.architecture, "Qwen3ForCausalLM");
+        quern_model_close(model);
+    }
+}
+
 static void a_template_that_cannot_be_used_is_reported_when_it_is(void **state) {
     (void)state;
     const char *dir = write_model("template");
@@ -247,6 +270,7 @@ int main(void) {
         cmocka_unit_test(a_vocabulary_that_does_not_hold_all_tokens_is_an_error),
         cmocka_unit_test(the_facts_are_those_of_the_files),
         cmocka_unit_test(the_tokenizer_alone_needs_nothing_else),
+        cmocka_unit_test(a_bad_generation_config_matters_only_where_it_is_used),
         cmocka_unit_test(a_template_that_cannot_be_used_is_reported_when_it_is),
         cmocka_unit_test(progress_rises_to_one),
         cmocka_unit_test(text_becomes_ids_and_text_again),
