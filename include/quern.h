@@ -15,6 +15,8 @@
  *              threads. A quern_session or quern_sampler belongs to one thread at a
  *              time; different sessions of one model may run on different threads. A
  *              model's worker threads do not survive fork(): the child may not use it.
+ *   output     None, but for a warning on stderr when a checkpoint holds tensors the model
+ *              does not use.
  *   text       UTF-8, lengths in bytes.  Token ids are int32_t, 0 <= id < n_vocab.
  */
 #ifndef QUERN_H
