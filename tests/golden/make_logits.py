@@ -39,6 +39,7 @@ CASES = {
     "qwen3-yarn-auto-short": {"config": "qwen3-yarn", "logits": [], "changes": DEFAULT_ROPE},
     "qwen3-yarn-never": {"config": "qwen3-yarn", "logits": ["--yarn", "never", "-c", "200"],
                          "same_as": "qwen3-yarn-auto-short"},
+    "qwen3-dynamic": {},  # longer than max_position_embeddings
     "qwen3-new-keys": {},
     "qwen3-window": {},
     "qwen3-moe": {},
