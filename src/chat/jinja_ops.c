@@ -43,6 +43,24 @@ static bool power_of_integers(struct jinja_run *run, int64_t base, int64_t expon
     return true;
 }
 
+__extension__ typedef unsigned __int128 uint128;
+
+static int bit_length(uint64_t u) {
+    return u ? 64 - __builtin_clzll(u) : 0;
+}
+
+/* a / b rounded once, as Python does: not every 64-bit integer is a double. */
+static double divide_integers(int64_t a, int64_t b) {
+    uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b;
+    int shift = 56 - (bit_length(x) - bit_length(y)); /* a quotient of 56 bits or more */
+    shift = shift > 0 ? shift : 0;
+    uint128 dividend = (uint128)x << shift;
+    uint64_t quotient = (uint64_t)(dividend / y);
+    quotient |= dividend % y != 0; /* what is cut off decides ties */
+    double magnitude = ldexp((double)quotient, -shift);
+    return (a < 0) != (b < 0) ? -magnitude : magnitude;
+}
+
 static bool integers(struct jinja_run *run, enum jbinary op, int64_t a, int64_t b,
                      struct jvalue *out) {
     int64_t r = 0;
@@ -60,7 +78,7 @@ static bool integers(struct jinja_run *run, enum jbinary op, int64_t a, int64_t 
         over = __builtin_mul_overflow(a, b, &r);
         break;
     case BINARY_DIV:
-        *out = jvalue_float((double)a / (double)b);
+        *out = jvalue_float(divide_integers(a, b));
         return true;
     case BINARY_FLOORDIV:
         over = a == INT64_MIN && b == -1;
