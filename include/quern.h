@@ -262,7 +262,7 @@ struct quern_generate_options {
     int32_t max_tokens;              /* 0: as many as the context holds */
     const int32_t *stop_tokens;      /* besides the model's own */
     size_t n_stop_tokens;
-    const char *const *stop_strings; /* not part of the output */
+    const char *const *stop_strings; /* valid UTF-8; not part of the output */
     size_t n_stop_strings;
     bool ignore_eos;
     bool keep_special;               /* special tokens are written as text */

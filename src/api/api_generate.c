@@ -1,6 +1,7 @@
 /* api_generate.c - sampling defaults of a checkpoint, and generation on a session. */
 #include "api/loaded_model.h"
 #include "engine/generate.h"
+#include "text/unicode.h"
 
 void quern_sampling_defaults(const quern_model *model, struct quern_sampling *out) {
     *out = (struct quern_sampling){
@@ -21,12 +22,25 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
     out->repetition_penalty = g->repetition_penalty;
 }
 
+/* Text is cut where a stop string begins; half a character there would leave the other half. */
+static enum quern_status check_stop_strings(const struct quern_generate_options *o,
+                                            struct quern_error *err) {
+    for (size_t i = 0; o->stop_strings && i < o->n_stop_strings; i++)
+        if (o->stop_strings[i] && !utf8_valid(str_from(o->stop_strings[i])))
+            return error_set(err, QUERN_ERR_ARG,
+                             "quern_generate: stop_strings[%zu] is not valid UTF-8", i);
+    return QUERN_OK;
+}
+
 enum quern_status quern_generate(quern_session *session,
                                  const struct quern_generate_options *options,
                                  struct quern_generate_result *result, struct quern_error *err) {
     if (!session || !options)
         return error_set(err, QUERN_ERR_ARG, "quern_generate: %s is NULL",
                          session ? "options" : "session");
+    enum quern_status status = check_stop_strings(options, err);
+    if (status)
+        return status;
     if (!session->model->tokenizer)
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its weights only: it has no tokenizer to make "

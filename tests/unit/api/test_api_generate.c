@@ -67,12 +67,24 @@ static void test_generation_needs_options(void **state) {
     assert_string_equal(err.message, "quern_generate: options is NULL");
 }
 
+/* Half a character as a stop string would cut the text in the middle of one. */
+static void test_a_stop_string_must_be_utf8(void **state) {
+    (void)state;
+    struct quern_session session = {0};
+    const char *const strings[] = {"\xc3\xa9", "\xa9"};
+    const struct quern_generate_options options = {.stop_strings = strings, .n_stop_strings = 2};
+    struct quern_error err;
+    assert_int_equal(quern_generate(&session, &options, NULL, &err), QUERN_ERR_ARG);
+    assert_string_equal(err.message, "quern_generate: stop_strings[1] is not valid UTF-8");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_checkpoints_settings_are_the_defaults),
         cmocka_unit_test(test_a_checkpoint_that_does_not_sample_is_greedy),
         cmocka_unit_test(test_without_a_configuration_everything_is_off),
         cmocka_unit_test(test_generation_needs_options),
+        cmocka_unit_test(test_a_stop_string_must_be_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
