@@ -99,8 +99,8 @@ struct quern_model_info {
                                  n_tokens, and the other numbers are 0 */
     int64_t n_params;
     int32_t n_vocab;          /* width of a logits row */
-    int32_t n_tokens;         /* ids the tokenizer knows; the rest is padding. n_vocab
-                                 with weights_only */
+    int32_t n_tokens;         /* the tokenizer's largest id + 1; what follows is padding.
+                                 n_vocab with weights_only */
     int32_t n_layers;
     int32_t hidden_size;
     int32_t max_context;      /* tokens the checkpoint was made for, with its rope scaling */
