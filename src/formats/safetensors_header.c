@@ -32,6 +32,9 @@ bool safetensors_name_ok(struct str name) {
         unsigned char c = (unsigned char)name.ptr[i];
         if (c < 0x20 || c == 0x7f)
             return false;
+        /* U+0080 to U+009F: to a terminal as good as an escape. */
+        if (c == 0xc2 && i + 1 < name.len && (unsigned char)name.ptr[i + 1] < 0xa0)
+            return false;
     }
     return true;
 }

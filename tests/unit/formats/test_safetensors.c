@@ -158,6 +158,7 @@ static void names_are_checked(void **state) {
     expect_error("{\"\":" F32_4 "}", 4, QUERN_ERR_FORMAT, "tensor name");
     expect_error("{\"a\\u0000b\":" F32_4 "}", 4, QUERN_ERR_FORMAT, "tensor name \"a?b\"");
     expect_error("{\"a\\u001b[31m\":" F32_4 "}", 4, QUERN_ERR_FORMAT, "control characters");
+    expect_error("{\"a\\u009b31m\":" F32_4 "}", 4, QUERN_ERR_FORMAT, "control characters");
     char header[1024] = "{\"";
     memset(header + 2, 'n', 513);
     strncat(header, "\":" F32_4 "}", sizeof header - strlen(header) - 1);
