@@ -1,11 +1,11 @@
 #include "cli/inspect_facts.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/map.h"
 #include "base/os.h"
+#include "model/rope.h"
 
 enum { PATH_BYTES = 4096, CONFIG_MAX_BYTES = 16 << 20 };
 
@@ -40,29 +40,6 @@ static bool has_file(const char *dir, const char *name) {
 
 /* ---- the configuration ---------------------------------------------------------- */
 
-/* How far the positions reach: a scaled model beyond what it was first trained for. */
-static int32_t scaled_context(const struct hf_config *c) {
-    const struct rope_config *r = &c->rope;
-    double reach = c->max_position_embeddings;
-    if (r->type == ROPE_YARN || r->type == ROPE_LLAMA3)
-        reach = fmax(reach, r->factor * r->original_max_positions);
-    else if (r->type == ROPE_LINEAR || r->type == ROPE_DYNAMIC)
-        reach *= r->factor;
-    return reach < INT32_MAX ? (int32_t)reach : INT32_MAX;
-}
-
-static double mscale(double factor, double weight) {
-    return factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1;
-}
-
-static double yarn_attention_factor(const struct rope_config *r) {
-    if (r->attention_factor > 0)
-        return r->attention_factor;
-    if (r->mscale > 0 && r->mscale_all_dim > 0)
-        return mscale(r->factor, r->mscale) / mscale(r->factor, r->mscale_all_dim);
-    return mscale(r->factor, 1);
-}
-
 static void derive(struct inspect_facts *f) {
     const struct hf_config *c = &f->config;
     struct tensor_layout walk;
@@ -76,14 +53,14 @@ static void derive(struct inspect_facts *f) {
             ((double)f->n_matrix_params * inspect_formats[i].matrix_bits +
              (double)(f->n_params - f->n_matrix_params) * inspect_formats[i].other_bits) /
             8;
-    f->max_context = scaled_context(c);
+    f->max_context = (int32_t)rope_max_context(c);
     static const int32_t usual[] = {4096, 32768};
     for (int i = 0; i < 2; i++)
         if (usual[i] < f->max_context)
             f->contexts[f->n_contexts++] = usual[i];
     f->contexts[f->n_contexts++] = f->max_context;
     if (c->rope.type == ROPE_YARN)
-        f->attention_factor = yarn_attention_factor(&c->rope);
+        f->attention_factor = rope_yarn_attention_factor(&c->rope);
     if (c->has_quantization)
         add(f, &f->notes, "quantized by \"%s\": its tensors are not compared with the architecture",
             c->quant_method);

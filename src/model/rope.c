@@ -72,7 +72,7 @@ static double yarn_mscale(double factor, double mscale) {
     return factor <= 1 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
 }
 
-static double yarn_attention_factor(const struct rope_config *c) {
+double rope_yarn_attention_factor(const struct rope_config *c) {
     if (c->attention_factor > 0)
         return c->attention_factor;
     if (c->mscale > 0 && c->mscale_all_dim > 0)
@@ -107,7 +107,7 @@ static void init_yarn(struct rope *r, const struct rope_config *c, size_t origin
         float keep = 1 - ramp;
         r->inv_freq[i] = divided * (1 - keep) + kept * keep;
     }
-    r->attention_scaling = (float)yarn_attention_factor(c);
+    r->attention_scaling = (float)rope_yarn_attention_factor(c);
 }
 
 /* What the formulas divide by or take the logarithm of. */

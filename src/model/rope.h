@@ -32,5 +32,7 @@ size_t rope_original_context(const struct hf_config *c);
 /* The same with the configured scaling: what linear and dynamic stretch is
  * max_position_embeddings, what YaRN stretches is the original context. */
 size_t rope_max_context(const struct hf_config *c);
+/* What YaRN multiplies cos and sin by. */
+double rope_yarn_attention_factor(const struct rope_config *c);
 
 #endif

@@ -88,6 +88,19 @@ def test_what_is_special_is_named(quern, config, label, text):
     assert text in line(report, label)
 
 
+def test_llama_3_reaches_as_far_as_its_configuration_says(quern, tmp_path):
+    """Its factor tells how the frequencies were changed in training, not how far to go beyond
+    max_position_embeddings (Llama 3.2: 131,072)."""
+    config = json.loads((CONFIGS / "llama3.json").read_text())
+    config["max_position_embeddings"] = 131072
+    config["rope_scaling"] = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+                              "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = quern("inspect", tmp_path / "config.json")
+    assert report.code == 0, report.err
+    assert line(report, "Context") == "131,072 tokens"
+
+
 def test_a_weights_file_alone_is_listed(quern, tiny_model):
     report = quern("inspect", "--tensors", tiny_model / "model.safetensors")
     assert report.code == 0, report.err
