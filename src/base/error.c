@@ -4,6 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Bytes of the UTF-8 sequence at `c`; 0 when it is none, or a control character. */
+static size_t printable_bytes(const unsigned char *c) {
+    size_t n = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+    if (c[0] < ' ' || c[0] == 0x7f || (c[0] == 0xC2 && c[1] < 0xA0))
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((c[i] & 0xC0) != 0x80)
+            return 0;
+    return n;
+}
+
+/* Messages quote files and callers: nothing in them may move a terminal's cursor, begin a line of a
+ * log, or be half a character, which is also what cutting a long message leaves at its end. */
+static void make_printable(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c;) {
+        size_t n = printable_bytes(c);
+        if (!n) {
+            *c = '?';
+            n = 1;
+        }
+        c += n;
+    }
+}
+
 enum quern_status error_set(struct quern_error *err, enum quern_status code, const char *fmt, ...) {
     if (err) {
         va_list args;
@@ -12,6 +36,7 @@ enum quern_status error_set(struct quern_error *err, enum quern_status code, con
         char text[sizeof err->message];
         vsnprintf(text, sizeof text, fmt, args);
         va_end(args);
+        make_printable(text);
         memcpy(err->message, text, sizeof text);
         err->code = code;
     }
@@ -29,6 +54,7 @@ enum quern_status error_prefix(struct quern_error *err, enum quern_status code, 
         char text[2 * sizeof err->message + 4];
         snprintf(text, sizeof text, "%s: %s", context, err->message);
         text[sizeof err->message - 1] = '\0';
+        make_printable(text);
         memcpy(err->message, text, strlen(text) + 1);
     }
     return err ? err->code : code;

@@ -15,7 +15,8 @@
 
 /* Fills *err (which may be NULL) and returns `code`, so that callers write
  *     return error_set(err, QUERN_ERR_FORMAT, "%s: ...", path);
- * A message too long for the struct is cut. */
+ * A message too long for the struct is cut; control characters and invalid UTF-8 in it become
+ * '?'. */
 enum quern_status error_set(struct quern_error *err, enum quern_status code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
