@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "base/number.h"
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80, MAX_NAME = 64 };
 
@@ -75,7 +76,7 @@ static enum quern_status store_int(const struct option_spec *spec, const char *n
 static enum quern_status store_float(const struct option_spec *spec, const char *name,
                                      const char *value, double *out, struct quern_error *err) {
     char *end;
-    double x = strtod(value, &end);
+    double x = number_parse(value, &end);
     if (end == value || *end || isnan(x))
         return error_set(err, QUERN_ERR_ARG, "%s: \"%s\" is not a number", name, value);
     if (x < spec->min || x > spec->max)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "chat/jinja_interp.h"
 #include "chat/jinja_lexer.h"
 #include "chat/jinja_native.h"
@@ -141,7 +142,7 @@ static enum parsed parse_float(struct str text, double *out) {
     }
     if (p[at])
         return NOT_A_NUMBER;
-    *out = sign * jinja_read_double(str_from(p));
+    *out = sign * number_parse(p, NULL);
     return PARSED;
 }
 
@@ -219,8 +220,8 @@ static bool round_float(struct jinja_run *run, double d, int64_t n, double *out)
         double unit = pow(10.0, (double)-n);
         *out = nearbyint(d / unit) * unit;
     } else if (fabs(d) < 1e22) { /* larger ones are whole */
-        snprintf(text, sizeof text, "%.*f", (int)n, d);
-        *out = strtod(text, NULL);
+        number_print(text, sizeof text, "%.*f", (int)n, d);
+        *out = number_parse(text, NULL);
     }
     return isfinite(*out) || jinja_fail(run, "rounded value too large to represent");
 }

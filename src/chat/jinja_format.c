@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "chat/jinja_interp.h"
 #include "chat/jinja_string.h"
 #include "text/unicode.h"
@@ -88,21 +89,17 @@ static void put_integer(struct buffer *out, const struct spec *s, int64_t value)
     buffer_release(&grouped);
 }
 
-/* The magnitude of d as printf writes it, with a point whatever the locale. */
+/* The magnitude of d as printf writes it, but "nan" and "inf" in the case of the
+ * type. */
 static struct str float_digits(const struct spec *s, double d, char text[NUMBER_BYTES]) {
     char form[8];
     char type = s->type == 'n' ? 'g' : s->type;
     snprintf(form, sizeof form, "%%%s.*%c", s->alternate ? "#" : "", type);
     int precision = s->precision < 0 ? 6 : (int)s->precision;
-    int n = isfinite(d) ? snprintf(text, NUMBER_BYTES, form, precision, d)
-                        : snprintf(text, NUMBER_BYTES, "%s", isnan(d) ? "nan" : "inf");
-    for (int i = 0; i < n; i++) {
-        char c = text[i];
-        bool part = (c >= '0' && c <= '9') || c == '+' || c == '-' || (c | 0x20) >= 'a';
-        text[i] = part ? c : '.';
-        if (!isfinite(d) && type >= 'A' && type <= 'Z')
-            text[i] = (char)(c & ~0x20);
-    }
+    bool capital = type >= 'A' && type <= 'Z';
+    int n = isfinite(d) ? number_print(text, NUMBER_BYTES, form, precision, d)
+                        : snprintf(text, NUMBER_BYTES, "%s",
+                                   isnan(d) ? (capital ? "NAN" : "nan") : (capital ? "INF" : "inf"));
     return (struct str){text, (size_t)n};
 }
 

@@ -1,10 +1,10 @@
 #include "chat/jinja_lexer.h"
 
 #include <errno.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "chat/jinja_string.h"
 #include "chat/jinja_unescape.h"
 
@@ -113,26 +113,6 @@ static void advance(struct lexer *lx, size_t to) {
     if (to > lx->at)
         lx->line_starting = lx->source.ptr[to - 1] == '\n';
     lx->at = to;
-}
-
-double jinja_read_double(struct str text) {
-    char digits[128];
-    char *big = text.len + 16 > sizeof digits ? malloc(text.len + 16) : NULL;
-    char *copy = big ? big : digits;
-    const char *point = localeconv()->decimal_point;
-    size_t n = 0, limit = big ? text.len + 15 : sizeof digits - 1;
-    for (size_t i = 0; i < text.len && n < limit; i++) {
-        if (text.ptr[i] != '.') {
-            copy[n++] = text.ptr[i];
-            continue;
-        }
-        for (const char *p = point; *p && n < limit; p++)
-            copy[n++] = *p;
-    }
-    copy[n] = '\0';
-    double value = strtod(copy, NULL);
-    free(big);
-    return value;
 }
 
 /* ---- text between tags -------------------------------------------------------------------- */
@@ -282,7 +262,7 @@ static bool lex_number(struct lexer *lx, size_t end, bool is_float, int base) {
         return false;
     struct jtoken *token = &lx->tokens[lx->n - 1];
     if (is_float) {
-        token->as.number = jinja_read_double((struct str){digits, n});
+        token->as.number = number_parse(digits, NULL);
     } else {
         errno = 0;
         token->as.integer = strtoll(digits, NULL, base);

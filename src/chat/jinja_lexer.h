@@ -70,8 +70,4 @@ enum quern_status jinja_tokenize(struct arena *arena, struct str source, struct 
 /* "'+'", "name", "end of template": for messages. */
 const char *jtoken_describe(enum jtoken_kind kind);
 
-/* A decimal number as Python's float() reads it, whatever the locale; `text` is
- * [0-9.eE+-]* of a valid form. */
-double jinja_read_double(struct str text);
-
 #endif

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/number.h"
+
 const char *cli_format_count(int64_t n, char out[CLI_NUMBER_BYTES]) {
     char digits[24];
     int len = snprintf(digits, sizeof digits, "%lld", (long long)n), at = 0;
@@ -42,7 +44,7 @@ bool cli_parse_bytes(const char *text, size_t *out) {
         return false;
     char *end;
     errno = 0;
-    double number = strtod(text, &end);
+    double number = number_parse(text, &end);
     while (*end == ' ')
         end++;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {

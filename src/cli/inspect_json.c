@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "cli/inspect_facts.h"
 #include "text/unicode.h"
 
@@ -22,8 +23,8 @@ static int put_real(json_t *o, const char *key, double value) {
 /* A float32 as the file wrote it, 0.6 and not 0.6000000238: six digits always survive. */
 static int put_short(json_t *o, const char *key, float value) {
     char digits[32];
-    snprintf(digits, sizeof digits, "%.6g", (double)value);
-    return put_real(o, key, strtod(digits, NULL));
+    number_print(digits, sizeof digits, "%.6g", (double)value);
+    return put_real(o, key, number_parse(digits, NULL));
 }
 
 /* jansson takes only valid UTF-8; paths may be anything, and messages may be cut. */

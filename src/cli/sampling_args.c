@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "base/os.h"
 
 #define FLOAT_PARAM(type, member, option, field, lo, hi, help) \
@@ -41,7 +42,7 @@ enum quern_status sampling_param_set(const struct sampling_param *p, struct quer
                                      const char *text, struct quern_error *err) {
     char *end = NULL;
     errno = 0;
-    double value = p->is_float ? strtod(text, &end) : (double)strtoll(text, &end, 10);
+    double value = p->is_float ? number_parse(text, &end) : (double)strtoll(text, &end, 10);
     bool is_number = *text && !isspace((unsigned char)*text) && *end == '\0' && !errno;
     /* Written so that NaN fails. */
     if (!is_number || !(value >= p->min && value <= p->max))
@@ -82,7 +83,7 @@ static enum quern_status parse_bias(const char *text, struct quern_logit_bias *o
     long long id = strtoll(text, &end, 10);
     if (end != text && *end == '=' && !errno && id >= 0 && id <= INT32_MAX) {
         const char *value = end + 1;
-        double bias = strtod(value, &end);
+        double bias = number_parse(value, &end);
         if (end != value && !*end && !isnan(bias) && !(isinf(bias) && bias > 0)) {
             *out = (struct quern_logit_bias){(int32_t)id, (float)bias};
             return QUERN_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/os.h"
+
 enum quern_status json_load_path(const char *path, size_t max_bytes, json_t **out,
                                  struct quern_error *err) {
     struct buffer text;
@@ -47,9 +48,6 @@ static void describe(const json_t *value, char out[FOUND_BYTES]) {
     if (json_is_string(value)) {
         const char *s = json_string_value(value);
         snprintf(out, FOUND_BYTES, strlen(s) > 40 ? "%s \"%.40s...\"" : "%s \"%s\"", type, s);
-        for (char *c = out; *c; c++) /* nothing a terminal would act on */
-            if ((unsigned char)*c < ' ' || *c == 0x7f)
-                *c = '?';
     } else if (json_is_integer(value)) {
         snprintf(out, FOUND_BYTES, "%lld", (long long)json_integer_value(value));
     } else if (json_is_real(value)) {

@@ -1,11 +1,11 @@
 /* Text to jansson's values, by our own reader. jansson's parser is not used: when memory runs out
  * in it, version 2.14 drops characters from strings without an error. */
 #include <errno.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "text/json.h"
 #include "text/json_reader.h"
 
@@ -39,12 +39,8 @@ static json_t *integer(struct builder *b, const char *digits) {
     return json_integer(value);
 }
 
-/* strtod wants the locale's decimal point. */
-static json_t *real(struct builder *b, char *digits) {
-    char *point = strchr(digits, '.');
-    if (point)
-        *point = *localeconv()->decimal_point;
-    double value = strtod(digits, NULL);
+static json_t *real(struct builder *b, const char *digits) {
+    double value = number_parse(digits, NULL);
     if (!isfinite(value)) {
         fail(b, "overflow: the number is too large for a double");
         return NULL;

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "text/json.h"
 
 /* ---- floats ------------------------------------------------------------------- */
 
-/* printf and strtod follow the process's locale; only the decimal point differs. */
 static void round_to_digits(double value, int digits, char out[40]) {
-    snprintf(out, 40, "%.*e", digits - 1, value);
+    number_print(out, 40, "%.*e", digits - 1, value);
 }
 
 /* Python prints the shortest digits that read back and, among those, the closest. Below a
@@ -25,7 +25,7 @@ static bool step_up_reads_back(double value, char text[40]) {
     if (*last == '9') /* a carry would shorten it, and 15 digits were tried before */
         return false;
     ++*last;
-    if (strtod(stepped, NULL) != value)
+    if (number_parse(stepped, NULL) != value)
         return false;
     memcpy(text, stepped, 40);
     return true;
@@ -35,7 +35,7 @@ static bool step_up_reads_back(double value, char text[40]) {
 static void shortest_digits(double value, char text[40]) {
     for (int digits = value < DBL_MIN ? 1 : DBL_DIG; digits <= 17; digits++) {
         round_to_digits(value, digits, text);
-        if (strtod(text, NULL) == value || (digits == 16 && step_up_reads_back(value, text)))
+        if (number_parse(text, NULL) == value || (digits == 16 && step_up_reads_back(value, text)))
             return;
     }
 }

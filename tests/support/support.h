@@ -7,6 +7,7 @@
 /* cmocka.h wants these before it; the blank line keeps clang-format from sorting it among them. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,5 +34,10 @@ const char *support_shared(const char *name);
 void support_write_file(const char *path, const void *data, size_t size_bytes);
 /* Whole file, NUL-terminated, freed by the caller. `size_bytes` may be NULL. */
 char *support_read_file(const char *path, size_t *size_bytes);
+
+/* Switches the whole process to a locale in which the decimal point is not "." but a character of
+ * two bytes, U+066B, or says in one line that there is none and returns false. setlocale(LC_ALL,
+ * "C") goes back. */
+bool support_use_foreign_point(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "chat/chat_template.h"
 
+#include <locale.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -374,6 +375,18 @@ static void one_template_serves_several_threads(void **state) {
     chat_template_close(t);
 }
 
+static void templates_do_not_depend_on_the_locale(void **state) {
+    (void)state;
+    static const char source[] = "{{ 1.5 + 1 }} {{ '2.5'|float }} {{ 2.345|round(2) }} "
+                                 "{{ '%.2f'|format(1.5) }} {{ '%G'|format(1e30) }} {{ 0.1 }}";
+    static const char expected[] = "2.5 2.5 2.35 1.50 1E+30 0.1";
+    expect_text(source, "[]", plain, expected);
+    if (!support_use_foreign_point())
+        skip();
+    expect_text(source, "[]", plain, expected);
+    setlocale(LC_ALL, "C");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_template_line_and_construct),
@@ -393,6 +406,7 @@ int main(void) {
         cmocka_unit_test(a_named_template_is_chosen_by_tools),
         cmocka_unit_test(features_are_seen_in_the_source),
         cmocka_unit_test(one_template_serves_several_threads),
+        cmocka_unit_test(templates_do_not_depend_on_the_locale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

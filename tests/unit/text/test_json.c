@@ -1,5 +1,6 @@
 #include "text/json.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +104,7 @@ static void members_of_the_right_type_are_read(void **state) {
 static void wrong_members_name_key_found_and_expected(void **state) {
     (void)state;
     json_t *o = parse("{\"i\":12,\"h\":1.5,\"s\":\"abc\",\"z\":\"a\\u0000b\",\"o\":{},"
-                      "\"e\":\"\\u001b[31m\"}");
+                      "\"e\":\"\\u001b[31m\\u009b\"}");
     int64_t i = 77;
     double d;
     bool b;
@@ -122,7 +123,7 @@ static void wrong_members_name_key_found_and_expected(void **state) {
     assert_string_equal(error.message, "c.json: o: found object, expected true or false");
     assert_int_equal(json_get_bool(o, "c.json", "e", 0, &b, &error), QUERN_ERR_FORMAT);
     assert_string_equal(error.message,
-                        "c.json: e: found string \"?[31m\", expected true or false");
+                        "c.json: e: found string \"?[31m??\", expected true or false");
     assert_int_equal(json_get_string(o, "c.json", "z", NULL, &s, &error), QUERN_ERR_FORMAT);
     assert_int_equal(json_get_container(o, "c.json", "o", JSON_ARRAY, &a, &error),
                      QUERN_ERR_FORMAT);
@@ -175,6 +176,20 @@ static void floats_have_the_shortest_spelling(void **state) {
     }
 }
 
+static void numbers_do_not_depend_on_the_locale(void **state) {
+    (void)state;
+    if (!support_use_foreign_point())
+        skip();
+    json_t *value = NULL;
+    char text[40];
+    assert_int_equal(json_parse("[1.25]", 6, "here", &value, NULL), QUERN_OK);
+    assert_true(json_real_value(json_array_get(value, 0)) == 1.25);
+    json_decref(value);
+    json_format_float(0x1p-1017, text);
+    setlocale(LC_ALL, "C");
+    assert_string_equal(text, "7.120236347223045e-307");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_texts_are_refused_with_their_place),
@@ -184,6 +199,7 @@ int main(void) {
         cmocka_unit_test(values_are_written_as_python_writes_them),
         cmocka_unit_test(writing_stops_at_the_buffer_limit),
         cmocka_unit_test(floats_have_the_shortest_spelling),
+        cmocka_unit_test(numbers_do_not_depend_on_the_locale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
