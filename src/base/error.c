@@ -6,7 +6,12 @@
 
 /* Bytes of the UTF-8 sequence at `c`; 0 when it is none, or a control character. */
 static size_t printable_bytes(const unsigned char *c) {
-    size_t n = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+    size_t n = c[0] < 0x80   ? 1
+               : c[0] < 0xC2 ? 0
+               : c[0] < 0xE0 ? 2
+               : c[0] < 0xF0 ? 3
+               : c[0] < 0xF5 ? 4
+                             : 0;
     if (c[0] < ' ' || c[0] == 0x7f || (c[0] == 0xC2 && c[1] < 0xA0))
         return 0;
     for (size_t i = 1; i < n; i++)

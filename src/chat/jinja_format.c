@@ -97,9 +97,10 @@ static struct str float_digits(const struct spec *s, double d, char text[NUMBER_
     snprintf(form, sizeof form, "%%%s.*%c", s->alternate ? "#" : "", type);
     int precision = s->precision < 0 ? 6 : (int)s->precision;
     bool capital = type >= 'A' && type <= 'Z';
-    int n = isfinite(d) ? number_print(text, NUMBER_BYTES, form, precision, d)
-                        : snprintf(text, NUMBER_BYTES, "%s",
-                                   isnan(d) ? (capital ? "NAN" : "nan") : (capital ? "INF" : "inf"));
+    int n = isfinite(d)
+                ? number_print(text, NUMBER_BYTES, form, precision, d)
+                : snprintf(text, NUMBER_BYTES, "%s",
+                           isnan(d) ? (capital ? "NAN" : "nan") : (capital ? "INF" : "inf"));
     return (struct str){text, (size_t)n};
 }
 

@@ -18,10 +18,10 @@ static const char point[] = "\xD9\xAB";
  * missing, then it makes none. */
 static void make_locale(const char *dir) {
     const char *path = support_temp_path("ps_AF.UTF-8");
-    char *const args[] = {(char *)(uintptr_t)"localedef", (char *)(uintptr_t)"-c",
-                          (char *)(uintptr_t)"-i",        (char *)(uintptr_t)"ps_AF",
-                          (char *)(uintptr_t)"-f",        (char *)(uintptr_t)"UTF-8",
-                          (char *)(uintptr_t)path,        NULL};
+    char *const args[] = {(char *)(uintptr_t) "localedef", (char *)(uintptr_t) "-c",
+                          (char *)(uintptr_t) "-i",        (char *)(uintptr_t) "ps_AF",
+                          (char *)(uintptr_t) "-f",        (char *)(uintptr_t) "UTF-8",
+                          (char *)(uintptr_t)path,         NULL};
     posix_spawn_file_actions_t quiet;
     assert_int_equal(posix_spawn_file_actions_init(&quiet), 0);
     for (int fd = 1; fd <= 2; fd++)

@@ -30,7 +30,9 @@ static void long_messages_are_cut(void **state) {
 static void nothing_a_terminal_would_act_on_gets_into_a_message(void **state) {
     (void)state;
     struct quern_error err = {0};
-    error_set(&err, QUERN_ERR_FORMAT, "a\x1b[2J\x7f\nb\xC2\x9B" "1m, \xC2\xA0\xC3\xA9\xF0\x9F\x98\x80");
+    error_set(&err, QUERN_ERR_FORMAT,
+              "a\x1b[2J\x7f\nb\xC2\x9B"
+              "1m, \xC2\xA0\xC3\xA9\xF0\x9F\x98\x80");
     assert_string_equal(err.message, "a?[2J??b??1m, \xC2\xA0\xC3\xA9\xF0\x9F\x98\x80");
     error_prefix(&err, QUERN_ERR_FORMAT, "\x9B\xFF\xE2\x82");
     assert_string_equal(err.message, "????: a?[2J??b??1m, \xC2\xA0\xC3\xA9\xF0\x9F\x98\x80");

@@ -27,7 +27,8 @@ static void numbers_have_a_point_in_every_locale(void **state) {
     check_point();
     /* The caller's locale is still the caller's. */
     snprintf(text, sizeof text, "%g", 1.5);
-    assert_string_equal(text, "1\xD9\xAB" "5");
+    assert_string_equal(text, "1\xD9\xAB"
+                              "5");
     setlocale(LC_ALL, "C");
 }
 

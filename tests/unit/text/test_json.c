@@ -40,7 +40,8 @@ static void malformed_texts_are_refused_with_their_place(void **state) {
     (void)state;
     expect_error("{\"a\": 1,\n \"b\": tru}", 19, QUERN_ERR_FORMAT, "f.json: line 2, column");
     expect_error("", 0, QUERN_ERR_FORMAT, "f.json: line 1");
-    expect_error("[1] x", 5, QUERN_ERR_FORMAT, "line 1, column 5: nothing was expected after the value");
+    expect_error("[1] x", 5, QUERN_ERR_FORMAT,
+                 "line 1, column 5: nothing was expected after the value");
     expect_error("{\"a\":1,\"a\":2}", 13, QUERN_ERR_FORMAT, "duplicate object key");
     expect_error("[NaN]", 5, QUERN_ERR_FORMAT, "line 1");
     expect_error("[Infinity]", 10, QUERN_ERR_FORMAT, "line 1");
@@ -162,12 +163,26 @@ static void floats_have_the_shortest_spelling(void **state) {
         double value;
         const char *text;
     } cases[] = {
-        {0.1, "0.1"}, {1e-5, "1e-05"}, {1e16, "1e+16"}, {1e15, "1000000000000000.0"},
-        {123456789012345680.0, "1.2345678901234568e+17"}, {0.0001, "0.0001"}, {-0.0, "-0.0"},
-        {1.0, "1.0"}, {100.0, "100.0"}, {5e-324, "5e-324"}, {1.7976931348623157e308, "1.7976931348623157e+308"},
-        {1.0 / 3.0, "0.3333333333333333"}, {2.5e-8, "2.5e-08"}, {0x1p-1017, "7.120236347223045e-307"},
-        {9007199254740993.0, "9007199254740992.0"}, {1e22, "1e+22"}, {1e100, "1e+100"},
-        {0.30000000000000004, "0.30000000000000004"}, {HUGE_VAL, "inf"}, {-HUGE_VAL, "-inf"},
+        {0.1, "0.1"},
+        {1e-5, "1e-05"},
+        {1e16, "1e+16"},
+        {1e15, "1000000000000000.0"},
+        {123456789012345680.0, "1.2345678901234568e+17"},
+        {0.0001, "0.0001"},
+        {-0.0, "-0.0"},
+        {1.0, "1.0"},
+        {100.0, "100.0"},
+        {5e-324, "5e-324"},
+        {1.7976931348623157e308, "1.7976931348623157e+308"},
+        {1.0 / 3.0, "0.3333333333333333"},
+        {2.5e-8, "2.5e-08"},
+        {0x1p-1017, "7.120236347223045e-307"},
+        {9007199254740993.0, "9007199254740992.0"},
+        {1e22, "1e+22"},
+        {1e100, "1e+100"},
+        {0.30000000000000004, "0.30000000000000004"},
+        {HUGE_VAL, "inf"},
+        {-HUGE_VAL, "-inf"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[40];
