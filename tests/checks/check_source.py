@@ -25,10 +25,11 @@ LAYERS = {
     "device": "base quant kernels",
     "model": "base formats quant kernels device",
     "sampler": "base",
+    "grammar": "base text tokenizer sampler",
     "chat": "base text tokenizer",
     "engine": "base tokenizer device model sampler",
-    "api": "base text quant formats tokenizer kernels device model sampler chat engine",
-    "cli": "base text quant formats tokenizer kernels device model sampler chat engine api",
+    "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine",
+    "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine api",
 }
 
 # Who may include the public header: base/error.h takes its error codes; the rest is for those
