@@ -15,8 +15,8 @@
  *              threads. A quern_session or quern_sampler belongs to one thread at a
  *              time; different sessions of one model may run on different threads. A
  *              model's worker threads do not survive fork(): the child may not use it.
- *   output     None, but for a warning on stderr when a checkpoint holds tensors the model
- *              does not use.
+ *   output     None, but for warnings on stderr about checkpoints that are odd and still
+ *              usable; quern_set_log() sends them elsewhere.
  *   text       UTF-8, lengths in bytes.  Token ids are int32_t, 0 <= id < n_vocab.
  */
 #ifndef QUERN_H
@@ -69,6 +69,22 @@ QUERN_API const char *quern_version(void);
 
 /* Frees text and arrays this library returned. NULL is fine. */
 QUERN_API void quern_free(void *ptr);
+
+/* ---- messages ------------------------------------------------------------ */
+
+enum quern_log_level {
+    QUERN_LOG_ERROR = 0,
+    QUERN_LOG_WARNING, /* the last one the library writes today */
+    QUERN_LOG_INFO,
+    QUERN_LOG_DEBUG,
+};
+
+/* From now on, and for the whole process, the library's messages go to `fn` instead of stderr;
+ * NULL silences them. Failures are not among them: they are returned. `message` is one line of
+ * UTF-8 without a newline, valid during the call. Any thread may set it at any time, and after
+ * that the function set before is not running and will not be called. Calls come from any thread
+ * that uses the library, one at a time; `fn` may not call the library. */
+QUERN_API void quern_set_log(void (*fn)(void *user, int level, const char *message), void *user);
 
 /* ---- model -------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api/loaded_model.h"
+#include "base/log.h"
 #include "base/os.h"
 
 #define STRINGIFY(x) #x
@@ -13,6 +14,10 @@ const char *quern_version(void) {
 
 void quern_free(void *ptr) {
     free(ptr);
+}
+
+void quern_set_log(void (*fn)(void *user, int level, const char *message), void *user) {
+    log_set_sink(fn, user);
 }
 
 /* ---- opening ------------------------------------------------------------------ */

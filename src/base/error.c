@@ -20,9 +20,8 @@ static size_t printable_bytes(const unsigned char *c) {
     return n;
 }
 
-/* Messages quote files and callers: nothing in them may move a terminal's cursor, begin a line of a
- * log, or be half a character, which is also what cutting a long message leaves at its end. */
-static void make_printable(char *text) {
+/* Half a character is also what cutting a long message leaves at its end. */
+void error_make_printable(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c;) {
         size_t n = printable_bytes(c);
         if (!n) {
@@ -41,7 +40,7 @@ enum quern_status error_set(struct quern_error *err, enum quern_status code, con
         char text[sizeof err->message];
         vsnprintf(text, sizeof text, fmt, args);
         va_end(args);
-        make_printable(text);
+        error_make_printable(text);
         memcpy(err->message, text, sizeof text);
         err->code = code;
     }
@@ -59,7 +58,7 @@ enum quern_status error_prefix(struct quern_error *err, enum quern_status code, 
         char text[2 * sizeof err->message + 4];
         snprintf(text, sizeof text, "%s: %s", context, err->message);
         text[sizeof err->message - 1] = '\0';
-        make_printable(text);
+        error_make_printable(text);
         memcpy(err->message, text, strlen(text) + 1);
     }
     return err ? err->code : code;

@@ -26,6 +26,10 @@ enum quern_status error_set(struct quern_error *err, enum quern_status code, con
 enum quern_status error_prefix(struct quern_error *err, enum quern_status code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
+/* Messages quote files and callers: nothing in them may move a terminal's cursor, begin a line of a
+ * log or be half a character. Such bytes of `text` become '?'. */
+void error_make_printable(char *text);
+
 /* The message every failed allocation gives. */
 enum quern_status error_nomem(struct quern_error *err);
 

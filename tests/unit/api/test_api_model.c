@@ -263,6 +263,39 @@ static void the_version_is_that_of_the_header(void **state) {
     assert_string_equal(quern_version(), expected);
 }
 
+struct heard {
+    int n;
+    char message[200];
+};
+
+static void hear(void *user, int level, const char *message) {
+    struct heard *h = user;
+    assert_int_equal(level, QUERN_LOG_WARNING);
+    h->n++;
+    snprintf(h->message, sizeof h->message, "%s", message);
+}
+
+static void warnings_go_to_the_function_set(void **state) {
+    (void)state;
+    struct heard heard = {0};
+    const struct tiny_shape s = shape();
+    static struct tiny_checkpoint checkpoint;
+    tiny_checkpoint_fill(&checkpoint, &s);
+    tiny_checkpoint_add(&checkpoint, "model.extra.weight", 1, 8, 0, 0);
+    const char *dir = tiny_checkpoint_write(&checkpoint, &s, "surplus", 3);
+    const struct quern_model_options options = {.n_threads = 1, .weights_only = true};
+    quern_model *m = NULL;
+    quern_set_log(hear, &heard);
+    assert_int_equal(quern_model_open(dir, &options, &m, NULL), QUERN_OK);
+    quern_model_close(m);
+    assert_int_equal(heard.n, 1);
+    assert_non_null(strstr(heard.message, "model.extra.weight"));
+    quern_set_log(NULL, NULL);
+    assert_int_equal(quern_model_open(dir, &options, &m, NULL), QUERN_OK);
+    quern_model_close(m);
+    assert_int_equal(heard.n, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_no_model_directory_is_named),
@@ -277,6 +310,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_nothing_and_can_be_freed),
         cmocka_unit_test(an_id_out_of_range_is_an_error_and_nothing_is_returned),
         cmocka_unit_test(the_version_is_that_of_the_header),
+        cmocka_unit_test(warnings_go_to_the_function_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,9 +41,41 @@ static void only_messages_of_the_level_and_worse_are_written(void **state) {
     free(text);
 }
 
+struct heard {
+    int n, level;
+    char message[64];
+};
+
+static void hear(void *user, int level, const char *message) {
+    struct heard *h = user;
+    h->n++;
+    h->level = level;
+    snprintf(h->message, sizeof h->message, "%s", message);
+}
+
+static void messages_go_to_the_function_set_and_nowhere_without_one(void **state) {
+    (void)state;
+    struct heard heard = {0};
+    log_set_sink(hear, &heard);
+    char *text = logged_at(LOG_WARN);
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(heard.n, 2);
+    assert_int_equal(heard.level, QUERN_LOG_WARNING);
+    assert_string_equal(heard.message, "w2");
+    log_warn("token \"%s\"", "\x1b[2J\n");
+    assert_string_equal(heard.message, "token \"?[2J?\"");
+    log_set_sink(NULL, NULL);
+    text = logged_at(LOG_WARN);
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(heard.n, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_messages_of_the_level_and_worse_are_written),
+        cmocka_unit_test(messages_go_to_the_function_set_and_nowhere_without_one),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }
