@@ -20,7 +20,8 @@
  * grammar_builder_status (or grammar_compile) once. In loops over untrusted input check
  * grammar_builder_failed to stop early.
  *
- * Threads: a builder belongs to one thread. A compiled grammar may be shared (matcher.h). */
+ * Threads: a builder belongs to one thread. A compiled grammar and all its matchers share
+ * caches without a lock: one thread at a time, or a lock of the caller's. */
 #ifndef QUERN_GRAMMAR_GRAMMAR_H
 #define QUERN_GRAMMAR_GRAMMAR_H
 
@@ -35,7 +36,7 @@ typedef uint32_t expr_id;   /* a regular expression */
 typedef uint32_t symbol_id; /* a terminal or a rule */
 
 #define GRAMMAR_NONE UINT32_MAX
-#define GRAMMAR_INF  UINT32_MAX /* no upper bound of a repetition */
+#define GRAMMAR_INF UINT32_MAX /* no upper bound of a repetition */
 
 struct grammar_limits {
     size_t max_exprs;       /* nodes of expressions, those met while matching included */
@@ -62,9 +63,9 @@ enum quern_status grammar_builder_fail(struct grammar_builder *b, enum quern_sta
 
 /* ---- expressions ---- */
 
-expr_id expr_nothing(struct grammar_builder *b);   /* the empty set: matches no text */
-expr_id expr_empty(struct grammar_builder *b);     /* the empty text */
-expr_id expr_anything(struct grammar_builder *b);  /* every sequence of bytes */
+expr_id expr_nothing(struct grammar_builder *b);  /* the empty set: matches no text */
+expr_id expr_empty(struct grammar_builder *b);    /* the empty text */
+expr_id expr_anything(struct grammar_builder *b); /* every sequence of bytes */
 /* One byte out of a set: bit c of set[c / 64]. */
 expr_id expr_byte_set(struct grammar_builder *b, const uint64_t set[4]);
 expr_id expr_byte_range(struct grammar_builder *b, unsigned lo, unsigned hi);
