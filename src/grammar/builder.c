@@ -33,9 +33,7 @@ enum quern_status grammar_builder_create(const struct grammar_limits *limits,
     return QUERN_OK;
 }
 
-void grammar_builder_destroy(struct grammar_builder *b) {
-    if (!b)
-        return;
+void builder_release(struct grammar_builder *b) {
     regex_store_release(&b->re);
     free(b->symbols);
     free(b->productions);
@@ -44,6 +42,12 @@ void grammar_builder_destroy(struct grammar_builder *b) {
     pair_map_release(&b->terminals);
     id_table_release(&b->repeats);
     u32s_release(&b->repeat_keys);
+}
+
+void grammar_builder_destroy(struct grammar_builder *b) {
+    if (!b)
+        return;
+    builder_release(b);
     free(b);
 }
 

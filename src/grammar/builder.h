@@ -33,6 +33,7 @@ struct grammar_builder {
     symbol_id start, empty;
 };
 
+void builder_release(struct grammar_builder *b);
 struct str symbol_name(const struct grammar_builder *b, symbol_id x);
 
 #endif
