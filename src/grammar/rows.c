@@ -94,14 +94,38 @@ static bool advance_one(struct grammar *g, uint32_t row, uint32_t symbol, bool *
     return true;
 }
 
+static uint32_t advance(struct grammar *g, uint32_t row, uint32_t symbol);
+
+static void drop(struct grammar *g, struct u32s *s) {
+    g->b.re.budget.used -= s->capacity * sizeof *s->v;
+    u32s_release(s);
+}
+
+/* Remembers what the rules that end together with a terminal lead to, so that each link of a
+ * chain of right recursion finds the rest of the chain already walked. */
+static bool advance_rules(struct grammar *g, uint32_t row, uint32_t terminal) {
+    bool accepts = false;
+    struct u32s ends = {0};
+    g->work.n = g->list.n = 0;
+    bool ok = push_work(g, row, terminal) && advance_one(g, row, terminal, &accepts);
+    for (size_t i = 2; i < g->work.n && ok; i += 2)
+        ok = push_pair(g, &ends, g->work.v[i], g->work.v[i + 1]);
+    for (size_t i = 0; i < ends.n && ok; i += 2)
+        ok = advance(g, ends.v[i], ends.v[i + 1]) != GRAMMAR_NONE;
+    drop(g, &ends);
+    return ok;
+}
+
 /* The items after `symbol` ended, which began at `row`; completions followed to the end.
- * Remembered for each (row, symbol): a chain of right recursion is walked once. */
+ * Remembered for each (row, symbol). */
 static uint32_t advance(struct grammar *g, uint32_t row, uint32_t symbol) {
     uint64_t key = (uint64_t)row << 32 | symbol;
     uint32_t known;
     if (pair_map_get(&g->advance_map, key, &known))
         return known;
     bool accepts = false;
+    if (g->b.symbols[symbol].kind != SYMBOL_RULE && !advance_rules(g, row, symbol))
+        return GRAMMAR_NONE;
     g->work.n = g->list.n = 0;
     if (!push_work(g, row, symbol))
         return GRAMMAR_NONE;
@@ -282,11 +306,6 @@ static uint32_t row_of_kernel(struct grammar *g, struct u32s *kernel, bool accep
             return GRAMMAR_NONE;
     sort_pairs(&g->list, 0);
     return row_intern(g, accepts);
-}
-
-static void drop(struct grammar *g, struct u32s *s) {
-    g->b.re.budget.used -= s->capacity * sizeof *s->v;
-    u32s_release(s);
 }
 
 /* Ends a step: the row of `kernel` joins `pairs`. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "support/support.h"
 
 /* ---- a naive recogniser: what the engine is compared with ---- */
@@ -110,8 +109,17 @@ static bool derives(struct naive *v, const char *text) {
 
 /* ---- random grammars, for both ---- */
 
+struct rng {
+    uint64_t state;
+};
+
+static void rng_init(struct rng *r, uint64_t seed) {
+    r->state = seed;
+}
+
 static uint32_t below(struct rng *r, uint32_t n) {
-    return (uint32_t)(rng_next(r) >> 33) % n;
+    r->state = r->state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(r->state >> 33) % n;
 }
 
 static expr_id random_expr(struct naive *v, struct rng *r, struct grammar_builder *b, int depth,
