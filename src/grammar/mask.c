@@ -114,7 +114,7 @@ static bool walk_lexer(struct walk *w, uint32_t lexer) {
         if (accepts && skip > 1) {
             if (u32s_push(w->budget, w->exits, x) || u32s_push(w->budget, w->exits, q))
                 return grammar_fail(g, QUERN_ERR_NOMEM), false;
-        } else if (!accepts && skip > 1) {
+        } else if (q == state[depth] && skip > 1) { /* it loops: perhaps for all that is below */
             if (q != loop_of && !loop_groups(g, m, q, &loop))
                 return false;
             loop_of = q;

@@ -395,12 +395,9 @@ expr_id re_json(struct regex_store *s, expr_id x, uint32_t state, uint32_t value
         return GRAMMAR_NONE;
     if (x == RE_ID_NOTHING || (x == RE_ID_EMPTY && state == 0))
         return x;
-    static const char letters[] = "0123456789abcdefABCDEFnrtu\"\\/";
-    for (size_t i = 0; i + 1 < sizeof letters; i++)
-        refine_byte(s, (unsigned char)letters[i]);
-    uint64_t control[4] = {0xffffffffu, 0, 0, 0};
-    refine_classes(s, control);
-    for (unsigned c = 0; c < 0x20; c++) /* each may come from an escape */
+    /* Escapes name any character, and json_rest asks for ranges of them: no two bytes may
+     * share a class, because the automata's tables are as wide as the classes were. */
+    for (unsigned c = 0; c < 256 && s->n_classes < 256; c++)
         refine_byte(s, c);
     struct re_node c = s->nodes[x];
     struct re_node node = {.kind = RE_JSON, .a = x, .b = state, .c = value};

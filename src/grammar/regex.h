@@ -46,7 +46,7 @@ struct regex_store {
     uint8_t class_of[256]; /* bytes no expression tells apart share a class */
     uint8_t representative[256];
     unsigned n_classes;
-    bool failed;
+    bool failed, searching;
     struct quern_error error;
 };
 

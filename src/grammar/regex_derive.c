@@ -194,6 +194,22 @@ static expr_id json_rest(struct regex_store *s, const struct re_node *n) {
     return re_pair(s, RE_AND, n->a, re_concat(s, chars, RE_ID_ANYTHING));
 }
 
+/* 1 or 2 as below; 0 for a concatenation that depends on its second part. */
+static int emptiness_of_parts(struct regex_store *s, const struct re_node *n) {
+    bool nothing = true;
+    if (n->kind == RE_CONCAT)
+        return re_is_nothing(s, n->a, &nothing) && nothing ? 2 : 0;
+    for (size_t i = 0; i < n->b / sizeof(uint32_t); i++) {
+        uint32_t child;
+        memcpy(&child, (const char *)(s->content + n->a) + i * sizeof child, sizeof child);
+        if (!re_is_nothing(s, child, &nothing))
+            return 0;
+        if (!nothing)
+            return 1;
+    }
+    return 2;
+}
+
 /* Without a search: 1 matches something, 2 nothing, 0 a search is needed for *x, to which
  * the question has been moved. */
 static int emptiness_quick(struct regex_store *s, expr_id *x) {
@@ -209,9 +225,18 @@ static int emptiness_quick(struct regex_store *s, expr_id *x) {
             *x = n.a;
         else if (n.kind == RE_JSON && n.b == 0)
             *x = n.a;
-        else if (n.kind == RE_CONCAT && !s->nodes[n.a].searchy)
-            *x = n.b;
-        else if (n.kind == RE_JSON) {
+        else if (n.kind == RE_CONCAT || n.kind == RE_OR) {
+            /* A search that asked about parts would search within itself, without end. */
+            bool plain_first =
+                n.kind == RE_CONCAT &&
+                (!s->nodes[n.a].searchy || s->nodes[n.a].nullable || s->nodes[n.a].emptiness == 1);
+            if (s->searching && !plain_first)
+                return 0;
+            int known = plain_first ? 0 : emptiness_of_parts(s, &n);
+            if (known || s->failed)
+                return known;
+            *x = n.b; /* of a concatenation whose first part matches something */
+        } else if (n.kind == RE_JSON) {
             *x = json_rest(s, &n);
             if (*x == GRAMMAR_NONE)
                 return 0;
@@ -281,7 +306,9 @@ bool re_is_nothing(struct regex_store *s, expr_id x, bool *out) {
         return true;
     }
     struct search q = {0};
+    s->searching = true;
     bool ok = search_run(s, &q, y, out);
+    s->searching = false;
     size_t held = (q.queue.capacity + q.parent.capacity) * 4 + q.seen.capacity * 8;
     s->budget.used -= held;
     u32s_release(&q.queue);
