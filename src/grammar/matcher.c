@@ -1,5 +1,6 @@
 #include "grammar/matcher.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "grammar/mask.h"
@@ -26,6 +27,32 @@ enum quern_status matcher_init(struct matcher *m, struct grammar *g,
     return QUERN_OK;
 }
 
+void matcher_expected(const struct matcher *m, char *out, size_t size) {
+    const struct grammar *g = m->grammar;
+    struct span set = g->sets[m->state.set];
+    symbol_id shown[6];
+    size_t n = 0, used = 0;
+    out[0] = 0;
+    for (uint32_t i = 1; i < set.n && n < 6; i += 2) {
+        struct span s = g->lexers[g->pool.v[set.start + i + 1]].pairs;
+        for (uint32_t k = 0; k < s.n && n < 6; k += 2) {
+            symbol_id x = g->pool.v[s.start + k];
+            bool seen = false;
+            for (size_t j = 0; j < n; j++)
+                seen = seen || shown[j] == x;
+            struct str name = symbol_name(&g->b, x);
+            if (seen || used + name.len + 8 > size)
+                continue;
+            shown[n] = x;
+            int wrote = snprintf(out + used, size - used, "%s%.*s", n ? ", " : "", STR_FMT(name));
+            used += wrote > 0 ? (size_t)wrote : 0;
+            n++;
+        }
+    }
+    if (matcher_can_end(m) && used + 20 < size)
+        snprintf(out + used, size - used, "%sthe end", n ? " or " : "");
+}
+
 enum quern_status matcher_accept_bytes(struct matcher *m, struct str bytes, size_t *n_accepted,
                                        struct quern_error *err) {
     begin(m);
@@ -41,10 +68,16 @@ enum quern_status matcher_accept_bytes(struct matcher *m, struct str bytes, size
     }
     if (n_accepted)
         *n_accepted = i;
-    if (i < bytes.len)
+    if (i < bytes.len) {
+        struct matcher there = *m;
+        there.state.set = set;
+        char expected[240];
+        matcher_expected(&there, expected, sizeof expected);
         return error_set(err, QUERN_ERR_FORMAT,
-                         "grammar: byte %llu of the text (0x%02x) is not allowed there",
-                         (unsigned long long)(m->state.n_bytes + i), (unsigned char)bytes.ptr[i]);
+                         "grammar: byte %llu of the text (0x%02x) is not allowed, expected: %s",
+                         (unsigned long long)(m->state.n_bytes + i), (unsigned char)bytes.ptr[i],
+                         m->state.ended ? "nothing, the text has ended" : expected);
+    }
     m->state.set = set;
     m->state.n_bytes += bytes.len;
     return QUERN_OK;

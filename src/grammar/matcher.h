@@ -33,6 +33,8 @@ enum quern_status matcher_init(struct matcher *m, struct grammar *g,
 enum quern_status matcher_accept_bytes(struct matcher *m, struct str bytes, size_t *n_accepted,
                                        struct quern_error *err);
 enum quern_status matcher_accept_token(struct matcher *m, int32_t token, struct quern_error *err);
+/* The names of some terminals being read or awaited, for messages; size at least 32. */
+void matcher_expected(const struct matcher *m, char *out, size_t size);
 bool matcher_can_end(const struct matcher *m);
 
 /* mask[(n_vocab + 31) / 32]: bit t for each token that may follow; all others are cleared, those

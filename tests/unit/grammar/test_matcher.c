@@ -459,6 +459,28 @@ static void test_what_cannot_be_compiled_is_refused_by_name(void **state) {
     grammar_builder_destroy(b);
 }
 
+static void test_a_refused_byte_is_reported_with_its_place_and_what_was_expected(void **state) {
+    (void)state;
+    struct grammar_builder *b = builder();
+    symbol_id digits = grammar_terminal(b, expr_plus(b, expr_byte_range(b, '0', '9')), "a number");
+    grammar_start(b, grammar_separated(b, digits, grammar_literal(b, "; "), 1, GRAMMAR_INF));
+    struct grammar *g = compile(b);
+    struct matcher m;
+    struct quern_error err;
+    size_t fine = 0;
+    assert_int_equal(matcher_init(&m, g, NULL, NULL, 0, NULL), QUERN_OK);
+    assert_int_equal(matcher_accept_bytes(&m, STR_LIT("12; x"), &fine, &err), QUERN_ERR_FORMAT);
+    assert_int_equal(fine, 4);
+    assert_non_null(strstr(err.message, "byte 4"));
+    assert_non_null(strstr(err.message, "a number"));
+    assert_int_equal(m.state.n_bytes, 0); /* nothing was taken */
+    assert_int_equal(matcher_accept_bytes(&m, STR_LIT("12; 3"), &fine, &err), QUERN_OK);
+    assert_int_equal(matcher_accept_bytes(&m, STR_LIT("x"), &fine, &err), QUERN_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "; "));
+    assert_non_null(strstr(err.message, "the end"));
+    grammar_destroy(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_grammars_accept_what_a_naive_recogniser_accepts),
@@ -468,6 +490,7 @@ int main(void) {
         cmocka_unit_test(test_multiples_are_told_from_other_numbers),
         cmocka_unit_test(test_long_right_and_left_recursion_stay_within_the_fuel),
         cmocka_unit_test(test_spellings_of_a_token_do_not_match_it_and_it_matches_no_text),
+        cmocka_unit_test(test_a_refused_byte_is_reported_with_its_place_and_what_was_expected),
         cmocka_unit_test(test_what_cannot_be_compiled_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
