@@ -132,7 +132,9 @@ symbol_id grammar_terminal(struct grammar_builder *b, expr_id x, const char *nam
 /* terminal(expr_literal(text)), named after the text. */
 symbol_id grammar_literal(struct grammar_builder *b, const char *text);
 /* Exactly this token, e.g. </think>. The bytes of its spelling never match it, nor does an
- * ordinary token; where the spelling should do as well, write alternatives. */
+ * ordinary token; where the spelling should do as well, write alternatives. Meant for added
+ * tokens: an ordinary token named here is read as this terminal wherever it may stand, and
+ * as text only elsewhere. */
 symbol_id grammar_token(struct grammar_builder *b, int32_t token, const char *name);
 
 /* A rule without productions yet, so that rules can refer to each other. */
