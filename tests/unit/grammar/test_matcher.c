@@ -211,7 +211,7 @@ static bool can_finish(const struct matcher *start) {
         for (unsigned c = 0; c < 3 && n < 400; c++) {
             struct matcher m = queue[i];
             bool seen =
-                matcher_accept_bytes(&m, (struct str){"abz" + c, 1}, NULL, NULL) != QUERN_OK;
+                matcher_accept_bytes(&m, (struct str){&"abz"[c], 1}, NULL, NULL) != QUERN_OK;
             for (size_t k = 0; k < n && !seen; k++)
                 seen = queue[k].state.set == m.state.set;
             if (!seen)
