@@ -178,7 +178,10 @@ struct quern_session_options {
     int32_t yarn_expected_tokens; /* with AUTO: the context the caller will use; 0: n_context */
 };
 
-/* `options` NULL: all 0. QUERN_ERR_UNSUPPORTED for a checkpoint without a head (embeddings). */
+/* `options` NULL: all 0. QUERN_ERR_UNSUPPORTED for a checkpoint without a head (embeddings).
+ * QUERN_ERR_LIMIT, with the numbers, for a context whose keys and values (and room to compute in)
+ * exceed the machine's memory. Memory is taken as the context fills, and other programs want some:
+ * a context that is accepted may still be more than there is. */
 QUERN_API enum quern_status quern_session_create(quern_model *model,
                                                  const struct quern_session_options *options,
                                                  quern_session **out, struct quern_error *err);

@@ -391,9 +391,20 @@ size_t os_rss_bytes(void) {
     return page > 0 ? (size_t)strtoull(end, NULL, 10) * (size_t)page : 0;
 }
 
+/* Bytes a container may use; SIZE_MAX without a limit. */
+static size_t cgroup_memory_limit(void) {
+    char line[64], *end;
+    if (!read_system_line("/sys/fs/cgroup/memory.max", line, sizeof line))
+        return SIZE_MAX;
+    unsigned long long limit = strtoull(line, &end, 10); /* "max" when there is no limit */
+    return end == line || limit == 0 || limit > SIZE_MAX ? SIZE_MAX : (size_t)limit;
+}
+
 size_t os_memory_bytes(void) {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    size_t physical = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    size_t limit = cgroup_memory_limit();
+    return limit < physical ? limit : physical;
 }
 
 int os_terminal_columns(int fd) {

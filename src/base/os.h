@@ -55,7 +55,8 @@ uint64_t os_now_ns(void); /* monotonic */
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
 size_t os_rss_bytes(void);      /* 0 when unknown */
-size_t os_memory_bytes(void);   /* physical memory; 0 when unknown */
+/* Physical memory, or what of it a container leaves to this process; 0 when unknown. */
+size_t os_memory_bytes(void);
 int os_terminal_columns(int fd); /* 80 when unknown */
 
 #endif

@@ -42,6 +42,7 @@ struct device;
 struct device_ops {
     void *(*alloc)(struct device *d, size_t bytes); /* 64-byte aligned, zero-filled; NULL: no memory */
     void (*release)(struct device *d, void *p, size_t bytes);
+    size_t (*memory_bytes)(struct device *d); /* all that alloc could ever give; 0: unknown */
     /* Makes `bytes` at `host` usable by the device for as long as it lives. The CPU
      * returns `host` itself. */
     const void *(*upload)(struct device *d, const void *host, size_t bytes);

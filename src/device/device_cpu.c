@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/os.h"
 #include "base/pages.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -52,6 +53,11 @@ static void *cpu_alloc(struct device *d, size_t bytes) {
 static void cpu_release(struct device *d, void *p, size_t bytes) {
     (void)d;
     pages_free(p, bytes);
+}
+
+static size_t cpu_memory_bytes(struct device *d) {
+    (void)d;
+    return os_memory_bytes();
 }
 
 static const void *cpu_upload(struct device *d, const void *host, size_t bytes) {
@@ -460,6 +466,7 @@ static void cpu_destroy(struct device *d) {
 static const struct device_ops cpu_ops = {
     .alloc = cpu_alloc,
     .release = cpu_release,
+    .memory_bytes = cpu_memory_bytes,
     .upload = cpu_upload,
     .download = cpu_download,
     .write = cpu_write,

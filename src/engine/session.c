@@ -4,6 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Memory is handed out page by page as it fills: a context too large would be given here and get
+ * the process killed in the middle of an answer. */
+static enum quern_status check_memory(const struct model *m, size_t n_context, size_t chunk,
+                                      struct quern_error *err) {
+    const size_t has_bytes = m->device->ops->memory_bytes(m->device);
+    size_t kv_bytes, pass_bytes;
+    enum quern_status st = kv_cache_bytes(&m->config, n_context, &kv_bytes, err);
+    if (st == QUERN_OK)
+        st = workspace_bytes(&m->config, chunk, &pass_bytes, err);
+    if (st != QUERN_OK || !has_bytes || (kv_bytes < has_bytes && pass_bytes < has_bytes - kv_bytes))
+        return st;
+    return error_set(err, QUERN_ERR_LIMIT,
+                     "a context of %zu tokens needs %zu MiB, and %zu MiB to compute %zu tokens at a "
+                     "time, but there are only %zu MiB of memory",
+                     n_context, kv_bytes >> 20, pass_bytes >> 20, chunk, has_bytes >> 20);
+}
+
 enum quern_status session_create(const struct model *m, const struct session_options *o,
                                  struct session **out, struct quern_error *err) {
     if (o->n_context == 0 || o->n_context > INT32_MAX || o->prefill_chunk == 0)
@@ -13,6 +30,9 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     /* Here and not in the pass that wants logits, the last of a prompt: by then the session would
      * hold what came before. */
     enum quern_status st = forward_check_head(m, err);
+    const size_t chunk = o->prefill_chunk < o->n_context ? o->prefill_chunk : o->n_context;
+    if (st == QUERN_OK)
+        st = check_memory(m, o->n_context, chunk, err);
     if (st != QUERN_OK)
         return st;
     struct session *s = calloc(1, sizeof *s);
@@ -20,7 +40,7 @@ enum quern_status session_create(const struct model *m, const struct session_opt
         return error_nomem(err);
     s->model = m;
     s->n_tokens_known = o->n_tokens_known;
-    s->prefill_chunk = o->prefill_chunk < o->n_context ? o->prefill_chunk : o->n_context;
+    s->prefill_chunk = chunk;
     s->tokens = calloc(o->n_context, sizeof *s->tokens);
     s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
     st = s->tokens && s->logits ? QUERN_OK : error_nomem(err);

@@ -12,6 +12,9 @@ struct workspace;
 enum quern_status workspace_create(const struct model *m, size_t max_tokens, size_t max_context,
                                    struct workspace **out, struct quern_error *err);
 void workspace_destroy(struct workspace *ws); /* NULL is fine */
+/* Device memory a workspace takes. */
+enum quern_status workspace_bytes(const struct hf_config *c, size_t max_tokens, size_t *bytes,
+                                  struct quern_error *err);
 
 /* Consecutive new tokens of one sequence. */
 struct forward_seq {

@@ -22,6 +22,9 @@ struct kv_cache {
 /* Address space for max_tokens (> 0); pages are touched as they fill. */
 enum quern_status kv_cache_init(struct kv_cache *kv, const struct model *m, size_t max_tokens,
                                 struct quern_error *err);
+/* What its blocks take once they are full. */
+enum quern_status kv_cache_bytes(const struct hf_config *c, size_t max_tokens, size_t *bytes,
+                                 struct quern_error *err);
 void kv_cache_release(struct kv_cache *kv); /* NULL and zeroed are fine */
 
 #endif

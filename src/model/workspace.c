@@ -55,14 +55,23 @@ static void lay_out(struct workspace *ws, const struct hf_config *c, struct slic
     }
 }
 
-static enum quern_status make_device_part(struct workspace *ws, const struct hf_config *c,
-                                          struct quern_error *err) {
+enum quern_status workspace_bytes(const struct hf_config *c, size_t max_tokens, size_t *bytes,
+                                  struct quern_error *err) {
+    struct workspace ws = {.max_tokens = max_tokens};
     struct slicer measure = {0};
-    lay_out(ws, c, &measure);
+    lay_out(&ws, c, &measure);
     if (measure.overflow)
         return error_set(err, QUERN_ERR_LIMIT, "a forward pass of %zu tokens is too large",
-                         ws->max_tokens);
-    ws->block_bytes = measure.used_bytes;
+                         max_tokens);
+    *bytes = measure.used_bytes;
+    return QUERN_OK;
+}
+
+static enum quern_status make_device_part(struct workspace *ws, const struct hf_config *c,
+                                          struct quern_error *err) {
+    enum quern_status st = workspace_bytes(c, ws->max_tokens, &ws->block_bytes, err);
+    if (st != QUERN_OK)
+        return st;
     ws->block = ws->device->ops->alloc(ws->device, ws->block_bytes);
     if (!ws->block)
         return error_set(err, QUERN_ERR_NOMEM,

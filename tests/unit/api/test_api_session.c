@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/loaded_model.h"
+#include "base/os.h"
 #include "support/support.h"
 #include "support/tiny_checkpoint.h"
 
@@ -158,6 +159,29 @@ static void a_model_without_a_tokenizer_reads_no_text(void **state) {
     quern_model_close(model);
 }
 
+static void a_context_beyond_the_memory_is_refused_with_numbers(void **state) {
+    (void)state;
+    struct tiny_shape s = TINY_QWEN3;
+    s.extra_config = "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 1e6}, ";
+    quern_model *model = open_model(&s, "long");
+    quern_session *session = NULL;
+    struct quern_error err = {0};
+    /* 3 layers x K and V x 2 heads x 16 floats: 768 bytes a token */
+    struct quern_session_options o = {.n_context = 1000000000};
+    assert_int_equal(quern_session_create(model, &o, &session, &err), QUERN_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "a context of 1000000000 tokens needs 732421 MiB"));
+    assert_null(session);
+    /* The room to compute in counts as well. */
+    o = (struct quern_session_options){.n_context = 10000000, .prefill_chunk = 10000000};
+    const size_t chunk_bytes = (size_t)10000000 * (3 * 48 + 4 * 64 + 2 * 80) * sizeof(float);
+    if (chunk_bytes + (size_t)7680000000 > os_memory_bytes())
+        assert_int_equal(quern_session_create(model, &o, &session, NULL), QUERN_ERR_LIMIT);
+    o = (struct quern_session_options){.n_context = 2000};
+    assert_int_equal(quern_session_create(model, &o, &session, NULL), QUERN_OK);
+    quern_session_destroy(session);
+    quern_model_close(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_feeds_and_gives_logits),
@@ -166,6 +190,7 @@ int main(void) {
         cmocka_unit_test(a_missing_session_is_named),
         cmocka_unit_test(a_model_without_weights_has_no_sessions),
         cmocka_unit_test(a_model_without_a_tokenizer_reads_no_text),
+        cmocka_unit_test(a_context_beyond_the_memory_is_refused_with_numbers),
     };
     return cmocka_run_group_tests_name("api_session", tests, NULL, NULL);
 }
