@@ -213,7 +213,7 @@ QUERN_API const int32_t *quern_session_tokens(const quern_session *session, size
 
 /* Logits [n_vocab] after the last token; valid until the next call on the
  * session. NULL when nothing was fed or tokens were dropped since. Made for sampling:
- * padding ids hold -INFINITY. */
+ * ids no token has (padding, gaps) hold -INFINITY. */
 QUERN_API const float *quern_session_logits(const quern_session *session);
 
 QUERN_API int32_t quern_session_context(const quern_session *session);

@@ -96,8 +96,8 @@ static enum quern_status open_configs(const char *dir, const struct quern_model_
     if (status && needs_config)
         return status;
     if (m->has_config) {
-        status = generation_config_load(dir, &m->config, &m->generation,
-                                        needs_generation ? err : NULL);
+        status =
+            generation_config_load(dir, &m->config, &m->generation, needs_generation ? err : NULL);
         m->has_generation = status == QUERN_OK;
         if (status && needs_generation)
             return status;
@@ -116,7 +116,8 @@ static enum quern_status open_parts(const char *dir, const struct quern_model_op
     status = chat_template_open(dir, &m->chat, &m->chat_error);
     if (status == QUERN_ERR_NOMEM)
         return error_nomem(err);
-    return tokenizer_open(dir, &m->tokenizer, err);
+    status = tokenizer_open(dir, &m->tokenizer, err);
+    return status ? status : tokenizer_gaps(m->tokenizer, &m->gaps, &m->n_gaps, err);
 }
 
 static enum quern_status open_weights(const char *dir, const struct quern_model_options *options,
@@ -167,6 +168,7 @@ void quern_model_close(quern_model *model) {
     model_close(model->model);
     device_destroy(model->device);
     tokenizer_close(model->tokenizer);
+    free(model->gaps);
     chat_template_close(model->chat);
     free(model);
 }

@@ -65,6 +65,8 @@ enum quern_status quern_session_create(quern_model *model,
         .prefill_chunk = o.prefill_chunk > 0 ? (size_t)o.prefill_chunk : DEFAULT_PREFILL_CHUNK,
         .rope_scaled = wants_yarn(c, &o, n_context),
         .n_tokens_known = tokens_known(model),
+        .gaps = model->gaps,
+        .n_gaps = model->n_gaps,
     };
     quern_session *s = calloc(1, sizeof *s);
     if (!s)

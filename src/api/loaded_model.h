@@ -12,6 +12,8 @@ struct quern_model {
     struct device *device;        /* NULL with tokenizer_only */
     struct model *model;          /* NULL with tokenizer_only */
     struct tokenizer *tokenizer;  /* NULL with weights_only */
+    int32_t *gaps;                /* [n_gaps] ids the tokenizer leaves out */
+    size_t n_gaps;
     struct chat_template *chat;   /* NULL: the directory has none, or chat_error is set */
     struct quern_error chat_error; /* why the directory's template cannot be used */
     struct generation_config generation;

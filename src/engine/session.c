@@ -15,10 +15,11 @@ static enum quern_status check_memory(const struct model *m, size_t n_context, s
         st = workspace_bytes(&m->config, chunk, &pass_bytes, err);
     if (st != QUERN_OK || !has_bytes || (kv_bytes < has_bytes && pass_bytes < has_bytes - kv_bytes))
         return st;
-    return error_set(err, QUERN_ERR_LIMIT,
-                     "a context of %zu tokens needs %zu MiB, and %zu MiB to compute %zu tokens at a "
-                     "time, but there are only %zu MiB of memory",
-                     n_context, kv_bytes >> 20, pass_bytes >> 20, chunk, has_bytes >> 20);
+    return error_set(
+        err, QUERN_ERR_LIMIT,
+        "a context of %zu tokens needs %zu MiB, and %zu MiB to compute %zu tokens at a "
+        "time, but there are only %zu MiB of memory",
+        n_context, kv_bytes >> 20, pass_bytes >> 20, chunk, has_bytes >> 20);
 }
 
 enum quern_status session_create(const struct model *m, const struct session_options *o,
@@ -40,6 +41,8 @@ enum quern_status session_create(const struct model *m, const struct session_opt
         return error_nomem(err);
     s->model = m;
     s->n_tokens_known = o->n_tokens_known;
+    s->gaps = o->gaps;
+    s->n_gaps = o->n_gaps;
     s->prefill_chunk = chunk;
     s->tokens = calloc(o->n_context, sizeof *s->tokens);
     s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
@@ -87,10 +90,14 @@ static enum quern_status check_sync(const struct session *s, const int32_t *ids,
     return forward_check_ids(s->model, ids, n, err);
 }
 
-/* Padding ids are beyond what the tokenizer can decode and must never be sampled. */
+/* What the tokenizer cannot decode must never be sampled: ids that pad the vocabulary, or lie in
+ * its gaps. */
 static void mask_padding(struct session *s) {
     for (int32_t i = s->n_tokens_known; i < s->model->config.vocab_size; i++)
         s->logits[i] = -INFINITY;
+    for (size_t i = 0; i < s->n_gaps; i++)
+        if (s->gaps[i] < s->model->config.vocab_size)
+            s->logits[s->gaps[i]] = -INFINITY;
 }
 
 /* One forward pass; `logits` has n rows, or one, or is NULL. */

@@ -14,6 +14,8 @@ struct session {
     float *logits;   /* [vocab_size] after the last token */
     bool has_logits;
     int32_t n_tokens_known; /* ids from here up are padding: their logits become -INFINITY */
+    const int32_t *gaps;    /* [n_gaps] and so do these; borrowed */
+    size_t n_gaps;
     size_t prefill_chunk;
 };
 
@@ -22,6 +24,8 @@ struct session_options {
     size_t prefill_chunk;   /* > 0 */
     bool rope_scaled;       /* apply YaRN */
     int32_t n_tokens_known; /* of the tokenizer */
+    const int32_t *gaps; /* [n_gaps] ids below that which no token has; they outlive the session */
+    size_t n_gaps;
 };
 
 /* QUERN_ERR_UNSUPPORTED for a model without a head: every feed ends in logits. */

@@ -59,6 +59,22 @@ struct str tokenizer_token_bytes(const struct tokenizer *t, int32_t id) {
     return vocab_bytes(&t->vocab, (uint32_t)id);
 }
 
+enum quern_status tokenizer_gaps(const struct tokenizer *t, int32_t **ids, size_t *n,
+                                 struct quern_error *err) {
+    size_t found = 0;
+    for (int32_t id = 0; id < t->n_ids; id++)
+        found += tokenizer_token_bytes(t, id).len == 0;
+    int32_t *list = found ? malloc(found * sizeof *list) : NULL;
+    if (found && !list)
+        return error_nomem(err);
+    *n = 0;
+    for (int32_t id = 0; list && id < t->n_ids; id++)
+        if (tokenizer_token_bytes(t, id).len == 0)
+            list[(*n)++] = id;
+    *ids = list;
+    return QUERN_OK;
+}
+
 int32_t tokenizer_added_id(const struct tokenizer *t, struct str spelling) {
     size_t lo = 0, hi = t->n_added;
     while (lo < hi) {

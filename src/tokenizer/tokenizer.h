@@ -29,6 +29,9 @@ void tokenizer_close(struct tokenizer *t); /* NULL is fine */
 int32_t tokenizer_n_tokens(const struct tokenizer *t); /* largest id + 1 */
 /* The bytes a token stands for (an added token: its spelling); len 0 for an unused id. */
 struct str tokenizer_token_bytes(const struct tokenizer *t, int32_t id);
+/* The ids below tokenizer_n_tokens that no token has, rising; malloc'ed, NULL when there are none. */
+enum quern_status tokenizer_gaps(const struct tokenizer *t, int32_t **ids, size_t *n,
+                                 struct quern_error *err);
 /* The id of an added token by its spelling, or TOKENIZER_NONE. */
 int32_t tokenizer_added_id(const struct tokenizer *t, struct str spelling);
 bool tokenizer_is_added(const struct tokenizer *t, int32_t id);

@@ -182,6 +182,35 @@ static void a_context_beyond_the_memory_is_refused_with_numbers(void **state) {
     quern_model_close(model);
 }
 
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":false}"
+
+static void ids_no_token_has_are_never_sampled(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"version\":\"1.0\",\"added_tokens\":[],"
+        "\"pre_tokenizer\":" BYTE_LEVEL ",\"decoder\":" BYTE_LEVEL ","
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":90},\"merges\":[]}}";
+    const struct tiny_shape shape = TINY_QWEN3;
+    const char *dir = tiny_model_write(&shape, "gaps", 3);
+    char path[4096];
+    assert_int_equal(os_path_join(path, sizeof path, dir, "tokenizer.json", NULL), QUERN_OK);
+    support_write_file(path, json, sizeof json - 1);
+    const struct quern_model_options options = {.n_threads = 1};
+    quern_model *model = NULL;
+    struct quern_error err = {0};
+    if (quern_model_open(dir, &options, &model, &err))
+        fail_msg("%s", err.message);
+    quern_session *session = open_session(model, (struct quern_session_options){0});
+    const int32_t id = 0;
+    float rows[97];
+    assert_int_equal(quern_session_feed_logits(session, &id, 1, rows, NULL), QUERN_OK);
+    const float *logits = quern_session_logits(session);
+    for (int i = 0; i < 97; i++)
+        assert_true(i < 2 || i == 90 ? logits[i] == rows[i] : logits[i] == -INFINITY);
+    quern_session_destroy(session);
+    quern_model_close(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_feeds_and_gives_logits),
@@ -191,6 +220,7 @@ int main(void) {
         cmocka_unit_test(a_model_without_weights_has_no_sessions),
         cmocka_unit_test(a_model_without_a_tokenizer_reads_no_text),
         cmocka_unit_test(a_context_beyond_the_memory_is_refused_with_numbers),
+        cmocka_unit_test(ids_no_token_has_are_never_sampled),
     };
     return cmocka_run_group_tests_name("api_session", tests, NULL, NULL);
 }

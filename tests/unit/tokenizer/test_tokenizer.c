@@ -274,6 +274,35 @@ static void encoding_appends_to_what_is_there(void **state) {
     tokenizer_close(t);
 }
 
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":false}"
+
+static void ids_that_no_token_has_are_listed(void **state) {
+    (void)state;
+    static const char json[] =
+        "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":2,\"content\":\"<x>\",\"single_word\":"
+        "false,"
+        "\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}],"
+        "\"pre_tokenizer\":" BYTE_LEVEL ",\"decoder\":" BYTE_LEVEL ","
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":6},\"merges\":[]}}";
+    struct tokenizer *t = NULL;
+    struct quern_error err = {0};
+    if (tokenizer_parse(STR_LIT(json), "json", &t, &err))
+        fail_msg("%s", err.message);
+    int32_t *ids = NULL;
+    size_t n = 99;
+    assert_int_equal(tokenizer_gaps(t, &ids, &n, NULL), QUERN_OK);
+    const int32_t expected[] = {1, 3, 4, 5};
+    assert_int_equal(n, 4);
+    assert_memory_equal(ids, expected, sizeof expected);
+    free(ids);
+    tokenizer_close(t);
+    t = open_dir(support_fixture("fixtures/qwen3-tiny"));
+    assert_int_equal(tokenizer_gaps(t, &ids, &n, NULL), QUERN_OK);
+    assert_int_equal(n, 0);
+    assert_null(ids);
+    tokenizer_close(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_gives_the_ids_of_hugging_face),
@@ -283,6 +312,7 @@ int main(void) {
         cmocka_unit_test(added_tokens_are_found_by_spelling_and_id),
         cmocka_unit_test(ids_out_of_range_do_not_decode),
         cmocka_unit_test(encoding_appends_to_what_is_there),
+        cmocka_unit_test(ids_that_no_token_has_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
