@@ -126,10 +126,7 @@ static enum quern_status open_weights(const char *dir, const struct quern_model_
     if (!status)
         status = device_cpu_create(options->n_threads, options->cpu, &m->device, err);
     if (!status)
-        status = model_open(dir, m->device, options->on_progress, options->user, &m->model, err);
-    /* model_open reads the file for itself; what callers size their buffers by must be that. */
-    if (!status && m->model->config.vocab_size != m->config.vocab_size)
-        status = error_set(err, QUERN_ERR_FORMAT, "%s: config.json changed while it was read", dir);
+        status = model_open(dir, &m->config, m->device, options->on_progress, options->user, &m->model, err);
     return status;
 }
 

@@ -38,10 +38,11 @@ static int open_retry(const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-/* Opens for reading and refuses what has no content of its own. */
-static enum quern_status open_to_read(const char *path, int flags, int *fd, struct stat *st,
+/* Opens for reading and refuses what has no content of its own; when `regular`, also what is no
+ * file on a disk, and without waiting for somebody to write into a pipe. */
+static enum quern_status open_to_read(const char *path, bool regular, int *fd, struct stat *st,
                                       struct quern_error *err) {
-    *fd = open_retry(path, O_RDONLY | flags, 0);
+    *fd = open_retry(path, O_RDONLY | (regular ? O_NONBLOCK : 0), 0);
     if (*fd < 0)
         return fail_errno(err, path, "open");
     enum quern_status status = QUERN_OK;
@@ -49,6 +50,8 @@ static enum quern_status open_to_read(const char *path, int flags, int *fd, stru
         status = fail_errno(err, path, "read its size");
     else if (S_ISDIR(st->st_mode))
         status = error_set(err, QUERN_ERR_IO, "%s: is a directory, expected a file", path);
+    else if (regular && !S_ISREG(st->st_mode))
+        status = error_set(err, QUERN_ERR_IO, "%s: is not a regular file", path);
     if (status)
         close(*fd);
     return status;
@@ -57,13 +60,10 @@ static enum quern_status open_to_read(const char *path, int flags, int *fd, stru
 enum quern_status os_map_open(struct os_map *map, const char *path, struct quern_error *err) {
     int fd;
     struct stat st;
-    /* A pipe is refused below; opening it must not wait for somebody to write into it. */
-    enum quern_status status = open_to_read(path, O_NONBLOCK, &fd, &st, err);
+    enum quern_status status = open_to_read(path, true, &fd, &st, err);
     if (status)
         return status;
-    if (!S_ISREG(st.st_mode)) {
-        status = error_set(err, QUERN_ERR_IO, "%s: is not a regular file", path);
-    } else if ((uintmax_t)st.st_size > SIZE_MAX) {
+    if ((uintmax_t)st.st_size > SIZE_MAX) {
         status = error_set(err, QUERN_ERR_LIMIT, "%s: too large for the address space", path);
     } else if (st.st_size == 0) {
         *map = (struct os_map){NULL, 0};
@@ -143,11 +143,11 @@ enum quern_status os_read_fd(int fd, const char *what, size_t max_bytes, struct 
     return QUERN_OK;
 }
 
-enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer *out,
-                               struct quern_error *err) {
+static enum quern_status read_file(const char *path, bool regular, size_t max_bytes,
+                                   struct buffer *out, struct quern_error *err) {
     int fd;
     struct stat st;
-    enum quern_status status = open_to_read(path, 0, &fd, &st, err);
+    enum quern_status status = open_to_read(path, regular, &fd, &st, err);
     if (status)
         return status;
     if (S_ISREG(st.st_mode) && st.st_size > 0) {
@@ -162,6 +162,16 @@ enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer
         status = os_read_fd(fd, path, max_bytes, out, err);
     close(fd);
     return status;
+}
+
+enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer *out,
+                               struct quern_error *err) {
+    return read_file(path, false, max_bytes, out, err);
+}
+
+enum quern_status os_read_regular(const char *path, size_t max_bytes, struct buffer *out,
+                                  struct quern_error *err) {
+    return read_file(path, true, max_bytes, out, err);
 }
 
 enum quern_status os_write_fd(int fd, const char *what, const void *data, size_t size_bytes,

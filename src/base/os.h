@@ -20,9 +20,14 @@ struct os_map {
 enum quern_status os_map_open(struct os_map *map, const char *path, struct quern_error *err);
 void os_map_close(struct os_map *map); /* zeroed is fine */
 
-/* Appends the whole file to *out. Fails beyond max_bytes, naming path and sizes. */
+/* Appends the whole file to *out, for a path a person gave: it may be a pipe. Fails beyond
+ * max_bytes, naming path and sizes. */
 enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer *out,
                                struct quern_error *err);
+/* The same for a file found in a directory that somebody else may have filled: a pipe, on which
+ * opening could wait forever, or a device is refused. */
+enum quern_status os_read_regular(const char *path, size_t max_bytes, struct buffer *out,
+                                  struct quern_error *err);
 /* Reads a stream to its end. `what` names it in errors. */
 enum quern_status os_read_fd(int fd, const char *what, size_t max_bytes, struct buffer *out,
                              struct quern_error *err);

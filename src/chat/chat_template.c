@@ -190,7 +190,7 @@ static enum quern_status load_json(const char *path, json_t **out, struct quern_
     *out = NULL;
     if (!os_file_exists(path))
         return QUERN_OK;
-    enum quern_status status = json_load_path(path, CONFIG_BYTES_MAX, out, err);
+    enum quern_status status = json_load_regular(path, CONFIG_BYTES_MAX, out, err);
     if (!status && !json_is_object(*out)) {
         error_set(err, QUERN_ERR_FORMAT, "%s: found %s, expected an object", path,
                   json_type_name(*out));
@@ -206,7 +206,7 @@ static enum quern_status add_jinja_file(struct chat_template *t, const char *pat
     struct buffer text;
     buffer_init(&text, TEMPLATE_BYTES_MAX);
     snprintf(t->name, sizeof t->name, "%s", path);
-    enum quern_status status = os_read_file(path, TEMPLATE_BYTES_MAX, &text, err);
+    enum quern_status status = os_read_regular(path, TEMPLATE_BYTES_MAX, &text, err);
     if (!status)
         status = add_source(t, (struct str){text.data ? text.data : "", text.len}, false, err);
     buffer_release(&text);

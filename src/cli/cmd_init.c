@@ -85,7 +85,7 @@ static bool copy_file(const char *from_dir, const char *name, const char *to_dir
         return false;
     struct buffer b;
     buffer_init(&b, COPY_MAX_BYTES);
-    *status = os_read_file(from, COPY_MAX_BYTES, &b, err);
+    *status = os_read_regular(from, COPY_MAX_BYTES, &b, err);
     if (!*status)
         *status = os_path_join(to, sizeof to, to_dir, name, err);
     if (!*status)
@@ -116,12 +116,14 @@ static enum quern_status load_config(const struct init_args *args, json_t **out,
     }
     char path[PATH_BYTES];
     enum quern_status status = QUERN_OK;
-    if (os_is_dir(args->config))
+    const bool in_dir = os_is_dir(args->config);
+    if (in_dir)
         status = os_path_join(path, sizeof path, args->config, "config.json", err);
     if (status)
         return status;
-    const char *file = os_is_dir(args->config) ? path : args->config;
-    status = json_load_path(file, CONFIG_MAX_BYTES, out, err);
+    const char *file = in_dir ? path : args->config;
+    status = in_dir ? json_load_regular(file, CONFIG_MAX_BYTES, out, err)
+                    : json_load_path(file, CONFIG_MAX_BYTES, out, err);
     if (!status && !json_is_object(*out)) {
         json_decref(*out);
         *out = NULL;

@@ -7,7 +7,7 @@
 #include "base/os.h"
 #include "model/rope.h"
 
-enum { PATH_BYTES = 4096, CONFIG_MAX_BYTES = 16 << 20 };
+enum { PATH_BYTES = 4096 };
 
 const struct inspect_format inspect_formats[INSPECT_N_FORMATS] = {
     {"f32", 32, 32, NULL},
@@ -64,17 +64,6 @@ static void derive(struct inspect_facts *f) {
     if (c->has_quantization)
         add(f, &f->notes, "quantized by \"%s\": its tensors are not compared with the architecture",
             c->quant_method);
-}
-
-static enum quern_status load_config_file(const char *path, struct hf_config *out,
-                                          struct quern_error *err) {
-    struct buffer text;
-    buffer_init(&text, CONFIG_MAX_BYTES);
-    enum quern_status status = os_read_file(path, CONFIG_MAX_BYTES, &text, err);
-    if (!status)
-        status = hf_config_parse(text.data ? text.data : "", text.len, path, out, err);
-    buffer_release(&text);
-    return status;
 }
 
 /* ---- the weights ------------------------------------------------------------------ */
@@ -220,7 +209,7 @@ enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
         collect_weights(f, path);
         return QUERN_OK;
     }
-    enum quern_status status = load_config_file(path, &f->config, err);
+    enum quern_status status = hf_config_load_path(path, &f->config, err);
     if (!status) {
         f->has_config = true;
         derive(f);

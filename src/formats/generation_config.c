@@ -63,7 +63,7 @@ enum quern_status generation_config_load(const char *dir, const struct hf_config
         return QUERN_OK;
     }
     buffer_init(&text, GENERATION_FILE_MAX);
-    status = os_read_file(path, GENERATION_FILE_MAX, &text, err);
+    status = os_read_regular(path, GENERATION_FILE_MAX, &text, err);
     if (!status)
         status =
             generation_config_parse(text.data ? text.data : "", text.len, path, config, out, err);

@@ -292,12 +292,9 @@ static void read_all(struct config_reader *r, struct hf_config *out) {
     read_quantization(r, out);
 }
 
-enum quern_status hf_config_parse(const char *text, size_t len, const char *name,
-                                  struct hf_config *out, struct quern_error *err) {
-    json_t *root = NULL;
-    enum quern_status status = json_parse(text, len, name, &root, err);
-    if (status)
-        return status;
+/* Takes over `root`. */
+static enum quern_status read_root(json_t *root, const char *name, struct hf_config *out,
+                                   struct quern_error *err) {
     struct config_reader r = {root, name, err, QUERN_OK};
     struct hf_config config = {0};
     if (json_is_object(root))
@@ -310,18 +307,27 @@ enum quern_status hf_config_parse(const char *text, size_t len, const char *name
     return r.status;
 }
 
+enum quern_status hf_config_parse(const char *text, size_t len, const char *name,
+                                  struct hf_config *out, struct quern_error *err) {
+    json_t *root = NULL;
+    enum quern_status status = json_parse(text, len, name, &root, err);
+    return status ? status : read_root(root, name, out, err);
+}
+
+enum quern_status hf_config_load_path(const char *path, struct hf_config *out,
+                                      struct quern_error *err) {
+    json_t *root = NULL;
+    enum quern_status status = json_load_path(path, CONFIG_FILE_MAX, &root, err);
+    return status ? status : read_root(root, path, out, err);
+}
+
 enum quern_status hf_config_load(const char *dir, struct hf_config *out, struct quern_error *err) {
     char path[PATH_BYTES];
-    struct buffer text;
+    json_t *root = NULL;
     enum quern_status status = os_path_join(path, sizeof path, dir, "config.json", err);
-    if (status)
-        return status;
-    buffer_init(&text, CONFIG_FILE_MAX);
-    status = os_read_file(path, CONFIG_FILE_MAX, &text, err);
     if (!status)
-        status = hf_config_parse(text.data ? text.data : "", text.len, path, out, err);
-    buffer_release(&text);
-    return status;
+        status = json_load_regular(path, CONFIG_FILE_MAX, &root, err);
+    return status ? status : read_root(root, path, out, err);
 }
 
 int64_t hf_config_param_count(const struct hf_config *c, int64_t *active) {

@@ -70,6 +70,9 @@ struct generation_config {
 };
 
 enum quern_status hf_config_load(const char *dir, struct hf_config *out, struct quern_error *err);
+/* A config.json by its own path, which may be a pipe. */
+enum quern_status hf_config_load_path(const char *path, struct hf_config *out,
+                                      struct quern_error *err);
 enum quern_status hf_config_parse(const char *text, size_t len, const char *name,
                                   struct hf_config *out, struct quern_error *err);
 enum quern_status generation_config_parse(const char *text, size_t len, const char *name,

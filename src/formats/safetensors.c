@@ -165,7 +165,7 @@ static enum quern_status open_sharded(const char *dir, const char *index_path,
     struct buffer text;
     arena_init(&arena, 0);
     buffer_init(&text, INDEX_FILE_MAX);
-    enum quern_status status = os_read_file(index_path, INDEX_FILE_MAX, &text, err);
+    enum quern_status status = os_read_regular(index_path, INDEX_FILE_MAX, &text, err);
     if (!status)
         status = safetensors_index_parse(buffer_str(&text), index_path, &arena, &index, err);
     if (!status && !(st = create(index.n_shards)))

@@ -41,12 +41,12 @@ struct model {
     float attention_scale;          /* D^-0.5 */
 };
 
-/* Reads config.json and the weights of `dir`. Every tensor's name, shape and type is
- * checked; surplus tensors are tolerated when known to be harmless, else logged. Names may
- * lack the "model." prefix (embedding checkpoints, which may also lack a head). Weights stay
- * in the mapping in their own type; norms and biases are converted to float32. on_progress
- * may be NULL. `device` must outlive the model. */
-enum quern_status model_open(const char *dir, struct device *device,
+/* Reads the weights of `dir`, whose config.json is `config`; NULL: it is read too. Every tensor's
+ * name, shape and type is checked; surplus tensors are tolerated when known to be harmless, else
+ * logged. Names may lack the "model." prefix (embedding checkpoints, which may also lack a head).
+ * Weights stay in the mapping in their own type; norms and biases are converted to float32.
+ * on_progress may be NULL. `device` must outlive the model. */
+enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
                              void (*on_progress)(void *user, double fraction), void *user,
                              struct model **out, struct quern_error *err);
 void model_close(struct model *m); /* NULL is fine */

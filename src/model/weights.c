@@ -302,9 +302,13 @@ static enum quern_status bind_all(struct model *m, void (*on_progress)(void *use
     return b.status;
 }
 
-static enum quern_status load_config(const char *dir, struct hf_config *c,
-                                     struct quern_error *err) {
-    enum quern_status st = hf_config_load(dir, c, err);
+static enum quern_status take_config(const char *dir, const struct hf_config *given,
+                                     struct hf_config *c, struct quern_error *err) {
+    enum quern_status st = QUERN_OK;
+    if (given)
+        *c = *given;
+    else
+        st = hf_config_load(dir, c, err);
     if (st == QUERN_OK && c->has_quantization)
         return error_set(err, QUERN_ERR_UNSUPPORTED,
                          "%s/config.json: the checkpoint is quantized (quant_method \"%s\"); "
@@ -313,7 +317,7 @@ static enum quern_status load_config(const char *dir, struct hf_config *c,
     return st;
 }
 
-enum quern_status model_open(const char *dir, struct device *device,
+enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
                              void (*on_progress)(void *user, double fraction), void *user,
                              struct model **out, struct quern_error *err) {
     struct model *m = calloc(1, sizeof *m);
@@ -321,7 +325,7 @@ enum quern_status model_open(const char *dir, struct device *device,
         return error_nomem(err);
     m->device = device;
     arena_init(&m->arena, 0);
-    enum quern_status st = load_config(dir, &m->config, err);
+    enum quern_status st = take_config(dir, config, &m->config, err);
     if (st == QUERN_OK)
         st = safetensors_open(dir, &m->checkpoint, err);
     if (st == QUERN_OK) {

@@ -6,15 +6,26 @@
 
 #include "base/os.h"
 
-enum quern_status json_load_path(const char *path, size_t max_bytes, json_t **out,
-                                 struct quern_error *err) {
+static enum quern_status load(const char *path, bool regular, size_t max_bytes, json_t **out,
+                              struct quern_error *err) {
     struct buffer text;
     buffer_init(&text, max_bytes);
-    enum quern_status status = os_read_file(path, max_bytes, &text, err);
+    enum quern_status status = regular ? os_read_regular(path, max_bytes, &text, err)
+                                       : os_read_file(path, max_bytes, &text, err);
     if (!status)
         status = json_parse(text.data, text.len, path, out, err);
     buffer_release(&text);
     return status;
+}
+
+enum quern_status json_load_path(const char *path, size_t max_bytes, json_t **out,
+                                 struct quern_error *err) {
+    return load(path, false, max_bytes, out, err);
+}
+
+enum quern_status json_load_regular(const char *path, size_t max_bytes, json_t **out,
+                                    struct quern_error *err) {
+    return load(path, true, max_bytes, out, err);
 }
 
 /* ---- typed members ------------------------------------------------------------ */

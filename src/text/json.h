@@ -19,8 +19,11 @@ enum {
  * starts the message, which gives line and column. *out is freed by json_decref. */
 enum quern_status json_parse(const char *text, size_t len, const char *name, json_t **out,
                              struct quern_error *err);
+/* A whole file, read as os_read_file and os_read_regular do. */
 enum quern_status json_load_path(const char *path, size_t max_bytes, json_t **out,
                                  struct quern_error *err);
+enum quern_status json_load_regular(const char *path, size_t max_bytes, json_t **out,
+                                    struct quern_error *err);
 
 /* Typed members. A missing or null member gives the default; a wrong type or a
  * number out of [min, max] is an error that names `name`, the key, what was found

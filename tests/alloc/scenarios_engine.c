@@ -24,7 +24,8 @@ static enum quern_status open_once(struct quern_error *err) {
     if (!status)
         status = device_cpu_create(1, NULL, &device, err);
     if (!status)
-        status = model_open(tiny_model_write(&shape, "answer", 3), device, NULL, NULL, &model, err);
+        status = model_open(tiny_model_write(&shape, "answer", 3), NULL, device, NULL, NULL, &model,
+                            err);
     const struct session_options o = {
         .n_context = CONTEXT, .prefill_chunk = 8, .n_tokens_known = tokenizer_n_tokens(tokenizer)};
     return status ? status : session_create(model, &o, &session, err);

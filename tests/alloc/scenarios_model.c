@@ -13,7 +13,7 @@ static enum quern_status load_and_feed(const char *dir, struct quern_error *err)
     const int32_t ids[] = {1, 2, 3, 4, 5};
     enum quern_status st = device_cpu_create(1, NULL, &device, err);
     if (st == QUERN_OK)
-        st = model_open(dir, device, NULL, NULL, &model, err);
+        st = model_open(dir, NULL, device, NULL, NULL, &model, err);
     if (st == QUERN_OK)
         st = session_create(model, &o, &session, err);
     if (st == QUERN_OK)

@@ -1,6 +1,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/loaded_model.h"
 #include "base/os.h"
@@ -296,6 +298,35 @@ static void warnings_go_to_the_function_set(void **state) {
     assert_int_equal(heard.n, 1);
 }
 
+/* Whoever opens a pipe for reading waits for a writer; the alarm ends the test then. */
+static void pipes_in_a_model_directory_are_refused(void **state) {
+    (void)state;
+    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                        "model.safetensors", "model.safetensors.index.json"};
+    alarm(20);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "pipe%zu", i);
+        const char *dir = write_model(name);
+        remove(path_in(dir, names[i]));
+        if (strstr(names[i], "index"))
+            remove(path_in(dir, "model.safetensors"));
+        assert_int_equal(mkfifo(path_in(dir, names[i]), 0600), 0);
+        open_fails(dir, false, QUERN_ERR_IO, "is not a regular file");
+        open_fails(dir, false, QUERN_ERR_IO, names[i]);
+    }
+    /* A template is no reason to refuse the model. */
+    const char *dir = write_model("pipe_template");
+    assert_int_equal(mkfifo(path_in(dir, "chat_template.jinja"), 0600), 0);
+    quern_model *model = open_model(dir, false);
+    struct quern_error err = {0};
+    char *text = NULL;
+    assert_int_equal(quern_render_chat(model, "[]", NULL, &text, NULL, &err), QUERN_ERR_IO);
+    assert_non_null(strstr(err.message, "chat_template.jinja: is not a regular file"));
+    quern_model_close(model);
+    alarm(0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_no_model_directory_is_named),
@@ -311,6 +342,7 @@ int main(void) {
         cmocka_unit_test(an_id_out_of_range_is_an_error_and_nothing_is_returned),
         cmocka_unit_test(the_version_is_that_of_the_header),
         cmocka_unit_test(warnings_go_to_the_function_set),
+        cmocka_unit_test(pipes_in_a_model_directory_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ static void an_empty_file_maps_to_nothing(void **state) {
 }
 
 /* Opening it for reading would wait for a writer that never comes; the alarm ends the test then. */
-static void a_pipe_is_not_mapped(void **state) {
+static void a_pipe_in_place_of_a_file_is_refused(void **state) {
     (void)state;
     const char *path = support_temp_path("pipe");
     struct os_map map = {NULL, 7};
@@ -48,8 +48,14 @@ static void a_pipe_is_not_mapped(void **state) {
     assert_int_equal(mkfifo(path, 0600), 0);
     alarm(10);
     assert_int_equal(os_map_open(&map, path, &err), QUERN_ERR_IO);
+    assert_non_null(strstr(err.message, "is not a regular file"));
+    struct buffer b;
+    buffer_init(&b, 100);
+    err.message[0] = '\0';
+    assert_int_equal(os_read_regular(path, 100, &b, &err), QUERN_ERR_IO);
     alarm(0);
     assert_non_null(strstr(err.message, "is not a regular file"));
+    buffer_release(&b);
     assert_int_equal(map.size_bytes, 7);
 }
 
@@ -339,7 +345,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mapped_file_holds_its_bytes),
         cmocka_unit_test(an_empty_file_maps_to_nothing),
-        cmocka_unit_test(a_pipe_is_not_mapped),
+        cmocka_unit_test(a_pipe_in_place_of_a_file_is_refused),
         cmocka_unit_test(directories_and_missing_files_are_named),
         cmocka_unit_test(devices_cannot_be_mapped),
         cmocka_unit_test(a_file_is_read_whole_behind_what_the_buffer_holds),

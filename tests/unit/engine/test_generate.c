@@ -23,7 +23,7 @@ static int open_all(void **state) {
     shape.vocab = VOCAB;
     struct quern_error err;
     if (device_cpu_create(1, NULL, &device, &err) ||
-        model_open(tiny_model_write(&shape, "model", 5), device, NULL, NULL, &model, &err) ||
+        model_open(tiny_model_write(&shape, "model", 5), NULL, device, NULL, NULL, &model, &err) ||
         tokenizer_open(support_fixture("fixtures/qwen3-tiny"), &tokenizer, &err)) {
         print_error("%s\n", err.message);
         return -1;

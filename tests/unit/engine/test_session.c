@@ -16,7 +16,7 @@ static int open_model(void **state) {
     (void)state;
     const struct tiny_shape shape = TINY_QWEN3;
     return device_cpu_create(1, NULL, &device, NULL) ||
-           model_open(tiny_model_write(&shape, "model", 3), device, NULL, NULL, &model, NULL);
+           model_open(tiny_model_write(&shape, "model", 3), NULL, device, NULL, NULL, &model, NULL);
 }
 
 static int close_model(void **state) {
@@ -245,7 +245,7 @@ static void a_checkpoint_without_a_head_gets_no_session(void **state) {
     tiny_checkpoint_remove(&checkpoint, "lm_head.weight");
     struct model *headless = NULL;
     const char *dir = tiny_checkpoint_write(&checkpoint, &shape, "headless", 3);
-    assert_int_equal(model_open(dir, device, NULL, NULL, &headless, NULL), QUERN_OK);
+    assert_int_equal(model_open(dir, NULL, device, NULL, NULL, &headless, NULL), QUERN_OK);
     struct session *s = NULL;
     struct quern_error err = {0};
     const struct session_options o = {.n_context = 8, .prefill_chunk = 2, .n_tokens_known = VOCAB};

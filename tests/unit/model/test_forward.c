@@ -55,7 +55,7 @@ static struct bench open_bench_in(const char *dir, size_t vocab, int threads) {
     struct bench b = {.vocab = vocab};
     struct quern_error err = {0};
     if (device_cpu_create(threads, NULL, &b.device, &err) ||
-        model_open(dir, b.device, NULL, NULL, &b.model, &err) ||
+        model_open(dir, NULL, b.device, NULL, NULL, &b.model, &err) ||
         workspace_create(b.model, MAX_TOKENS, CONTEXT, &b.ws, &err) ||
         rope_init(&b.rope, &b.model->config, CONTEXT, true, &err))
         fail_msg("%s", err.message);
@@ -258,7 +258,7 @@ static void every_instruction_set_gives_the_same_bits(void **state) {
         b = (struct bench){.vocab = dense.vocab};
         const char *dir = tiny_model_write(&dense, "dense", 7);
         assert_int_equal(device_cpu_create(1, tables[i]->name, &b.device, NULL), QUERN_OK);
-        assert_int_equal(model_open(dir, b.device, NULL, NULL, &b.model, NULL), QUERN_OK);
+        assert_int_equal(model_open(dir, NULL, b.device, NULL, NULL, &b.model, NULL), QUERN_OK);
         assert_int_equal(workspace_create(b.model, MAX_TOKENS, CONTEXT, &b.ws, NULL), QUERN_OK);
         assert_int_equal(rope_init(&b.rope, &b.model->config, CONTEXT, true, NULL), QUERN_OK);
         float *other = run_alone(&b, 1, 64);

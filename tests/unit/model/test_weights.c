@@ -26,7 +26,7 @@ static int close_device(void **state) {
 static struct model *open_ok(const char *dir) {
     struct model *m = NULL;
     struct quern_error err = {0};
-    if (model_open(dir, device, NULL, NULL, &m, &err))
+    if (model_open(dir, NULL, device, NULL, NULL, &m, &err))
         fail_msg("%s", err.message);
     return m;
 }
@@ -35,7 +35,7 @@ static struct model *open_ok(const char *dir) {
 static void assert_refused(const char *dir, enum quern_status code, const char *text) {
     struct model *m = NULL;
     struct quern_error err = {0};
-    enum quern_status st = model_open(dir, device, NULL, NULL, &m, &err);
+    enum quern_status st = model_open(dir, NULL, device, NULL, NULL, &m, &err);
     if (st != code || !strstr(err.message, text))
         fail_msg("found %s \"%s\", expected %s \"%s\"", quern_status_name(st), err.message,
                  quern_status_name(code), text);
@@ -207,7 +207,8 @@ static void progress_ends_at_one(void **state) {
     struct model *m = NULL;
     double last = 0;
     assert_int_equal(
-        model_open(write_as(&qwen3, "progress"), device, note_progress, &last, &m, NULL), QUERN_OK);
+        model_open(write_as(&qwen3, "progress"), NULL, device, note_progress, &last, &m, NULL),
+        QUERN_OK);
     assert_true(last == 1);
     model_close(m);
 }
@@ -278,7 +279,7 @@ static void surplus_tensors_are_tolerated(void **state) {
 static void an_empty_directory_is_an_error(void **state) {
     (void)state;
     struct model *m = NULL;
-    assert_int_not_equal(model_open("/nonexistent", device, NULL, NULL, &m, NULL), QUERN_OK);
+    assert_int_not_equal(model_open("/nonexistent", NULL, device, NULL, NULL, &m, NULL), QUERN_OK);
     assert_null(m);
 }
 
