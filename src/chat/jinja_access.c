@@ -126,9 +126,8 @@ static bool python_item(struct jinja_run *run, struct jvalue object, struct jval
     *found = false;
     if (object.kind == JINJA_DICT) {
         struct jvalue *value = NULL;
-        if (index.kind == JINJA_STRING)
-            value = jdict_find_text(object.as.dict, index.as.text);
-        else if (jvalue_is_hashable(index, 0) && !jdict_find(run, object.as.dict, index, &value))
+        bool hashable = index.kind == JINJA_STRING || jvalue_is_hashable(run, index);
+        if (run->status || (hashable && !jdict_find(run, object.as.dict, index, &value)))
             return false;
         *found = value != NULL;
         if (value)

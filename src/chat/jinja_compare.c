@@ -196,7 +196,7 @@ static bool equal_values(struct jinja_run *run, struct jvalue a, struct jvalue b
         return true;
     case JINJA_STRING:
         *equal = str_eq(a.as.text, b.as.text);
-        return !*equal || jinja_charge_bytes(run, a.as.text.len);
+        return a.as.text.len != b.as.text.len || jinja_charge_bytes(run, a.as.text.len);
     case JINJA_LIST:
     case JINJA_TUPLE:
         return equal_lists(run, a.as.list, b.as.list, depth, equal);
@@ -241,9 +241,11 @@ static bool order_values(struct jinja_run *run, struct jvalue a, struct jvalue b
         return jinja_fail_undefined(run, b);
     if (jvalue_is_number(a) && jvalue_is_number(b))
         *order = order_numbers(a, b);
-    else if (a.kind == JINJA_STRING && b.kind == JINJA_STRING)
+    else if (a.kind == JINJA_STRING && b.kind == JINJA_STRING) {
         *order = order_texts(a.as.text, b.as.text);
-    else if (a.kind == b.kind && (a.kind == JINJA_LIST || a.kind == JINJA_TUPLE))
+        return jinja_charge_bytes(run,
+                                  a.as.text.len < b.as.text.len ? a.as.text.len : b.as.text.len);
+    } else if (a.kind == b.kind && (a.kind == JINJA_LIST || a.kind == JINJA_TUPLE))
         return order_lists(run, a.as.list, b.as.list, depth, order);
     else
         return jinja_fail(run, "cannot order '%s' and '%s'", jvalue_type_name(a),

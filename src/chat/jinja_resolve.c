@@ -223,19 +223,36 @@ static bool note_parameters(struct resolver *r, struct scope *scope, struct jnod
     return declare_parameter(r, scope, target->as.name.name);
 }
 
-static bool note_statement(struct resolver *r, struct scope *scope, struct jnode *node) {
+static bool note_statement(struct resolver *r, struct scope *scope, struct jnode *node);
+
+/* The if that an else-body consists of, or NULL. A chain of elifs is walked in a loop: it may be as
+ * long as the template, longer than the stack is deep. */
+static struct jnode *next_if(const struct jnode *node) {
+    const struct jnodes *otherwise = &node->as.cond.otherwise;
+    return otherwise->n == 1 && otherwise->items[0]->kind == NODE_IF ? otherwise->items[0] : NULL;
+}
+
+static bool note_if(struct resolver *r, struct scope *scope, const struct jnode *node) {
+    const int conditions = r->conditions;
     bool ok = true;
+    for (const struct jnode *next; ok && node; node = next) {
+        ok = note_loads(r, scope, node->as.cond.test);
+        r->conditions++;
+        ok = ok && visit_all(r, scope, &node->as.cond.then, note_statement);
+        next = next_if(node);
+        if (ok && !next)
+            ok = visit_all(r, scope, &node->as.cond.otherwise, note_statement);
+    }
+    r->conditions = conditions;
+    return ok;
+}
+
+static bool note_statement(struct resolver *r, struct scope *scope, struct jnode *node) {
     switch (node->kind) {
     case NODE_OUTPUT:
         return visit_all(r, scope, &node->as.list, note_loads);
     case NODE_IF:
-        if (!note_loads(r, scope, node->as.cond.test))
-            return false;
-        r->conditions++;
-        ok = visit_all(r, scope, &node->as.cond.then, note_statement) &&
-             visit_all(r, scope, &node->as.cond.otherwise, note_statement);
-        r->conditions--;
-        return ok;
+        return note_if(r, scope, node);
     case NODE_FOR:
         return note_loads(r, scope, node->as.loop->iterable);
     case NODE_SET:
@@ -417,12 +434,15 @@ static bool bind_with(struct resolver *r, struct scope *outer, struct jnode *nod
            bind_body(r, &scope, &node->as.with.body, &node->as.with.scope);
 }
 
-static bool bind_if(struct resolver *r, struct scope *scope, struct jnode *node) {
-    bool soft = r->soft;
+static bool bind_if(struct resolver *r, struct scope *scope, const struct jnode *node) {
+    bool soft = r->soft, ok = true;
     r->soft = true;
-    bool ok = bind_expression(r, scope, node->as.cond.test) &&
-              visit_all(r, scope, &node->as.cond.then, bind_statement) &&
-              visit_all(r, scope, &node->as.cond.otherwise, bind_statement);
+    for (const struct jnode *next; ok && node; node = next) {
+        next = next_if(node);
+        ok = bind_expression(r, scope, node->as.cond.test) &&
+             visit_all(r, scope, &node->as.cond.then, bind_statement) &&
+             (next || visit_all(r, scope, &node->as.cond.otherwise, bind_statement));
+    }
     r->soft = soft;
     return ok;
 }

@@ -88,7 +88,7 @@ static bool is_ordered(struct jinja_run *run, struct jnative_call *call) {
 
 static bool is_native(struct jinja_run *run, struct jnative_call *call) {
     if (call->self.kind == JINJA_UNDEFINED || call->self.kind == JINJA_NONE ||
-        jvalue_is_hashable(call->self, 0)) {
+        jvalue_is_hashable(run, call->self)) {
         struct str name = call->self.kind == JINJA_STRING ? call->self.as.text : STR_LIT("");
         return answer(
             call, (call->native->data ? jinja_find_filter(name) : jinja_find_test(name)) != NULL);

@@ -63,15 +63,21 @@ static uint64_t hash_number(struct jvalue v) {
     return mix(2, bits);
 }
 
-bool jvalue_is_hashable(struct jvalue v, int depth) {
+static bool is_hashable(struct jinja_run *run, struct jvalue v, int depth) {
     if (v.kind == JINJA_TUPLE) {
+        /* Tuples that hold one another twice are short to write and take 2^depth visits. */
+        if (depth > JINJA_VALUE_DEPTH_MAX || !jinja_charge(run, v.as.list->n))
+            return false;
         for (size_t i = 0; i < v.as.list->n; i++)
-            if (depth > JINJA_VALUE_DEPTH_MAX ||
-                !jvalue_is_hashable(v.as.list->items[i], depth + 1))
+            if (!is_hashable(run, v.as.list->items[i], depth + 1))
                 return false;
         return true;
     }
     return v.kind != JINJA_LIST && v.kind != JINJA_DICT && v.kind != JINJA_VIEW;
+}
+
+bool jvalue_is_hashable(struct jinja_run *run, struct jvalue v) {
+    return is_hashable(run, v, 0);
 }
 
 static bool hash_value(struct jinja_run *run, struct jvalue v, int depth, uint64_t *hash) {
@@ -80,7 +86,7 @@ static bool hash_value(struct jinja_run *run, struct jvalue v, int depth, uint64
     switch ((enum jkind)v.kind) {
     case JINJA_STRING:
         *hash = hash_text(v.as.text);
-        return true;
+        return jinja_charge_bytes(run, v.as.text.len);
     case JINJA_BOOL:
     case JINJA_INT:
     case JINJA_FLOAT:
@@ -96,6 +102,8 @@ static bool hash_value(struct jinja_run *run, struct jvalue v, int depth, uint64
         return jinja_fail(run, "unhashable type: '%s'", jvalue_type_name(v));
     case JINJA_TUPLE:
         *hash = 4;
+        if (!jinja_charge(run, v.as.list->n))
+            return false;
         for (size_t i = 0; i < v.as.list->n; i++) {
             uint64_t item;
             if (!hash_value(run, v.as.list->items[i], depth + 1, &item))

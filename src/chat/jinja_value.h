@@ -181,7 +181,7 @@ bool jvalue_length(struct jinja_run *run, struct jvalue v, bool *known, size_t *
 /* list(v): any iterable; fails with Python's message otherwise. Iterators are used up. */
 bool jvalue_to_list(struct jinja_run *run, struct jvalue v, struct jlist **out);
 bool jvalue_is_iterable(struct jvalue v);
-bool jvalue_is_hashable(struct jvalue v, int depth);
+bool jvalue_is_hashable(struct jinja_run *run, struct jvalue v); /* false also out of steps */
 /* After the last item of an iterator: false when what made it failed there. */
 bool jiterator_end(struct jinja_run *run, const struct jiterator *it);
 /* `needle in haystack` */

@@ -95,6 +95,25 @@ static void endless_work_is_stopped(void **state) {
     expect_error("{% set ns = namespace(s='ab' * 100000) %}{% for a in range(99999) %}"
                  "{% set x = ns.s in ns.s %}{% endfor %}",
                  QUERN_ERR_LIMIT, "steps");
+    /* Hashing and comparing count as well, */
+    static const char *const long_work[] = {"{{ {s: 1}[s] }}", "{% set x = {}[s] %}",
+                                            "{% set x = s == t %}", "{% set x = s < t %}"};
+    for (size_t i = 0; i < sizeof long_work / sizeof *long_work; i++) {
+        snprintf(source, sizeof source,
+                 "{%% set s = 'a' * 999999 + 'b' %%}{%% set t = 'a' * 999999 + 'c' %%}"
+                 "{%% for a in range(99999) %%}%s{%% endfor %%}",
+                 long_work[i]);
+        expect_error(source, QUERN_ERR_LIMIT, "steps");
+    }
+    /* and a value of 60 tuples that is looked at 2^60 times. */
+    static const char *const doubling[] = {"{{ {t: 1} }}", "{{ {}[t] }}", "{{ t is filter }}"};
+    for (size_t i = 0; i < sizeof doubling / sizeof *doubling; i++) {
+        snprintf(source, sizeof source,
+                 "{%% set n = namespace(t=()) %%}{%% for i in range(60) %%}"
+                 "{%% set n.t = (n.t, n.t) %%}{%% endfor %%}{%% set t = n.t %%}%s",
+                 doubling[i]);
+        expect_error(source, QUERN_ERR_LIMIT, "steps");
+    }
 }
 
 static void output_and_strings_are_limited(void **state) {
@@ -165,7 +184,8 @@ static void a_long_chain_of_elifs_is_no_nesting(void **state) {
     struct buffer source;
     buffer_init(&source, 1 << 20);
     buffer_puts(&source, "{% if false %}");
-    for (int i = 0; i < 500; i++)
+    /* As many as a template can hold. */
+    for (int i = 0; i < 60000; i++)
         buffer_puts(&source, "{% elif false %}x");
     buffer_puts(&source, "{% else %}y{% endif %}");
     expect_text(source.data, "[]", plain, "y");
