@@ -2,6 +2,7 @@
 #ifndef QUERN_BASE_STR_H
 #define QUERN_BASE_STR_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -12,8 +13,8 @@ struct str {
 };
 
 #define STR_LIT(literal) ((struct str){(literal), sizeof(literal) - 1})
-/* For printf("%.*s", STR_FMT(s)). */
-#define STR_FMT(s) (int)((s).len), ((s).ptr ? (s).ptr : "")
+/* For printf("%.*s", STR_FMT(s)). A negative precision would be none at all. */
+#define STR_FMT(s) (int)((s).len < INT_MAX ? (s).len : INT_MAX), ((s).ptr ? (s).ptr : "")
 
 static inline struct str str_from(const char *c) {
     return (struct str){c, c ? strlen(c) : 0};

@@ -72,6 +72,11 @@ static const struct added_token *longest_at(const struct added_set *set, struct 
             longest = set->tokens[lo];
         if (at + depth == text.len)
             break;
+        if (hi - lo == 1) {
+            struct str only = set->tokens[lo]->pattern;
+            struct str rest = {text.ptr + at, text.len - at};
+            return str_starts_with(rest, only) ? set->tokens[lo] : longest;
+        }
         int byte = (unsigned char)text.ptr[at + depth];
         lo = lower_bound(set, lo, hi, depth, byte);
         hi = lower_bound(set, lo, hi, depth, byte + 1);
@@ -125,7 +130,7 @@ static bool stands_alone(struct str text, size_t begin, size_t end) {
 
 /* Takes in the spaces that the token strips. Those before it that an earlier token took stay
  * taken. */
-static void widen(struct str text, const struct added_cursor *cursor, struct added_piece *piece) {
+static void widen(struct str text, struct added_cursor *cursor, struct added_piece *piece) {
     size_t begin = piece->begin, len;
     if (piece->token->lstrip) {
         while (begin > cursor->emitted) {
@@ -136,9 +141,18 @@ static void widen(struct str text, const struct added_cursor *cursor, struct add
         }
         piece->begin = begin > cursor->emitted ? begin : cursor->emitted;
     }
-    if (piece->token->rstrip)
-        while (piece->end < text.len && unicode_is_space(character_at(text, piece->end, &len)))
-            piece->end += len;
+    if (!piece->token->rstrip)
+        return;
+    /* A token that is itself a space is met at every place of a run, which would be walked through
+     * each time. */
+    if (piece->end >= cursor->spaces_begin && piece->end < cursor->spaces_end) {
+        piece->end = cursor->spaces_end;
+        return;
+    }
+    cursor->spaces_begin = piece->end;
+    while (piece->end < text.len && unicode_is_space(character_at(text, piece->end, &len)))
+        piece->end += len;
+    cursor->spaces_end = piece->end;
 }
 
 bool added_set_next(const struct added_set *set, struct str text, struct added_cursor *cursor,

@@ -41,6 +41,7 @@ struct added_piece {
 struct added_cursor {
     size_t search;  /* matches before it were looked at */
     size_t emitted; /* pieces up to here were handed out */
+    size_t spaces_begin, spaces_end; /* the run of spaces that rstrip last took */
     bool has_held;
     struct added_piece held; /* a token, waiting for the text before it to be handed out */
 };

@@ -10,6 +10,9 @@
 #include "tokenizer/json_members.h"
 #include "tokenizer/tokenizer_internal.h"
 
+/* Far beyond any real spelling: a search may compare this much at every place of a text. */
+enum { SPELLING_BYTES_MAX = 1024 };
+
 struct added_loader {
     struct tokenizer *t;
     struct map by_spelling; /* -> index in t->added */
@@ -42,6 +45,9 @@ static enum quern_status read_token(struct tokenizer *t, struct str json, size_t
                  {"normalized", &a->normalized}};
     enum quern_status status =
         json_member_string(&t->arena, json, where, "content", &a->spelling, err);
+    if (!status && a->spelling.len > SPELLING_BYTES_MAX)
+        status = error_set(err, QUERN_ERR_LIMIT, "%s.content has %zu bytes, at most %d are taken",
+                           where, a->spelling.len, SPELLING_BYTES_MAX);
     if (!status) /* the file's text goes away */
         status = copy_text(t, a->spelling, &a->spelling, err);
     if (!status)

@@ -173,7 +173,14 @@ enum quern_status load_pretokenizer(struct tokenizer *t, struct str json, struct
 
 /* ---- post-processor ---------------------------------------------------------------- */
 
+/* Of pieces, and of ids on each side of a text. Real ones have one or two; without a limit, pieces
+ * times ids of a piece is quadratic in the file's size, in time and in memory. */
+enum { AROUND_MAX = 64 };
+
 static enum quern_status push_id(struct token_ids *ids, uint32_t id, struct quern_error *err) {
+    if (ids->n == AROUND_MAX)
+        return error_set(err, QUERN_ERR_LIMIT, "post_processor: more than %d ids around a text",
+                         AROUND_MAX);
     if (token_ids_reserve(ids, 1))
         return error_nomem(err);
     ids->ids[ids->n++] = (int32_t)id;
@@ -224,12 +231,15 @@ static enum quern_status load_template(struct tokenizer *t, struct str json,
                                        struct quern_error *err) {
     struct token_ids before = {0}, after = {0};
     struct str single, element, piece;
-    int sequences = 0;
+    int sequences = 0, pieces = 0;
     enum quern_status status = QUERN_OK;
     if (!json_member(json, "single", &single) || json_kind(single) != '[')
         return error_set(err, QUERN_ERR_FORMAT, "post_processor.single is missing or no array");
     for (size_t at = 0; !status && json_element(single, &at, &element);) {
-        if (json_member(element, "Sequence", &piece)) {
+        if (++pieces > AROUND_MAX) {
+            status = error_set(err, QUERN_ERR_LIMIT, "post_processor.single: more than %d pieces",
+                               AROUND_MAX);
+        } else if (json_member(element, "Sequence", &piece)) {
             struct str id;
             status =
                 json_member_string(&t->arena, piece, "post_processor.Sequence", "id", &id, err);

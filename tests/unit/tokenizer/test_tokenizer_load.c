@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tokenizer/tokenizer.h"
 
@@ -258,6 +259,64 @@ static void a_missing_file_is_named(void **state) {
     assert_non_null(strstr(err.message, "nowhere/tokenizer.json"));
 }
 
+#define ADDED(content, rstrip)                                                      \
+    "{\"id\":4,\"content\":\"" content "\",\"single_word\":false,\"lstrip\":false," \
+    "\"rstrip\":" rstrip ",\"normalized\":false,\"special\":false}"
+
+static void what_would_take_quadratic_time_is_refused(void **state) {
+    (void)state;
+    struct buffer text;
+    buffer_init(&text, 1 << 20);
+    buffer_puts(&text, "[{\"id\":4,\"content\":\"");
+    for (int i = 0; i < 1025; i++)
+        buffer_putc(&text, 'a');
+    buffer_puts(&text, "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                       "\"normalized\":false,\"special\":false}]");
+    expect((struct parts){.added = text.data}, QUERN_ERR_LIMIT,
+           "added_tokens[0].content has 1025 bytes, at most 1024 are taken");
+    buffer_clear(&text);
+    buffer_puts(&text,
+                "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}}");
+    for (int i = 0; i < 64; i++)
+        buffer_puts(&text, ",{\"SpecialToken\":{\"id\":\"x\"}}");
+    buffer_puts(&text, "],\"special_tokens\":{\"x\":{\"ids\":[1]}}}");
+    expect((struct parts){.post_processor = text.data}, QUERN_ERR_LIMIT,
+           "post_processor.single: more than 64 pieces");
+    buffer_clear(&text);
+    buffer_puts(&text, "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},"
+                       "{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":[1");
+    for (int i = 0; i < 64; i++)
+        buffer_puts(&text, ",1");
+    buffer_puts(&text, "]}}}");
+    expect((struct parts){.post_processor = text.data}, QUERN_ERR_LIMIT,
+           "post_processor: more than 64 ids around a text");
+    buffer_release(&text);
+}
+
+/* Each of a million spaces is a token that takes all spaces after it: 5e11 steps, were they
+ * walked through each time. The alarm ends the test then. */
+static void a_run_of_spaces_is_walked_through_once(void **state) {
+    (void)state;
+    enum { N = 1000000 };
+    struct tokenizer *t = NULL;
+    struct quern_error err = {0};
+    const struct parts parts = {.added = "[" ADDED(" ", "true") "]"};
+    if (parse(&parts, &t, &err))
+        fail_msg("%s", err.message);
+    char *spaces = malloc(N);
+    assert_non_null(spaces);
+    memset(spaces, ' ', N);
+    struct token_ids ids = {0};
+    alarm(60);
+    const struct encode_options options = {.parse_special = true};
+    assert_int_equal(tokenizer_encode(t, (struct str){spaces, N}, options, &ids, NULL), QUERN_OK);
+    alarm(0);
+    assert_int_equal(ids.n, N);
+    token_ids_release(&ids);
+    free(spaces);
+    tokenizer_close(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
@@ -267,6 +326,8 @@ int main(void) {
         cmocka_unit_test(odd_but_valid_files_load),
         cmocka_unit_test(truncated_and_flipped_files_end_in_an_error_or_load),
         cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(what_would_take_quadratic_time_is_refused),
+        cmocka_unit_test(a_run_of_spaces_is_walked_through_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
