@@ -10,6 +10,7 @@
 #include "cli/cli_common.h"
 #include "cli/messages.h"
 #include "cli/sampling_args.h"
+#include "cli/term_text.h"
 
 struct command {
     const char *name, *argument, *help;
@@ -50,11 +51,22 @@ static void drop_system(struct chat *chat) {
         json_array_remove(chat->messages, 0);
 }
 
+static void show_system(const struct chat *chat) {
+    if (!is_system(chat)) {
+        talk("system: (none; /system TEXT sets it, /system - removes it)\n");
+        return;
+    }
+    const json_t *text = json_object_get(json_array_get(chat->messages, 0), "content");
+    struct buffer shown; /* a loaded conversation may hold anything */
+    buffer_init(&shown, SIZE_MAX / 4);
+    term_text_append(str_from(json_string_value(text)), &shown);
+    talk("system: %s\n", shown.data ? shown.data : "");
+    buffer_release(&shown);
+}
+
 static void set_system(struct chat *chat, const char *argument) {
     if (!*argument) {
-        const json_t *message = is_system(chat) ? json_array_get(chat->messages, 0) : NULL;
-        const char *text = json_string_value(json_object_get(message, "content"));
-        talk("system: %s\n", text ? text : "(none; /system TEXT sets it, /system - removes it)");
+        show_system(chat);
         return;
     }
     drop_system(chat);

@@ -26,6 +26,7 @@ static void add(struct inspect_facts *f, struct inspect_strings *list, const cha
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    error_make_printable(text);
     if (list->n < INSPECT_KEPT_MAX) {
         const char *copy = arena_strdup(&f->arena, text);
         list->items[list->n] = copy ? copy : "out of memory";
@@ -102,12 +103,6 @@ static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec
             dtype_name(t->dtype));
 }
 
-/* Known to be written by some tools and never needed. */
-static bool is_harmless(const struct inspect_facts *f, const char *name) {
-    return strstr(name, "rotary_emb.inv_freq") ||
-           (f->config.tie_word_embeddings && strcmp(name, "lm_head.weight") == 0);
-}
-
 static void compare_tensors(struct inspect_facts *f) {
     struct map seen = {0};
     struct tensor_layout walk;
@@ -121,7 +116,8 @@ static void compare_tensors(struct inspect_facts *f) {
     for (size_t i = 0; i < safetensors_count(f->weights); i++) {
         const struct tensor *t = safetensors_at(f->weights, i);
         uint32_t unused;
-        if (!map_get(&seen, str_from(t->name), &unused) && !is_harmless(f, t->name))
+        struct str bare = str_from(t->name);
+        if (!map_get(&seen, bare, &unused) && !tensor_is_harmless_surplus(&f->config, bare))
             add(f, &f->notes, "%s: tensor %s is not part of the architecture", t->file, t->name);
     }
     map_release(&seen);

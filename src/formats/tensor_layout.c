@@ -142,3 +142,9 @@ size_t tensor_layout_count(const struct hf_config *config) {
         n++;
     return n;
 }
+
+bool tensor_is_harmless_surplus(const struct hf_config *c, struct str name) {
+    /* Old Llama checkpoints carry the frequencies; tied ones sometimes a copy of the head. */
+    return str_ends_with(name, STR_LIT(".rotary_emb.inv_freq")) ||
+           (c->tie_word_embeddings && str_is(name, "lm_head.weight"));
+}

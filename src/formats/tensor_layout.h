@@ -4,6 +4,7 @@
 #ifndef QUERN_FORMATS_TENSOR_LAYOUT_H
 #define QUERN_FORMATS_TENSOR_LAYOUT_H
 
+#include "base/str.h"
 #include "formats/hf_config.h"
 
 enum tensor_role {
@@ -38,5 +39,8 @@ struct tensor_layout {
 void tensor_layout_begin(struct tensor_layout *walk, const struct hf_config *config);
 bool tensor_layout_next(struct tensor_layout *walk, struct tensor_spec *out);
 size_t tensor_layout_count(const struct hf_config *config);
+
+/* Whether a tensor that no layout asks for may be there all the same, without a word. */
+bool tensor_is_harmless_surplus(const struct hf_config *c, struct str name);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "formats/tensor_layout.h"
 #include "model/model.h"
 
 enum { TENSOR_NAME_MAX = 192 };
@@ -252,12 +253,6 @@ static void ends(struct binder *b) {
         matrix(b, &m->lm_head, "lm_head.weight", V, H);
 }
 
-static bool is_harmless(const struct hf_config *c, struct str name) {
-    /* Old Llama checkpoints carry the frequencies; tied ones sometimes a copy of the head. */
-    return str_ends_with(name, STR_LIT(".rotary_emb.inv_freq")) ||
-           (c->tie_word_embeddings && str_is(name, "lm_head.weight"));
-}
-
 static void warn_of_surplus(const struct binder *b) {
     const struct safetensors *st = b->m->checkpoint;
     size_t n = 0;
@@ -265,7 +260,7 @@ static void warn_of_surplus(const struct binder *b) {
     for (size_t i = 0; i < safetensors_count(st); i++) {
         struct str name = str_from(safetensors_at(st, i)->name);
         uint32_t ignored;
-        if (map_get(&b->bound, name, &ignored) || is_harmless(&b->m->config, name))
+        if (map_get(&b->bound, name, &ignored) || tensor_is_harmless_surplus(&b->m->config, name))
             continue;
         if (n++ == 0)
             first = name.ptr;

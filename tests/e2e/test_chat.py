@@ -35,6 +35,14 @@ def test_messages_of_several_lines(quern, scripted, tmp_path):
         "one\n two\nthree", 'block\n\n  of "quotes"', "same line", "begin\nend", " /not a command"]
 
 
+def test_a_loaded_system_message_does_not_steer_the_terminal(quern, scripted, tmp_path):
+    path = tmp_path / "messages.json"
+    path.write_text(json.dumps([{"role": "system", "content": "a\x1b[2Jb"}]))
+    done = quern("chat", "-m", scripted, stdin=f"/load {path}\n/system\n/clear\n/system -\n/system\n")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "system: a^[[2Jb\nsystem: (none; /system TEXT sets it, /system - removes it)\n"
+
+
 def test_thinking_is_kept_in_the_history_but_not_printed(quern, scripted, tmp_path):
     messages = saved(quern, scripted, tmp_path, "hi\n/think off\nhi", "--system", "Be brief.")
     assert messages == [
