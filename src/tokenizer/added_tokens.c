@@ -167,7 +167,13 @@ bool added_set_next(const struct added_set *set, struct str text, struct added_c
     }
     while (set->n && (t = find_next(set, text, cursor->search, &at))) {
         cursor->search = at + t->pattern.len;
-        if (!t->single_word || stands_alone(text, at, cursor->search))
+        if (t->single_word && !stands_alone(text, at, cursor->search))
+            continue;
+        cursor->held = (struct added_piece){t, at, cursor->search};
+        widen(text, cursor, &cursor->held);
+        /* A token that strips on its left and lies within what an earlier one took keeps no text,
+         * and tokenizers drops it. */
+        if (cursor->held.begin < cursor->held.end)
             break;
     }
     if (!t) {
@@ -175,8 +181,6 @@ bool added_set_next(const struct added_set *set, struct str text, struct added_c
         cursor->search = cursor->emitted = text.len;
         return piece->begin < piece->end;
     }
-    cursor->held = (struct added_piece){t, at, cursor->search};
-    widen(text, cursor, &cursor->held);
     if (cursor->emitted < cursor->held.begin) {
         *piece = (struct added_piece){NULL, cursor->emitted, cursor->held.begin};
         cursor->has_held = true;

@@ -317,6 +317,27 @@ static void a_run_of_spaces_is_walked_through_once(void **state) {
     tokenizer_close(t);
 }
 
+/* As tokenizers 0.23.3 has it. */
+static void a_token_whose_spaces_are_taken_already_is_dropped(void **state) {
+    (void)state;
+    struct tokenizer *t = NULL;
+    struct quern_error err = {0};
+    const struct parts parts = {
+        .added = "[{\"id\":4,\"content\":\"\\u0020\",\"single_word\":false,\"lstrip\":true,"
+                 "\"rstrip\":true,\"normalized\":false,\"special\":false}]"};
+    if (parse(&parts, &t, &err))
+        fail_msg("%s", err.message);
+    struct token_ids ids = {0};
+    const struct encode_options options = {.parse_special = true};
+    assert_int_equal(tokenizer_encode(t, STR_LIT("a   b"), options, &ids, NULL), QUERN_OK);
+    const int32_t space = tokenizer_added_id(t, STR_LIT(" "));
+    const int32_t expected[] = {0, space, 1};
+    assert_int_equal(ids.n, 3);
+    assert_memory_equal(ids.ids, expected, sizeof expected);
+    token_ids_release(&ids);
+    tokenizer_close(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
@@ -328,6 +349,7 @@ int main(void) {
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(what_would_take_quadratic_time_is_refused),
         cmocka_unit_test(a_run_of_spaces_is_walked_through_once),
+        cmocka_unit_test(a_token_whose_spaces_are_taken_already_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
