@@ -84,7 +84,7 @@ static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec
         bare += 6;
     char name[TENSOR_LAYOUT_NAME_MAX + 8], want[128], found[128];
     snprintf(name, sizeof name, "%s%s", bare == spec->name ? "" : prefix, bare);
-    const struct tensor *t = safetensors_find(f->weights, name);
+    const struct tensor *t = checkpoint_find(f->weights, name);
     format_shape(spec->rank, spec->shape, want);
     if (!t) {
         add(f, &f->problems, "tensor %s %s is missing", name, want);
@@ -100,21 +100,21 @@ static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec
         add(f, &f->problems, "%s: tensor %s has shape %s, expected %s", t->file, name, found, want);
     if (!dtype_is_weight(t->dtype))
         add(f, &f->problems, "%s: tensor %s has type %s, expected F32, F16 or BF16", t->file, name,
-            dtype_name(t->dtype));
+            tensor_type_name(t));
 }
 
 static void compare_tensors(struct inspect_facts *f) {
     struct map seen = {0};
     struct tensor_layout walk;
     struct tensor_spec spec;
-    const char *prefix = safetensors_find(f->weights, "model.embed_tokens.weight") ||
-                                 !safetensors_find(f->weights, "embed_tokens.weight")
+    const char *prefix = checkpoint_find(f->weights, "model.embed_tokens.weight") ||
+                                 !checkpoint_find(f->weights, "embed_tokens.weight")
                              ? "model."
                              : "";
     for (tensor_layout_begin(&walk, &f->config); tensor_layout_next(&walk, &spec);)
         check_tensor(f, &spec, prefix, &seen);
-    for (size_t i = 0; i < safetensors_count(f->weights); i++) {
-        const struct tensor *t = safetensors_at(f->weights, i);
+    for (size_t i = 0; i < checkpoint_count(f->weights); i++) {
+        const struct tensor *t = checkpoint_at(f->weights, i);
         uint32_t unused;
         struct str bare = str_from(t->name);
         if (!map_get(&seen, bare, &unused) && !tensor_is_harmless_surplus(&f->config, bare))
@@ -125,13 +125,13 @@ static void compare_tensors(struct inspect_facts *f) {
 
 static void collect_weights(struct inspect_facts *f, const char *path) {
     struct quern_error err = {0};
-    if (safetensors_open(path, &f->weights, &err)) {
+    if (checkpoint_open(path, &f->weights, &err)) {
         add(f, &f->problems, "%s", err.message);
         return;
     }
     size_t unaligned = 0;
-    for (size_t i = 0; i < safetensors_count(f->weights); i++) {
-        const struct tensor *t = safetensors_at(f->weights, i);
+    for (size_t i = 0; i < checkpoint_count(f->weights); i++) {
+        const struct tensor *t = checkpoint_at(f->weights, i);
         f->dtype_counts[t->dtype]++;
         unaligned += (uintptr_t)t->data % dtype_size_bytes(t->dtype) != 0;
     }
@@ -214,7 +214,7 @@ enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
 }
 
 void inspect_release(struct inspect_facts *f) {
-    safetensors_close(f->weights);
+    checkpoint_close(f->weights);
     tokenizer_close(f->tokenizer);
     chat_template_close(f->chat);
     arena_release(&f->arena);

@@ -5,8 +5,8 @@
 
 #include "base/arena.h"
 #include "chat/chat_template.h"
+#include "formats/checkpoint.h"
 #include "formats/hf_config.h"
-#include "formats/safetensors.h"
 #include "formats/tensor_layout.h"
 #include "tokenizer/tokenizer.h"
 
@@ -31,7 +31,7 @@ struct inspect_facts {
     bool has_config, has_generation, has_tokenizer, has_chat;
     struct hf_config config;
     struct generation_config generation;
-    struct safetensors *weights; /* or NULL */
+    struct checkpoint *weights;  /* or NULL */
     struct tokenizer *tokenizer; /* or NULL */
     struct chat_template *chat;  /* or NULL */
 

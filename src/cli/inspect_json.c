@@ -95,7 +95,7 @@ static json_t *tensor_json(const struct tensor *t) {
     for (int i = 0; i < t->rank; i++)
         failed |= json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
     failed |= put(o, "name", json_string(t->name)) |
-              put(o, "dtype", json_string(dtype_name(t->dtype))) | put(o, "shape", shape) |
+              put(o, "dtype", json_string(tensor_type_name(t))) | put(o, "shape", shape) |
               put_int(o, "bytes", (int64_t)t->size_bytes) | put(o, "file", json_string(t->file));
     if (!failed)
         return o;
@@ -109,11 +109,11 @@ static int put_weights(json_t *o, const struct inspect_facts *f, bool tensors) {
     for (int t = 0; t < DTYPE_COUNT; t++)
         if (f->dtype_counts[t])
             failed |= put_int(dtypes, dtype_name((enum dtype)t), (int64_t)f->dtype_counts[t]);
-    for (size_t i = 0; tensors && i < safetensors_count(f->weights); i++)
-        failed |= json_array_append_new(list, tensor_json(safetensors_at(f->weights, i)));
-    failed |= put_int(w, "tensors", (int64_t)safetensors_count(f->weights)) |
-              put_int(w, "files", (int64_t)safetensors_file_count(f->weights)) |
-              put_int(w, "bytes", (int64_t)safetensors_total_bytes(f->weights)) |
+    for (size_t i = 0; tensors && i < checkpoint_count(f->weights); i++)
+        failed |= json_array_append_new(list, tensor_json(checkpoint_at(f->weights, i)));
+    failed |= put_int(w, "tensors", (int64_t)checkpoint_count(f->weights)) |
+              put_int(w, "files", (int64_t)checkpoint_file_count(f->weights)) |
+              put_int(w, "bytes", (int64_t)checkpoint_total_bytes(f->weights)) |
               put(w, "dtypes", dtypes);
     if (tensors)
         failed |= put(w, "list", json_incref(list));

@@ -107,7 +107,7 @@ static void write_weights(const struct inspect_facts *f, bool tensors, struct bu
     char n[CLI_NUMBER_BYTES];
     heading(b, "Weights");
     label(b, "Tensors");
-    buffer_printf(b, "%s (", counted((int64_t)safetensors_count(f->weights), n));
+    buffer_printf(b, "%s (", counted((int64_t)checkpoint_count(f->weights), n));
     const char *separator = "";
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (f->dtype_counts[t]) {
@@ -116,13 +116,13 @@ static void write_weights(const struct inspect_facts *f, bool tensors, struct bu
             separator = ", ";
         }
     }
-    size_t files = safetensors_file_count(f->weights);
+    size_t files = checkpoint_file_count(f->weights);
     buffer_printf(b, ") in %zu file%s\n", files, files == 1 ? "" : "s");
     label(b, "Size");
-    buffer_printf(b, "%s\n", cli_format_bytes((double)safetensors_total_bytes(f->weights), n));
-    for (size_t i = 0; tensors && i < safetensors_count(f->weights); i++) {
-        const struct tensor *t = safetensors_at(f->weights, i);
-        buffer_printf(b, "  %-60s %-5s [", t->name, dtype_name(t->dtype));
+    buffer_printf(b, "%s\n", cli_format_bytes((double)checkpoint_total_bytes(f->weights), n));
+    for (size_t i = 0; tensors && i < checkpoint_count(f->weights); i++) {
+        const struct tensor *t = checkpoint_at(f->weights, i);
+        buffer_printf(b, "  %-60s %-5s [", t->name, tensor_type_name(t));
         for (int k = 0; k < t->rank; k++)
             buffer_printf(b, "%s%zu", k ? ", " : "", t->shape[k]);
         buffer_printf(b, "]  %s\n", t->file);

@@ -10,19 +10,9 @@
 #define QUERN_FORMATS_SAFETENSORS_H
 
 #include "base/error.h"
-#include "quant/dtype.h"
+#include "formats/tensor.h"
 
-enum { SAFETENSORS_RANK_MAX = 8 };
-
-struct tensor {
-    const char *name;
-    enum dtype dtype;
-    int rank;
-    size_t shape[SAFETENSORS_RANK_MAX]; /* outermost first */
-    const void *data;                   /* in the mapping; may be unaligned */
-    size_t size_bytes;
-    const char *file; /* base name, for messages */
-};
+enum { SAFETENSORS_RANK_MAX = TENSOR_RANK_MAX };
 
 struct safetensors; /* immutable after opening, shareable between threads */
 

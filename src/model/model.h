@@ -6,8 +6,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "device/device.h"
+#include "formats/checkpoint.h"
 #include "formats/hf_config.h"
-#include "formats/safetensors.h"
 
 /* H hidden_size, I intermediate_size, Q n_heads*head_dim, K n_kv_heads*head_dim, D head_dim. */
 struct expert_weights {
@@ -32,7 +32,7 @@ struct layer_weights {
 struct model {
     struct hf_config config;
     struct device *device;          /* borrowed */
-    struct safetensors *checkpoint; /* owned: the mapping */
+    struct checkpoint *checkpoint;  /* owned: the mapping */
     struct arena arena;             /* norms in float32, tables */
     struct weight embed;            /* [V,H] */
     struct weight lm_head;          /* [V,H]; the embedding when tied; data NULL: none */

@@ -48,7 +48,7 @@ static bool check_tensor(struct binder *b, const struct tensor *t, int rank, con
     if (!dtype_is_weight(t->dtype))
         return fail(b, error_set(b->err, QUERN_ERR_UNSUPPORTED,
                                  "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
-                                 t->file, t->name, dtype_name(t->dtype)));
+                                 t->file, t->name, tensor_type_name(t)));
     if (!same_shape(t, rank, shape)) {
         char found[128], expected[128];
         format_shape(found, sizeof found, t->rank, t->shape);
@@ -75,7 +75,7 @@ static const struct tensor *take(struct binder *b, const char *name, int rank,
     char full[TENSOR_NAME_MAX];
     if (b->status != QUERN_OK || !full_name(b, name, full))
         return NULL;
-    const struct tensor *t = safetensors_find(b->m->checkpoint, full);
+    const struct tensor *t = checkpoint_find(b->m->checkpoint, full);
     if (!t) {
         char expected[128];
         format_shape(expected, sizeof expected, rank, shape);
@@ -94,7 +94,7 @@ static const struct tensor *take(struct binder *b, const char *name, int rank,
 static bool has(struct binder *b, const char *name) {
     char full[TENSOR_NAME_MAX];
     return b->status == QUERN_OK && full_name(b, name, full) &&
-           safetensors_find(b->m->checkpoint, full);
+           checkpoint_find(b->m->checkpoint, full);
 }
 
 static const void *upload(struct binder *b, const void *host, size_t bytes) {
@@ -254,11 +254,11 @@ static void ends(struct binder *b) {
 }
 
 static void warn_of_surplus(const struct binder *b) {
-    const struct safetensors *st = b->m->checkpoint;
+    const struct checkpoint *all = b->m->checkpoint;
     size_t n = 0;
     const char *first = NULL;
-    for (size_t i = 0; i < safetensors_count(st); i++) {
-        struct str name = str_from(safetensors_at(st, i)->name);
+    for (size_t i = 0; i < checkpoint_count(all); i++) {
+        struct str name = str_from(checkpoint_at(all, i)->name);
         uint32_t ignored;
         if (map_get(&b->bound, name, &ignored) || tensor_is_harmless_surplus(&b->m->config, name))
             continue;
@@ -277,10 +277,10 @@ static enum quern_status bind_all(struct model *m, void (*on_progress)(void *use
                                   void *user, struct quern_error *err) {
     struct binder b = {.m = m, .err = err, .prefix = "model."};
     const size_t n = (size_t)m->config.n_layers;
-    if (!has(&b, "embed_tokens.weight") && safetensors_find(m->checkpoint, "embed_tokens.weight"))
+    if (!has(&b, "embed_tokens.weight") && checkpoint_find(m->checkpoint, "embed_tokens.weight"))
         b.prefix = "";
     m->layers = arena_calloc(&m->arena, n, sizeof *m->layers);
-    if (!m->layers || !map_init(&b.bound, safetensors_count(m->checkpoint)))
+    if (!m->layers || !map_init(&b.bound, checkpoint_count(m->checkpoint)))
         fail(&b, error_nomem(err));
     for (size_t i = 0; i < n && b.status == QUERN_OK; i++) {
         layer(&b, i);
@@ -322,7 +322,7 @@ enum quern_status model_open(const char *dir, const struct hf_config *config, st
     arena_init(&m->arena, 0);
     enum quern_status st = take_config(dir, config, &m->config, err);
     if (st == QUERN_OK)
-        st = safetensors_open(dir, &m->checkpoint, err);
+        st = checkpoint_open(dir, &m->checkpoint, err);
     if (st == QUERN_OK) {
         st = bind_all(m, on_progress, user, err);
         if (st != QUERN_OK)
@@ -340,7 +340,7 @@ enum quern_status model_open(const char *dir, const struct hf_config *config, st
 void model_close(struct model *m) {
     if (!m)
         return;
-    safetensors_close(m->checkpoint);
+    checkpoint_close(m->checkpoint);
     arena_release(&m->arena);
     free(m);
 }

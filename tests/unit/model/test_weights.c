@@ -157,9 +157,9 @@ static void fused_experts_are_taken_apart(void **state) {
     struct model *m = open_ok(write_as(&s, "fused"));
     const struct expert_weights *e = m->layers[1].experts;
     const float *gate_up =
-        safetensors_find(m->checkpoint, "model.layers.1.mlp.experts.gate_up_proj")->data;
+        checkpoint_find(m->checkpoint, "model.layers.1.mlp.experts.gate_up_proj")->data;
     const float *down =
-        safetensors_find(m->checkpoint, "model.layers.1.mlp.experts.down_proj")->data;
+        checkpoint_find(m->checkpoint, "model.layers.1.mlp.experts.down_proj")->data;
     assert_ptr_equal(e[0].gate.data, gate_up);
     assert_ptr_equal(e[0].up.data, gate_up + 24 * 48);
     assert_ptr_equal(e[3].gate.data, gate_up + 3 * 48 * 48);
@@ -175,10 +175,10 @@ static void half_precision_stays_in_the_mapping_and_norms_become_float32(void **
     for (size_t i = 0; i < checkpoint.n; i++)
         checkpoint.tensors[i].dtype = i % 2 ? DTYPE_F16 : DTYPE_BF16;
     struct model *m = open_ok(write_as(&qwen3, "half"));
-    const struct tensor *t = safetensors_find(m->checkpoint, "model.embed_tokens.weight");
+    const struct tensor *t = checkpoint_find(m->checkpoint, "model.embed_tokens.weight");
     assert_ptr_equal(m->embed.data, t->data);
     assert_int_equal(m->embed.dtype, DTYPE_BF16);
-    t = safetensors_find(m->checkpoint, "model.norm.weight");
+    t = checkpoint_find(m->checkpoint, "model.norm.weight");
     float expected[48];
     dtype_to_f32(t->dtype, t->data, expected, 48);
     assert_memory_equal(m->final_norm, expected, sizeof expected);
@@ -190,7 +190,7 @@ static void data_behind_an_odd_header_stays_in_the_mapping(void **state) {
     tiny_checkpoint_fill(&checkpoint, &qwen3);
     checkpoint.header_padding = 1;
     struct model *m = open_ok(write_as(&qwen3, "odd"));
-    const struct tensor *t = safetensors_find(m->checkpoint, "model.embed_tokens.weight");
+    const struct tensor *t = checkpoint_find(m->checkpoint, "model.embed_tokens.weight");
     assert_int_not_equal((uintptr_t)t->data % sizeof(float), 0);
     assert_ptr_equal(m->embed.data, t->data);
     model_close(m);

@@ -1,0 +1,25 @@
+/* checkpoint.h - the tensors of a model, whatever kind of files they are in: safetensors or GGUF.
+ * Names are Hugging Face's, a tensor for each matrix, in either case. Immutable after opening,
+ * shareable between threads. */
+#ifndef QUERN_FORMATS_CHECKPOINT_H
+#define QUERN_FORMATS_CHECKPOINT_H
+
+#include "base/error.h"
+#include "formats/tensor.h"
+
+struct checkpoint;
+
+/* `path`: a directory, a .safetensors or a .gguf file. */
+enum quern_status checkpoint_open(const char *path, struct checkpoint **out,
+                                  struct quern_error *err);
+void checkpoint_close(struct checkpoint *c); /* NULL is fine */
+
+size_t checkpoint_count(const struct checkpoint *c);
+const struct tensor *checkpoint_at(const struct checkpoint *c, size_t i); /* file order */
+const struct tensor *checkpoint_find(const struct checkpoint *c, const char *name); /* or NULL */
+size_t checkpoint_file_count(const struct checkpoint *c);
+size_t checkpoint_total_bytes(const struct checkpoint *c); /* of tensor data */
+/* The safetensors behind it, or NULL: for what only they have. */
+const struct safetensors *checkpoint_safetensors(const struct checkpoint *c);
+
+#endif
