@@ -256,7 +256,10 @@ QUERN_API void quern_sampling_defaults(const quern_model *model, struct quern_sa
 enum quern_finish {
     QUERN_FINISH_STOP = 0,  /* an end token or a stop string */
     QUERN_FINISH_LENGTH,    /* max_tokens or the end of the context */
-    QUERN_FINISH_CANCELLED, /* the callback returned false */
+    QUERN_FINISH_CANCELLED, /* the callback returned false; the request was cancelled */
+    QUERN_FINISH_DEADLINE,  /* engine only: the request's time was over */
+    QUERN_FINISH_STALLED,   /* engine only: nobody took its events */
+    QUERN_FINISH_ERROR,     /* engine only: see the result's status */
 };
 
 struct quern_top_logprob {
@@ -286,6 +289,10 @@ struct quern_generate_options {
     bool ignore_eos;
     bool keep_special;               /* special tokens are written as text */
     int32_t n_top_logprobs;          /* 0..20; -1: logprob is not computed either */
+    int32_t thinking_budget;         /* most tokens inside <think>; then the sentence with which
+                                        Qwen closes it is put in the model's mouth, token by token.
+                                        0: no limit. Without effect where the tokenizer has no
+                                        <think> */
     /* Called for each token, before it is computed, and once at the end with token -1 for
      * text held back. Return false to stop: no further call follows. It may not use the session.
      * NULL: silent. */
@@ -309,6 +316,181 @@ QUERN_API enum quern_status quern_generate(quern_session *session,
                                            const struct quern_generate_options *options,
                                            struct quern_generate_result *result,
                                            struct quern_error *err);
+
+/* ---- engine: many requests on one model ------------------------------------ */
+
+/* An engine owns a thread that computes the requests of many callers together. A request's tokens
+ * are the same to the bit whether it runs alone, beside others, after a cache hit, after it was
+ * put aside for want of memory, or with speculation.
+ *
+ * threads    Every function of an engine may be called from any thread at any time, but for
+ *            quern_engine_destroy, which is the last. A ticket is read (next, wait, result) by one
+ *            thread at a time; quern_ticket_cancel may come from any other.
+ * memory     Keys and values live in one pool of blocks of 32 positions, shared between requests
+ *            with a common beginning and kept after they end until the room is needed. What waits
+ *            to be read is bounded: see quern_engine_options.queue_events. */
+typedef struct quern_engine quern_engine;
+typedef struct quern_ticket quern_ticket;
+
+enum quern_kv_type {
+    QUERN_KV_AUTO = 0, /* float32 today */
+    QUERN_KV_F32,
+    QUERN_KV_BF16, /* half the memory; results are their own, still independent of neighbours */
+    QUERN_KV_INT8, /* a quarter */
+};
+
+enum quern_speculation {
+    QUERN_SPECULATION_AUTO = 0, /* guesses by prompt lookup, while measurement says it pays */
+    QUERN_SPECULATION_OFF,
+    QUERN_SPECULATION_ALWAYS, /* for tests */
+};
+
+/* Zeroed: all defaults. */
+struct quern_engine_options {
+    int32_t n_context;        /* most tokens of one sequence; 0: 4096 or what the model takes */
+    enum quern_yarn yarn;     /* one choice for the engine, as for a session of n_context */
+    enum quern_kv_type kv_type;
+    size_t kv_bytes;          /* memory for keys and values; 0: four full contexts, but at most a
+                                 quarter of the machine's memory. At least one context */
+    int32_t max_running;      /* requests computed side by side; 0: 16 */
+    int32_t max_waiting;      /* requests in the queue; 0: 128 */
+    int64_t max_waiting_tokens; /* of their prompts together; 0: 32 times n_context */
+    int32_t max_step_ms;      /* no decoding request waits longer for a neighbour's prompt, as far
+                                 as the measured speed tells; 0: 100 */
+    int32_t max_step_tokens;  /* of one forward pass; 0: 512 */
+    int32_t queue_events;     /* events a ticket holds; a request whose reader is that far behind
+                                 pauses. 0: 256 */
+    int32_t max_stall_ms;     /* and after so long is cut (QUERN_FINISH_STALLED); 0: 30000 */
+    bool no_prefix_cache;     /* compute every prompt in full */
+    enum quern_speculation speculation;
+    quern_model *draft;       /* a smaller model with the same tokenizer, borrowed; or NULL */
+    const char *disk_cache;   /* directory for keys and values that had to leave memory, or NULL */
+    uint64_t disk_cache_bytes; /* its most; 0: 4 GiB */
+};
+
+enum quern_request_kind {
+    QUERN_REQUEST_GENERATE = 0,
+    QUERN_REQUEST_EMBED, /* values: the hidden state [hidden_size] of the prompt's last token, after
+                            the final norm, divided by its length */
+    QUERN_REQUEST_SCORE, /* values: the logits after the prompt, of score_tokens [n_score_tokens] */
+};
+
+/* Everything is copied by quern_engine_submit but what on_notify uses. Zeroed is a start, then
+ * quern_sampling_defaults. Several answers to one prompt (n > 1) are several requests with different
+ * seeds, submitted one after the other: the prompt is computed once. */
+struct quern_request {
+    enum quern_request_kind kind;
+    const int32_t *prompt; /* [n_prompt], at least one token */
+    size_t n_prompt;
+    struct quern_generate_options generate; /* on_event and user are not used */
+    int32_t priority;       /* larger ones go first; equal ones in order of arrival */
+    int64_t deadline_ms;    /* from submission to the last token; 0: none */
+    const char *cache_salt; /* prefixes are shared only between requests of the same salt, so that
+                               nobody learns from timing what others asked. NULL is "" */
+    int32_t adapter;        /* 0: none. Reserved */
+    const int32_t *score_tokens;
+    size_t n_score_tokens;
+    /* Called when the ticket has something new to read after it had nothing, and at its end. From
+     * the engine's thread: it must be quick, may not wait, and may not call the library.
+     * NULL: the reader waits or polls. Once quern_ticket_destroy has returned it does not run. */
+    void (*on_notify)(void *user);
+    void *user;
+};
+
+/* Sizes in tokens, times in milliseconds. */
+struct quern_usage {
+    size_t prompt_tokens;
+    size_t cached_tokens;     /* of them were found computed */
+    size_t completion_tokens; /* the end token included */
+    size_t thinking_tokens;   /* of them up to and with </think> */
+    size_t drafted_tokens, accepted_tokens; /* of speculation */
+    size_t n_preempted;       /* times the request was put aside for want of memory */
+    double queue_ms;          /* from submission until its first computation */
+    double prefill_ms;        /* from there to the first token */
+    double decode_ms;         /* from there to the last */
+    double total_ms;          /* from submission to the end */
+};
+
+struct quern_request_result {
+    enum quern_status status;  /* QUERN_OK, or what went wrong inside the engine */
+    char message[508];         /* then the reason */
+    enum quern_finish finish;
+    int32_t stop_token;        /* as in quern_generate_result */
+    int32_t stop_string;
+    struct quern_usage usage;
+    const float *values;       /* [n_values] of EMBED and SCORE; owned by the ticket */
+    size_t n_values;
+};
+
+/* What an engine does and has done since it was made. */
+struct quern_engine_stats {
+    /* now */
+    int32_t n_waiting, n_prefilling, n_decoding, n_paused;
+    int64_t waiting_tokens;              /* of prompts in the queue */
+    size_t kv_blocks, kv_blocks_free;    /* kv_blocks_cached can be freed at once */
+    size_t kv_blocks_cached;
+    size_t kv_block_bytes;
+    bool accepting;                      /* false once quern_engine_drain was called */
+    double idle_ms;                      /* since the last step ended; 0 when there is no work: a
+                                            large number means that the engine is stuck */
+    int64_t retry_after_ms;              /* when a refused request may be worth another try */
+    double prefill_tokens_per_s, decode_tokens_per_s; /* of late */
+    /* counters */
+    uint64_t n_submitted, n_refused;
+    uint64_t n_finished[QUERN_FINISH_ERROR + 1]; /* by enum quern_finish */
+    uint64_t n_steps, n_preempted;
+    uint64_t prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t prefix_queries, prefix_hits; /* prompts looked up; those of which a part was found */
+    uint64_t drafted_tokens, accepted_tokens;
+    uint64_t disk_loads, disk_stores;     /* prompts continued from disk; conversations written */
+};
+
+/* `options` NULL: all 0. The model is borrowed and must outlive the engine. */
+QUERN_API enum quern_status quern_engine_create(quern_model *model,
+                                                const struct quern_engine_options *options,
+                                                quern_engine **out, struct quern_error *err);
+/* Cancels what still runs, waits for the thread. Tickets may be read and destroyed later. */
+QUERN_API void quern_engine_destroy(quern_engine *engine);
+
+/* Checks the request and queues it; never waits for a computation. QUERN_ERR_LIMIT when the queue
+ * is full (try again in retry_after_ms), QUERN_ERR_CONTEXT when the prompt does not fit, with the
+ * numbers, QUERN_ERR_STATE once the engine drains. */
+QUERN_API enum quern_status quern_engine_submit(quern_engine *engine,
+                                                const struct quern_request *request,
+                                                quern_ticket **out, struct quern_error *err);
+
+/* Refuses new requests from now on and waits until the others have ended, timeout_ms at most.
+ * False when some have not. */
+QUERN_API bool quern_engine_drain(quern_engine *engine, int64_t timeout_ms);
+
+QUERN_API void quern_engine_get_stats(quern_engine *engine, struct quern_engine_stats *out);
+
+enum quern_next {
+    QUERN_NEXT_NOTHING = 0, /* nothing has happened since */
+    QUERN_NEXT_EVENT,       /* *event is filled */
+    QUERN_NEXT_END,         /* no event will follow: quern_ticket_result */
+};
+
+/* Takes the next event of a generating request. Never waits. The event's text and top are valid
+ * until the next call on the ticket. As with quern_generate, a last event with token -1 may bring
+ * text that was held back. */
+QUERN_API enum quern_next quern_ticket_next(quern_ticket *ticket, struct quern_event *event);
+
+/* Waits until quern_ticket_next has something other than QUERN_NEXT_NOTHING, timeout_ms at most
+ * (negative: for ever). False when the time passed. */
+QUERN_API bool quern_ticket_wait(quern_ticket *ticket, int64_t timeout_ms);
+
+/* The request ends before the engine's next step, its memory is free. Events that wait may still be
+ * read, then comes QUERN_NEXT_END with QUERN_FINISH_CANCELLED. Nothing happens after the end. */
+QUERN_API void quern_ticket_cancel(quern_ticket *ticket);
+
+/* QUERN_ERR_STATE before QUERN_NEXT_END. */
+QUERN_API enum quern_status quern_ticket_result(quern_ticket *ticket,
+                                                struct quern_request_result *out,
+                                                struct quern_error *err);
+
+/* Cancels the request if it has not ended. Never waits for a computation. */
+QUERN_API void quern_ticket_destroy(quern_ticket *ticket);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #define QUERN_API_LOADED_MODEL_H
 
 #include "chat/chat_template.h"
+#include "engine/engine.h"
 #include "engine/session.h"
 #include "formats/hf_config.h"
 #include "quern.h"
@@ -25,6 +26,12 @@ struct quern_model {
 struct quern_session {
     struct quern_model *model;
     struct session *session;
+};
+
+/* The server reaches through to engine_submit for constraints; tickets are the same. */
+struct quern_engine {
+    quern_model *model;
+    struct engine *engine;
 };
 
 #endif

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/engine.h"
+#include "grammar/grammar_engine.h"
 
 static bool production_all(const struct grammar_builder *b, const struct production *p,
                            const bool *marks) {

@@ -1,7 +1,7 @@
 /* A lazily built automaton over sets of terminals. */
 #include <string.h>
 
-#include "grammar/engine.h"
+#include "grammar/grammar_engine.h"
 
 static enum quern_status fill(struct grammar *g, struct lexer_state *q, const struct u32s *pairs) {
     struct budget *m = &g->b.re.budget;

@@ -2,7 +2,7 @@
 #ifndef QUERN_GRAMMAR_MASK_H
 #define QUERN_GRAMMAR_MASK_H
 
-#include "grammar/engine.h"
+#include "grammar/grammar_engine.h"
 #include "grammar/token_image.h"
 
 /* Caches of a grammar belong to one image. */

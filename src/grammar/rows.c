@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/engine.h"
+#include "grammar/grammar_engine.h"
 
 static int compare_pairs(const void *a, const void *b) {
     uint32_t x[2], y[2];

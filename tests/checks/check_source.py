@@ -62,6 +62,7 @@ OS_CONDITIONS = re.compile(
 OS_ALLOWED = {
     "src/base/os.c": "the operating system's place",
     "src/base/threads.c": "threads are the operating system's",
+    "src/base/sync.c": "so are locks and single threads",
     "src/base/file_writer.c": "flushing to the disk is the operating system's",
     "src/base/pages.c": "zeroed pages straight from the operating system",
 }

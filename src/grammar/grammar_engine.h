@@ -1,4 +1,4 @@
-/* engine.h - a compiled grammar: an Earley recogniser whose rows and sets of positions are
+/* grammar_engine.h - a compiled grammar: an Earley recogniser whose rows and sets of positions are
  * interned, so that equal ids mean equal futures.
  *
  *   item      a production with a dot; item + 1 is the dot one further
@@ -7,8 +7,8 @@
  *   lexer     the terminals being read, each with what is left of its expression
  *   set       all (row, lexer) pairs alive after the bytes so far: every way of cutting them
  *             into terminals at once; and whether the text may end here */
-#ifndef QUERN_GRAMMAR_ENGINE_H
-#define QUERN_GRAMMAR_ENGINE_H
+#ifndef QUERN_GRAMMAR_GRAMMAR_ENGINE_H
+#define QUERN_GRAMMAR_GRAMMAR_ENGINE_H
 
 #include "grammar/builder.h"
 
