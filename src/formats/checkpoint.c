@@ -21,6 +21,18 @@ enum quern_status checkpoint_open(const char *path, struct checkpoint **out,
     return status;
 }
 
+enum quern_status checkpoint_from_safetensors(struct safetensors *st, struct checkpoint **out,
+                                              struct quern_error *err) {
+    struct checkpoint *c = calloc(1, sizeof *c);
+    if (!c) {
+        safetensors_close(st);
+        return error_nomem(err);
+    }
+    c->safetensors = st;
+    *out = c;
+    return QUERN_OK;
+}
+
 void checkpoint_close(struct checkpoint *c) {
     if (!c)
         return;

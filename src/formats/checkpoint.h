@@ -8,10 +8,14 @@
 #include "formats/tensor.h"
 
 struct checkpoint;
+struct safetensors;
 
 /* `path`: a directory, a .safetensors or a .gguf file. */
 enum quern_status checkpoint_open(const char *path, struct checkpoint **out,
                                   struct quern_error *err);
+/* Takes over `st`, after a failure too. */
+enum quern_status checkpoint_from_safetensors(struct safetensors *st, struct checkpoint **out,
+                                              struct quern_error *err);
 void checkpoint_close(struct checkpoint *c); /* NULL is fine */
 
 size_t checkpoint_count(const struct checkpoint *c);

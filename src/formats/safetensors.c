@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/map.h"
 #include "base/os.h"
+#include "base/pages.h"
 #include "formats/safetensors_header.h"
 #include "formats/safetensors_index.h"
 
@@ -20,6 +21,8 @@ struct safetensors {
     size_t n_files;
     struct safetensors_meta *meta; /* of the first file that has some */
     size_t total_bytes;
+    void *memory; /* instead of files */
+    size_t memory_bytes;
 };
 
 static struct safetensors *create(size_t max_files) {
@@ -41,6 +44,7 @@ void safetensors_close(struct safetensors *st) {
     for (size_t i = 0; i < st->n_files; i++)
         os_map_close(&st->files[i]);
     free(st->files);
+    pages_free(st->memory, st->memory_bytes);
     map_release(&st->by_name);
     free(st->tensors);
     arena_release(&st->arena);
@@ -228,6 +232,38 @@ enum quern_status safetensors_parse(const unsigned char *data, size_t size_bytes
     }
     *out = st;
     return QUERN_OK;
+}
+
+static enum quern_status add_tensor(struct safetensors *st, const struct tensor *given,
+                                    struct quern_error *err) {
+    struct tensor t = *given;
+    t.name = arena_strdup(&st->arena, given->name);
+    t.file = arena_strdup(&st->arena, given->file);
+    if (!t.name || !t.file || !map_put(&st->by_name, str_from(t.name), (uint32_t)st->n, NULL))
+        return error_nomem(err);
+    st->tensors[st->n++] = t;
+    st->total_bytes += t.size_bytes;
+    return QUERN_OK;
+}
+
+enum quern_status safetensors_from_memory(const struct tensor *tensors, size_t n, void *memory,
+                                          size_t memory_bytes, struct safetensors **out,
+                                          struct quern_error *err) {
+    struct safetensors *st = create(0);
+    if (!st) {
+        pages_free(memory, memory_bytes);
+        return error_nomem(err);
+    }
+    st->memory = memory;
+    st->memory_bytes = memory_bytes;
+    enum quern_status status = reserve(st, n) ? QUERN_OK : error_nomem(err);
+    for (size_t i = 0; !status && i < n; i++)
+        status = add_tensor(st, &tensors[i], err);
+    if (status)
+        safetensors_close(st);
+    else
+        *out = st;
+    return status;
 }
 
 size_t safetensors_count(const struct safetensors *st) {

@@ -33,4 +33,11 @@ const char *safetensors_metadata(const struct safetensors *st, const char *key);
 enum quern_status safetensors_parse(const unsigned char *data, size_t size_bytes, const char *name,
                                     struct safetensors **out, struct quern_error *err);
 
+/* A checkpoint that lies in memory instead of files: tensors[n] (`name` and `file` are copied)
+ * whose data lies in `memory`, from pages_alloc(memory_bytes). The memory is the checkpoint's from
+ * here on, after a failure too. */
+enum quern_status safetensors_from_memory(const struct tensor *tensors, size_t n, void *memory,
+                                          size_t memory_bytes, struct safetensors **out,
+                                          struct quern_error *err);
+
 #endif

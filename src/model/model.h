@@ -49,6 +49,11 @@ struct model {
 enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
                              void (*on_progress)(void *user, double fraction), void *user,
                              struct model **out, struct quern_error *err);
+/* The same from a checkpoint that is open already; the model owns it, after a failure too. */
+enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
+                                        const struct hf_config *config, struct device *device,
+                                        void (*on_progress)(void *user, double fraction),
+                                        void *user, struct model **out, struct quern_error *err);
 void model_close(struct model *m); /* NULL is fine */
 
 #endif

@@ -312,29 +312,42 @@ static enum quern_status take_config(const char *dir, const struct hf_config *gi
     return st;
 }
 
+enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
+                                        const struct hf_config *config, struct device *device,
+                                        void (*on_progress)(void *user, double fraction),
+                                        void *user, struct model **out, struct quern_error *err) {
+    struct model *m = calloc(1, sizeof *m);
+    if (!m) {
+        checkpoint_close(checkpoint);
+        return error_nomem(err);
+    }
+    m->device = device;
+    m->checkpoint = checkpoint;
+    m->config = *config;
+    m->attention_scale = (float)(1 / sqrt((double)config->head_dim));
+    arena_init(&m->arena, 0);
+    enum quern_status st = bind_all(m, on_progress, user, err);
+    if (st != QUERN_OK)
+        model_close(m);
+    else
+        *out = m;
+    return st;
+}
+
 enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
                              void (*on_progress)(void *user, double fraction), void *user,
                              struct model **out, struct quern_error *err) {
-    struct model *m = calloc(1, sizeof *m);
-    if (!m)
-        return error_nomem(err);
-    m->device = device;
-    arena_init(&m->arena, 0);
-    enum quern_status st = take_config(dir, config, &m->config, err);
+    struct hf_config own;
+    struct checkpoint *checkpoint = NULL;
+    enum quern_status st = take_config(dir, config, &own, err);
     if (st == QUERN_OK)
-        st = checkpoint_open(dir, &m->checkpoint, err);
-    if (st == QUERN_OK) {
-        st = bind_all(m, on_progress, user, err);
-        if (st != QUERN_OK)
-            error_prefix(err, st, "%s", dir);
-    }
-    if (st != QUERN_OK) {
-        model_close(m);
+        st = checkpoint_open(dir, &checkpoint, err);
+    if (st != QUERN_OK)
         return st;
-    }
-    m->attention_scale = (float)(1 / sqrt((double)m->config.head_dim));
-    *out = m;
-    return QUERN_OK;
+    st = model_from_checkpoint(checkpoint, &own, device, on_progress, user, out, err);
+    if (st != QUERN_OK)
+        error_prefix(err, st, "%s", dir);
+    return st;
 }
 
 void model_close(struct model *m) {
