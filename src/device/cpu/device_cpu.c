@@ -41,6 +41,16 @@ static void cpu_write(struct device *d, void *p, const void *host, size_t bytes)
     memcpy(p, host, bytes);
 }
 
+static void cpu_copy(struct device *d, void *to, const void *from, size_t bytes) {
+    (void)d;
+    memcpy(to, from, bytes);
+}
+
+static void cpu_discard(struct device *d, void *p, size_t bytes) {
+    (void)d;
+    pages_discard(p, bytes);
+}
+
 /* ---- sharing work out -------------------------------------------------------- */
 
 static void job_worker(void *ctx, int worker, int n_workers) {
@@ -92,6 +102,8 @@ static const struct device_ops cpu_ops = {
     .upload = cpu_upload,
     .download = cpu_download,
     .write = cpu_write,
+    .copy = cpu_copy,
+    .discard = cpu_discard,
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .linear = cpu_linear,
