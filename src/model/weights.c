@@ -116,12 +116,16 @@ static const char *stored(struct binder *b, const char *name, int rank, const si
     return upload(b, t->data, t->size_bytes);
 }
 
+static struct weight plain(enum dtype dtype, size_t rows, size_t cols, const void *data) {
+    return (struct weight){.dtype = dtype, .rows = rows, .cols = cols, .data = data};
+}
+
 static void matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
                    size_t cols) {
     enum dtype dtype = DTYPE_F32;
     const void *data = stored(b, name, 2, (const size_t[]){rows, cols}, &dtype);
     if (data)
-        *out = (struct weight){.dtype = dtype, .rows = rows, .cols = cols, .data = data};
+        *out = plain(dtype, rows, cols, data);
 }
 
 /* A norm or bias, converted to float32. */
@@ -165,9 +169,10 @@ static void fused_experts(struct binder *b, struct expert_weights *experts, size
     const size_t half_bytes = M * H * dtype_size_bytes(gate_up_type);
     const size_t down_bytes = H * M * dtype_size_bytes(down_type);
     for (size_t e = 0; e < n; e++) {
-        experts[e].gate = (struct weight){gate_up_type, M, H, gate_up + 2 * e * half_bytes};
-        experts[e].up = (struct weight){gate_up_type, M, H, gate_up + (2 * e + 1) * half_bytes};
-        experts[e].down = (struct weight){down_type, H, M, down + e * down_bytes};
+        const char *up = gate_up + (2 * e + 1) * half_bytes;
+        experts[e].gate = plain(gate_up_type, M, H, gate_up + 2 * e * half_bytes);
+        experts[e].up = plain(gate_up_type, M, H, up);
+        experts[e].down = plain(down_type, H, M, down + e * down_bytes);
     }
 }
 
