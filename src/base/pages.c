@@ -28,3 +28,12 @@ void pages_free(void *p, size_t bytes) {
     if (p)
         (void)munmap(p, bytes ? bytes : 1);
 }
+
+void pages_discard(void *p, size_t bytes) {
+#ifdef MADV_DONTNEED
+    (void)madvise(p, bytes, MADV_DONTNEED);
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}

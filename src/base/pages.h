@@ -11,5 +11,8 @@
 void *pages_alloc(size_t bytes);
 /* `bytes` as given to pages_alloc; NULL is fine. */
 void pages_free(void *p, size_t bytes);
+/* Gives the memory of a part of such a range back; what is read there later is zero. It must begin
+ * and end on pages of the system; else, or where the system cannot, nothing happens. */
+void pages_discard(void *p, size_t bytes);
 
 #endif

@@ -57,6 +57,10 @@ struct device_ops {
     void (*download)(struct device *d, void *host, const void *p, size_t bytes);
     /* Copies `bytes` at `host` into the allocated `p`; `host` may be reused afterwards. */
     void (*write)(struct device *d, void *p, const void *host, size_t bytes);
+    void (*copy)(struct device *d, void *to, const void *from, size_t bytes);
+    /* `bytes` at `p`, a part of an allocation that begins and ends on pages of 4096 bytes, are not
+     * needed any more: their memory goes back to the system until they are touched again. */
+    void (*discard)(struct device *d, void *p, size_t bytes);
 
     /* out[n, cols] = table[ids[i]], as float32 */
     void (*embed)(struct device *d, float *out, const struct weight *table, const int32_t *ids, size_t n);

@@ -10,7 +10,7 @@ static enum quern_status check_memory(const struct model *m, size_t n_context, s
                                       struct quern_error *err) {
     const size_t has_bytes = m->device->ops->memory_bytes(m->device);
     size_t kv_bytes, pass_bytes;
-    enum quern_status st = kv_cache_bytes(&m->config, n_context, &kv_bytes, err);
+    enum quern_status st = kv_cache_bytes(&m->config, KV_F32, n_context, &kv_bytes, err);
     if (st == QUERN_OK)
         st = workspace_bytes(&m->config, chunk, &pass_bytes, err);
     if (st != QUERN_OK || !has_bytes || (kv_bytes < has_bytes && pass_bytes < has_bytes - kv_bytes))
@@ -50,7 +50,7 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     if (st == QUERN_OK)
         st = rope_init(&s->rope, &m->config, o->n_context, o->rope_scaled, err);
     if (st == QUERN_OK)
-        st = kv_cache_init(&s->kv, m, o->n_context, err);
+        st = kv_cache_init(&s->kv, m, KV_F32, o->n_context, err);
     if (st == QUERN_OK)
         st = workspace_create(m, s->prefill_chunk, o->n_context, &s->workspace, err);
     if (st != QUERN_OK) {
@@ -169,7 +169,7 @@ enum quern_status session_truncate(struct session *s, size_t n_tokens, struct qu
         return error_set(err, QUERN_ERR_ARG, "cannot keep %zu tokens of the %zu held", n_tokens,
                          s->kv.n_tokens);
     if (n_tokens < s->kv.n_tokens) {
-        s->kv.n_tokens = n_tokens;
+        kv_cache_truncate(&s->kv, n_tokens);
         s->has_logits = false;
     }
     return QUERN_OK;

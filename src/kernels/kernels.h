@@ -22,10 +22,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "kernels/kv_layout.h"
 #include "quant/dtype.h"
-
-/* Tokens in a block of the KV cache; fixed, since attention walks whole blocks. */
-enum { KV_BLOCK_TOKENS = 32 };
 
 /* y[t][r] = dot(x[t], w[r]) (+ bias[r])  for t in [0, n_tokens), r in [row_begin, row_end). */
 struct matmul_args {

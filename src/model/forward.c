@@ -16,8 +16,8 @@ struct pass {
     struct workspace *ws;
     size_t n; /* tokens */
     size_t n_seqs;
-    size_t n_rows;                 /* rows of logits */
-    size_t layer_floats, v_floats; /* of the KV blocks, the same in all sequences */
+    size_t n_rows;                  /* rows of logits */
+    const struct kv_layout *layout; /* of the KV blocks, the same in all sequences */
 };
 
 /* x += Wo attention(rope(norm(Wq h)), rope(norm(Wk h)), Wv h),  h = norm(x) */
@@ -34,8 +34,8 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
         .n_kv_heads = nk,
         .head_dim = D,
         .window = (size_t)c->layer_window[layer],
-        .k_offset = layer * p->layer_floats,
-        .v_offset = layer * p->layer_floats + p->v_floats,
+        .k_offset = layer * p->layout->layer_bytes / sizeof(float),
+        .v_offset = (layer * p->layout->layer_bytes + p->layout->v_offset) / sizeof(float),
         .scale = p->m->attention_scale,
     };
 
@@ -110,8 +110,7 @@ static struct pass gather_batch(const struct model *m, struct workspace *ws,
                 ws->rows[p.n_rows++] = (int32_t)row;
         }
         p.n += seq->n_ids;
-        p.layer_floats = seq->kv->layer_floats;
-        p.v_floats = seq->kv->v_floats;
+        p.layout = &seq->kv->pool->layout;
     }
     return p;
 }
@@ -149,10 +148,6 @@ static enum quern_status check_batch(const struct model *m, const struct workspa
             return error_set(err, QUERN_ERR_ARG,
                              "sequence %zu may hold %zu tokens, the workspace is made for %zu", s,
                              kv->max_tokens, ws->max_context);
-        if (seqs[s].n_ids > kv->max_tokens - kv->n_tokens)
-            return error_set(err, QUERN_ERR_CONTEXT,
-                             "the context is full: %zu of %zu tokens held, %zu more do not fit",
-                             kv->n_tokens, kv->max_tokens, seqs[s].n_ids);
         enum quern_status st = forward_check_ids(m, seqs[s].ids, seqs[s].n_ids, err);
         if (st != QUERN_OK)
             return st;
@@ -161,10 +156,24 @@ static enum quern_status check_batch(const struct model *m, const struct workspa
     return wants_logits ? forward_check_head(m, err) : QUERN_OK;
 }
 
+/* Blocks for all new tokens, or none. */
+static enum quern_status reserve_blocks(const struct forward_seq *seqs, size_t n_seqs,
+                                        struct quern_error *err) {
+    enum quern_status st = QUERN_OK;
+    size_t s = 0;
+    for (; s < n_seqs && st == QUERN_OK; s++)
+        st = kv_cache_reserve(seqs[s].kv, seqs[s].n_ids, err);
+    while (st != QUERN_OK && s-- > 0)
+        kv_cache_truncate(seqs[s].kv, seqs[s].kv->n_tokens);
+    return st;
+}
+
 enum quern_status forward(const struct model *m, struct workspace *ws,
                           const struct forward_seq *seqs, size_t n_seqs, float *logits,
                           struct quern_error *err) {
     enum quern_status st = check_batch(m, ws, seqs, n_seqs, err);
+    if (st == QUERN_OK)
+        st = reserve_blocks(seqs, n_seqs, err);
     if (st != QUERN_OK || n_seqs == 0)
         return st;
     struct device *d = m->device;

@@ -29,9 +29,10 @@ struct forward_seq {
 /* Computes the tokens of all sequences, appends them to their caches, and writes the logits
  * asked for to logits[n_rows, vocab_size] (host memory; NULL when no_logits everywhere) in
  * order. The sum of n_ids must not exceed the workspace's max_tokens; ids must be below
- * vocab_size; each cache must have room (QUERN_ERR_CONTEXT). All of it is checked first: on
- * failure nothing was appended. No allocation. The bits of a row depend only on the
- * sequence's own tokens. */
+ * vocab_size; each cache must have room (QUERN_ERR_CONTEXT), and their pools free blocks for what
+ * is appended (QUERN_ERR_LIMIT). All of it is checked, and the blocks are taken, first: on failure
+ * nothing was appended. All caches have the same layout. No allocation. The bits of a row depend
+ * only on the sequence's own tokens. */
 enum quern_status forward(const struct model *m, struct workspace *ws,
                           const struct forward_seq *seqs, size_t n_seqs, float *logits,
                           struct quern_error *err);

@@ -3,61 +3,125 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
-#include "kernels/kernels.h"
 
-/* All of it but the pointers. */
-static enum quern_status measure(struct kv_cache *kv, const struct hf_config *c, size_t max_tokens,
-                                 size_t *block_floats, struct quern_error *err) {
-    size_t row, all_floats;
-    kv->max_tokens = max_tokens;
-    kv->n_blocks = max_tokens / KV_BLOCK_TOKENS + (max_tokens % KV_BLOCK_TOKENS != 0);
-    if (!checked_mul((size_t)c->n_kv_heads, (size_t)c->head_dim, &row) ||
-        !checked_mul(row, KV_BLOCK_TOKENS, &kv->v_floats) ||
-        !checked_mul(kv->v_floats, 2 * (size_t)c->n_layers, block_floats) ||
-        !checked_mul(*block_floats, kv->n_blocks, &all_floats) ||
-        !checked_mul(all_floats, sizeof(float), &kv->storage_bytes))
-        return error_set(err, QUERN_ERR_LIMIT, "a KV cache for %zu tokens is too large",
-                         max_tokens);
-    kv->layer_floats = 2 * kv->v_floats;
+static size_t blocks_for(size_t n_tokens) {
+    return n_tokens / KV_BLOCK_TOKENS + (n_tokens % KV_BLOCK_TOKENS != 0);
+}
+
+enum quern_status kv_cache_bytes(const struct hf_config *c, enum kv_type type, size_t max_tokens,
+                                 size_t *bytes, struct quern_error *err) {
+    struct kv_layout l;
+    if (kv_layout_init(&l, type, (size_t)c->n_layers, (size_t)c->n_kv_heads,
+                       (size_t)c->head_dim) &&
+        checked_mul(l.block_bytes, blocks_for(max_tokens), bytes))
+        return QUERN_OK;
+    return error_set(err, QUERN_ERR_LIMIT, "a KV cache for %zu tokens is too large", max_tokens);
+}
+
+enum quern_status kv_cache_init_in(struct kv_cache *kv, struct kv_pool *pool, size_t max_tokens,
+                                   struct quern_error *err) {
+    size_t most = blocks_for(max_tokens);
+    struct kv_cache made = {.pool = pool, .max_tokens = max_tokens};
+    made.blocks = calloc(most, sizeof *made.blocks);
+    made.ids = calloc(most, sizeof *made.ids);
+    if (!made.blocks || !made.ids) {
+        kv_cache_release(&made);
+        return error_nomem(err);
+    }
+    *kv = made;
     return QUERN_OK;
 }
 
-enum quern_status kv_cache_bytes(const struct hf_config *c, size_t max_tokens, size_t *bytes,
-                                 struct quern_error *err) {
-    struct kv_cache kv = {0};
-    size_t block_floats;
-    enum quern_status st = measure(&kv, c, max_tokens, &block_floats, err);
+enum quern_status kv_cache_init(struct kv_cache *kv, const struct model *m, enum kv_type type,
+                                size_t max_tokens, struct quern_error *err) {
+    size_t bytes;
+    struct kv_pool *pool = NULL;
+    enum quern_status st = kv_cache_bytes(&m->config, type, max_tokens, &bytes, err);
     if (st == QUERN_OK)
-        *bytes = kv.storage_bytes;
-    return st;
-}
-
-enum quern_status kv_cache_init(struct kv_cache *kv, const struct model *m, size_t max_tokens,
-                                struct quern_error *err) {
-    struct kv_cache c = {.device = m->device};
-    size_t block_floats = 0;
-    enum quern_status st = measure(&c, &m->config, max_tokens, &block_floats, err);
-    if (st != QUERN_OK)
+        st = kv_pool_create(m, type, blocks_for(max_tokens), &pool, err);
+    if (st == QUERN_OK)
+        st = kv_cache_init_in(kv, pool, max_tokens, err);
+    if (st != QUERN_OK) {
+        kv_pool_destroy(pool);
         return st;
-    c.blocks = calloc(c.n_blocks, sizeof *c.blocks);
-    c.storage = c.blocks ? m->device->ops->alloc(m->device, c.storage_bytes) : NULL;
-    if (!c.storage) {
-        free(c.blocks);
-        return error_set(err, QUERN_ERR_NOMEM,
-                         "out of memory: a KV cache for %zu tokens needs %zu MiB", max_tokens,
-                         c.storage_bytes >> 20);
     }
-    for (size_t b = 0; b < c.n_blocks; b++)
-        c.blocks[b] = (const float *)c.storage + b * block_floats;
-    *kv = c;
+    kv->owns_pool = true;
     return QUERN_OK;
 }
 
 void kv_cache_release(struct kv_cache *kv) {
     if (!kv)
         return;
-    if (kv->storage)
-        kv->device->ops->release(kv->device, kv->storage, kv->storage_bytes);
+    for (size_t i = 0; i < kv->n_blocks; i++)
+        kv_pool_unref(kv->pool, kv->ids[i]);
+    if (kv->owns_pool)
+        kv_pool_destroy(kv->pool);
     free(kv->blocks);
+    free(kv->ids);
     *kv = (struct kv_cache){0};
+}
+
+static void set_block(struct kv_cache *kv, size_t i, int32_t block) {
+    kv->ids[i] = block;
+    kv->blocks[i] = kv_pool_block(kv->pool, block);
+}
+
+/* The next position lies in a block that somebody else reads too. */
+static bool must_copy(const struct kv_cache *kv) {
+    size_t at = kv->n_tokens / KV_BLOCK_TOKENS;
+    return kv->n_tokens % KV_BLOCK_TOKENS != 0 && kv_pool_refs(kv->pool, kv->ids[at]) > 1;
+}
+
+size_t kv_cache_blocks_needed(const struct kv_cache *kv, size_t n) {
+    if (n == 0)
+        return 0;
+    size_t in_all = blocks_for(kv->n_tokens + n);
+    return (in_all > kv->n_blocks ? in_all - kv->n_blocks : 0) + must_copy(kv);
+}
+
+enum quern_status kv_cache_reserve(struct kv_cache *kv, size_t n, struct quern_error *err) {
+    struct kv_pool *p = kv->pool;
+    if (n > kv->max_tokens - kv->n_tokens)
+        return error_set(err, QUERN_ERR_CONTEXT,
+                         "the context is full: %zu of %zu tokens held, %zu more do not fit",
+                         kv->n_tokens, kv->max_tokens, n);
+    size_t need = kv_cache_blocks_needed(kv, n);
+    if (need > p->n_free)
+        return error_set(err, QUERN_ERR_LIMIT,
+                         "%zu more tokens need %zu blocks of KV memory, %zu of %zu are free", n, need,
+                         p->n_free, p->n_blocks);
+    if (n > 0 && must_copy(kv)) {
+        size_t at = kv->n_tokens / KV_BLOCK_TOKENS;
+        int32_t own = kv_pool_take(p);
+        kv_pool_copy(p, own, kv->ids[at]);
+        kv_pool_unref(p, kv->ids[at]);
+        set_block(kv, at, own);
+        need--;
+    }
+    for (; need > 0; need--)
+        set_block(kv, kv->n_blocks++, kv_pool_take(p));
+    return QUERN_OK;
+}
+
+void kv_cache_truncate(struct kv_cache *kv, size_t n_tokens) {
+    size_t keep = blocks_for(n_tokens);
+    while (kv->n_blocks > keep)
+        kv_pool_unref(kv->pool, kv->ids[--kv->n_blocks]);
+    kv->n_tokens = n_tokens;
+}
+
+void kv_cache_append_block(struct kv_cache *kv, int32_t block) {
+    kv_pool_ref(kv->pool, block);
+    set_block(kv, kv->n_blocks++, block);
+    kv->n_tokens += KV_BLOCK_TOKENS;
+}
+
+void kv_cache_share(struct kv_cache *kv, const struct kv_cache *from, size_t n_tokens) {
+    size_t n = blocks_for(n_tokens);
+    for (size_t i = 0; i < n; i++) {
+        kv_pool_ref(kv->pool, from->ids[i]);
+        set_block(kv, i, from->ids[i]);
+    }
+    kv->n_blocks = n;
+    kv->n_tokens = n_tokens;
 }

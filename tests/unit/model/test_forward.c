@@ -74,7 +74,7 @@ static void close_bench(struct bench *b) {
 
 static struct kv_cache open_cache(const struct bench *b) {
     struct kv_cache kv;
-    assert_int_equal(kv_cache_init(&kv, b->model, CONTEXT, NULL), QUERN_OK);
+    assert_int_equal(kv_cache_init(&kv, b->model, KV_F32, CONTEXT, NULL), QUERN_OK);
     return kv;
 }
 
@@ -347,6 +347,64 @@ static void a_full_context_is_an_error_and_appends_nothing(void **state) {
     close_bench(&b);
 }
 
+static void a_pool_without_free_blocks_refuses_the_whole_batch(void **state) {
+    (void)state;
+    struct bench b = open_bench(&dense, "dense", 1);
+    struct kv_pool *pool = NULL;
+    struct kv_cache kv[2];
+    struct quern_error err = {0};
+    float logits[2 * 97];
+    assert_int_equal(kv_pool_create(b.model, KV_F32, 2, &pool, NULL), QUERN_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(kv_cache_init_in(&kv[i], pool, CONTEXT, NULL), QUERN_OK);
+    struct forward_seq seqs[] = {part(&b, &kv[0], 0, 0, 33), part(&b, &kv[1], 1, 0, 1)};
+    seqs[0].all_logits = seqs[1].all_logits = false;
+    assert_int_equal(forward(b.model, b.ws, seqs, 2, logits, &err), QUERN_ERR_LIMIT);
+    assert_string_equal(err.message, "1 more tokens need 1 blocks of KV memory, 0 of 2 are free");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kv[i].n_tokens, 0);
+        assert_int_equal(kv[i].n_blocks, 0);
+    }
+    seqs[0].n_ids = 32;
+    assert_int_equal(forward(b.model, b.ws, seqs, 2, logits, &err), QUERN_OK);
+    assert_int_equal(pool->n_free, 0);
+    for (int i = 0; i < 2; i++)
+        kv_cache_release(&kv[i]);
+    kv_pool_destroy(pool);
+    close_bench(&b);
+}
+
+/* Shared blocks, a copied one, and blocks that held something else before. */
+static void a_sequence_on_shared_blocks_gets_the_same_bits(void **state) {
+    (void)state;
+    struct bench b = open_bench(&dense, "dense", 1);
+    enum { N = 90, SHARED = 41 };
+    float *want = run_alone(&b, 0, N), *got = calloc(N * 97, sizeof *got);
+    assert_non_null(got);
+    struct kv_pool *pool = NULL;
+    struct kv_cache a, c;
+    assert_int_equal(kv_pool_create(b.model, KV_F32, 8, &pool, NULL), QUERN_OK);
+    assert_int_equal(kv_cache_init_in(&a, pool, CONTEXT, NULL), QUERN_OK);
+    assert_int_equal(kv_cache_init_in(&c, pool, CONTEXT, NULL), QUERN_OK);
+    struct forward_seq other = part(&b, &c, 1, 0, N);
+    run(&b, &other, 1, got);
+    kv_cache_truncate(&c, 0);
+    struct forward_seq first = part(&b, &a, 0, 0, N);
+    run(&b, &first, 1, got);
+    assert_memory_equal(got, want, N * 97 * sizeof *want);
+    kv_cache_share(&c, &a, SHARED);
+    struct forward_seq rest = part(&b, &c, 0, SHARED, N - SHARED);
+    run(&b, &rest, 1, got);
+    assert_memory_equal(got, want + SHARED * 97, (N - SHARED) * 97 * sizeof *want);
+    kv_cache_release(&a);
+    kv_cache_release(&c);
+    assert_int_equal(pool->n_free, 8);
+    kv_pool_destroy(pool);
+    free(want);
+    free(got);
+    close_bench(&b);
+}
+
 static void bad_arguments_are_named(void **state) {
     (void)state;
     struct bench b = open_bench(&dense, "dense", 1);
@@ -409,6 +467,8 @@ int main(void) {
         cmocka_unit_test(a_window_forgets_what_it_has_left_behind),
         cmocka_unit_test(only_the_rows_asked_for_are_written),
         cmocka_unit_test(a_full_context_is_an_error_and_appends_nothing),
+        cmocka_unit_test(a_pool_without_free_blocks_refuses_the_whole_batch),
+        cmocka_unit_test(a_sequence_on_shared_blocks_gets_the_same_bits),
         cmocka_unit_test(bad_arguments_are_named),
         cmocka_unit_test(a_pass_allocates_nothing),
     };

@@ -1,10 +1,9 @@
-/* device_cpu_packed.c - packing coded matrices, and products with them. */
-#include "device/device_cpu.h"
+/* cpu_packed.c - packing coded matrices, and products with them. */
+#include "device/cpu/device_cpu.h"
 
 #include <stdlib.h>
 
 #include "base/pages.h"
-#include "kernels/packed_kernels.h"
 
 /* Tokens whose activations are prepared at a time: five blocks of the kernels, 20 MB in float32 at 12,288
  * columns. PREPARE_TOKENS are one task. */
