@@ -305,6 +305,7 @@ struct quern_generate_result {
     int32_t stop_token;     /* the end token met, or -1 */
     int32_t stop_string;    /* index of the stop string met, or -1 */
     size_t n_tokens;        /* generated, the end token included */
+    size_t n_thinking;      /* of them inside <think>...</think>, both included */
     double seconds;
 };
 

@@ -1,7 +1,6 @@
 /* api_generate.c - sampling defaults of a checkpoint, and generation on a session. */
-#include "api/loaded_model.h"
+#include "api/context_options.h"
 #include "engine/generate.h"
-#include "text/unicode.h"
 
 void quern_sampling_defaults(const quern_model *model, struct quern_sampling *out) {
     *out = (struct quern_sampling){
@@ -20,16 +19,6 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
     out->min_p = g->min_p;
     out->typical_p = g->typical_p;
     out->repetition_penalty = g->repetition_penalty;
-}
-
-/* Text is cut where a stop string begins; half a character there would leave the other half. */
-static enum quern_status check_stop_strings(const struct quern_generate_options *o,
-                                            struct quern_error *err) {
-    for (size_t i = 0; o->stop_strings && i < o->n_stop_strings; i++)
-        if (o->stop_strings[i] && !utf8_valid(str_from(o->stop_strings[i])))
-            return error_set(err, QUERN_ERR_ARG,
-                             "quern_generate: stop_strings[%zu] is not valid UTF-8", i);
-    return QUERN_OK;
 }
 
 enum quern_status quern_generate(quern_session *session,

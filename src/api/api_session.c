@@ -2,34 +2,9 @@
  * engine/session. */
 #include <stdlib.h>
 
-#include "api/loaded_model.h"
+#include "api/context_options.h"
 
-enum { DEFAULT_CONTEXT = 4096, DEFAULT_PREFILL_CHUNK = 512 };
-
-static enum quern_status choose_context(const struct hf_config *c, int32_t asked, size_t *out,
-                                        struct quern_error *err) {
-    const size_t most = rope_max_context(c);
-    if (asked < 0 || (size_t)asked > most)
-        return error_set(err, QUERN_ERR_ARG,
-                         "a context of %d tokens was asked for, the model takes 1 to %zu",
-                         (int)asked, most);
-    *out = asked > 0 ? (size_t)asked : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
-    return QUERN_OK;
-}
-
-static bool wants_yarn(const struct hf_config *c, const struct quern_session_options *o,
-                       size_t n_context) {
-    if (o->yarn != QUERN_YARN_AUTO)
-        return o->yarn == QUERN_YARN_ALWAYS;
-    const size_t used = o->yarn_expected_tokens > 0 ? (size_t)o->yarn_expected_tokens : n_context;
-    return used > rope_original_context(c);
-}
-
-static int32_t tokens_known(const quern_model *model) {
-    const int32_t width = model->model->config.vocab_size;
-    const int32_t known = model->tokenizer ? tokenizer_n_tokens(model->tokenizer) : width;
-    return known < width ? known : width;
-}
+enum { DEFAULT_PREFILL_CHUNK = 512 };
 
 static enum quern_status check_options(const struct quern_session_options *o,
                                        struct quern_error *err) {
@@ -37,10 +12,7 @@ static enum quern_status check_options(const struct quern_session_options *o,
         return error_set(err, QUERN_ERR_ARG,
                          "prefill_chunk is %d and yarn_expected_tokens %d, expected 0 or more",
                          (int)o->prefill_chunk, (int)o->yarn_expected_tokens);
-    if ((unsigned)o->yarn > QUERN_YARN_NEVER)
-        return error_set(err, QUERN_ERR_ARG, "yarn is %d, expected %d to %d", (int)o->yarn,
-                         QUERN_YARN_AUTO, QUERN_YARN_NEVER);
-    return QUERN_OK;
+    return check_yarn(o->yarn, err);
 }
 
 enum quern_status quern_session_create(quern_model *model,
@@ -63,7 +35,7 @@ enum quern_status quern_session_create(quern_model *model,
     const struct session_options so = {
         .n_context = n_context,
         .prefill_chunk = o.prefill_chunk > 0 ? (size_t)o.prefill_chunk : DEFAULT_PREFILL_CHUNK,
-        .rope_scaled = wants_yarn(c, &o, n_context),
+        .rope_scaled = wants_yarn(c, o.yarn, o.yarn_expected_tokens, n_context),
         .n_tokens_known = tokens_known(model),
         .gaps = model->gaps,
         .n_gaps = model->n_gaps,

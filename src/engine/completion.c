@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "engine/thinking.h"
 #include "sampler/sampler.h"
 #include "sampler/stop_filter.h"
 
@@ -18,6 +19,7 @@ struct completion {
     struct sampler *sampler;
     struct token_stream stream;
     struct stop_filter *stops;
+    struct thinking thinking;
     int32_t *end_tokens; /* [n_end_tokens] the model's and the caller's */
     size_t n_end_tokens;
     int32_t n_tokens_known;
@@ -37,6 +39,9 @@ static enum quern_status check_options(const struct quern_generate_options *o, i
     if (o->max_tokens < 0)
         return error_set(err, QUERN_ERR_ARG, "generate: max_tokens is %d, expected 0 or more",
                          (int)o->max_tokens);
+    if (o->thinking_budget < 0)
+        return error_set(err, QUERN_ERR_ARG, "generate: thinking_budget is %d, expected 0 or more",
+                         (int)o->thinking_budget);
     if (o->n_top_logprobs < -1 || o->n_top_logprobs > SAMPLER_TOP_MAX)
         return error_set(err, QUERN_ERR_ARG, "generate: n_top_logprobs is %d, expected -1 to %d",
                          (int)o->n_top_logprobs, SAMPLER_TOP_MAX);
@@ -121,6 +126,9 @@ enum quern_status completion_create(const struct completion_setup *setup,
     if (!status)
         status = stop_filter_create(options->stop_strings, options->n_stop_strings, &c->stops, err);
     if (!status)
+        status = thinking_init(&c->thinking, setup->tokenizer, setup->prompt, setup->n_prompt,
+                               options->thinking_budget, err);
+    if (!status)
         status = make_sampler(c, setup, options, err);
     if (status) {
         completion_destroy(c);
@@ -135,6 +143,7 @@ void completion_destroy(struct completion *c) {
         return;
     sampler_destroy(c->sampler);
     stop_filter_destroy(c->stops);
+    thinking_release(&c->thinking);
     free(c->end_tokens);
     buffer_release(&c->decoded);
     buffer_release(&c->text);
@@ -154,6 +163,11 @@ void completion_cancel(struct completion *c) {
 
 void completion_result(const struct completion *c, struct quern_generate_result *out) {
     *out = c->result;
+    out->n_thinking = c->thinking.n_thought;
+}
+
+const int32_t *completion_forced(struct completion *c, size_t *n) {
+    return thinking_forced(&c->thinking, c->stream.n_pending > 0, n);
 }
 
 static bool is_end_token(const struct completion *c, int32_t token) {
@@ -165,8 +179,13 @@ static bool is_end_token(const struct completion *c, int32_t token) {
 
 static enum quern_status choose(struct completion *c, const float *logits, uint64_t position,
                                 int32_t *token, struct quern_error *err) {
-    enum quern_status status =
-        sampler_sample(c->sampler, logits, position, c->constraint, token, err);
+    size_t n_forced;
+    const int32_t *forced = completion_forced(c, &n_forced);
+    enum quern_status status = QUERN_OK;
+    if (n_forced)
+        *token = forced[0];
+    else
+        status = sampler_sample(c->sampler, logits, position, c->constraint, token, err);
     if (!status)
         status = sampler_accept(c->sampler, token, 1, true, err);
     if (!status && c->constraint)
@@ -210,6 +229,7 @@ enum quern_status completion_step(struct completion *c, const float *logits, uin
     buffer_clear(&c->decoded);
     buffer_clear(&c->text);
     c->result.n_tokens++;
+    thinking_push(&c->thinking, token);
     if (is_end_token(c, token)) {
         c->done = true;
         c->result.finish = QUERN_FINISH_STOP;

@@ -37,6 +37,10 @@ bool completion_is_done(const struct completion *c);
 enum quern_status completion_step(struct completion *c, const float *logits, uint64_t position,
                                   struct quern_event *event, struct quern_error *err);
 
+/* The tokens that the next steps will give whatever the logits say (the end of a thinking budget);
+ * *n is 0 when there are none. Valid until the next call. */
+const int32_t *completion_forced(struct completion *c, size_t *n);
+
 /* The answer ends here, whatever comes next. */
 void completion_cancel(struct completion *c);
 

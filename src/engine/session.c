@@ -1,6 +1,5 @@
 #include "engine/session.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +39,7 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     if (!s)
         return error_nomem(err);
     s->model = m;
-    s->n_tokens_known = o->n_tokens_known;
-    s->gaps = o->gaps;
-    s->n_gaps = o->n_gaps;
+    s->unknown = (struct unknown_tokens){o->n_tokens_known, o->gaps, o->n_gaps};
     s->prefill_chunk = chunk;
     s->tokens = calloc(o->n_context, sizeof *s->tokens);
     s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
@@ -90,16 +87,6 @@ static enum quern_status check_sync(const struct session *s, const int32_t *ids,
     return forward_check_ids(s->model, ids, n, err);
 }
 
-/* What the tokenizer cannot decode must never be sampled: ids that pad the vocabulary, or lie in
- * its gaps. */
-static void mask_padding(struct session *s) {
-    for (int32_t i = s->n_tokens_known; i < s->model->config.vocab_size; i++)
-        s->logits[i] = -INFINITY;
-    for (size_t i = 0; i < s->n_gaps; i++)
-        if (s->gaps[i] < s->model->config.vocab_size)
-            s->logits[s->gaps[i]] = -INFINITY;
-}
-
 /* One forward pass; `logits` has n rows, or one, or is NULL. */
 static enum quern_status run_chunk(struct session *s, const int32_t *ids, size_t n, bool all,
                                    float *logits, struct quern_error *err) {
@@ -134,7 +121,7 @@ enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, 
     }
     if (all_logits)
         memcpy(s->logits, all_logits + (n - 1) * vocab, vocab * sizeof *s->logits);
-    mask_padding(s);
+    unknown_tokens_forbid(&s->unknown, s->logits, s->model->config.vocab_size);
     s->has_logits = true;
     return QUERN_OK;
 }

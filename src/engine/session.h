@@ -3,6 +3,7 @@
 #ifndef QUERN_ENGINE_SESSION_H
 #define QUERN_ENGINE_SESSION_H
 
+#include "engine/unknown_tokens.h"
 #include "model/forward.h"
 
 struct session {
@@ -13,9 +14,7 @@ struct session {
     int32_t *tokens; /* [kv.n_tokens], room for kv.max_tokens */
     float *logits;   /* [vocab_size] after the last token */
     bool has_logits;
-    int32_t n_tokens_known; /* ids from here up are padding: their logits become -INFINITY */
-    const int32_t *gaps;    /* [n_gaps] and so do these; borrowed */
-    size_t n_gaps;
+    struct unknown_tokens unknown; /* their logits become -INFINITY */
     size_t prefill_chunk;
 };
 

@@ -72,6 +72,33 @@ static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
     ops->add(d, ws->x, ws->h, n * H);                           /* [n,H] */
 }
 
+/* h = norm(x) of the first r of the rows somebody asked for */
+static void gather_normed(const struct pass *p, size_t r) {
+    const struct model *m = p->m;
+    struct workspace *ws = p->ws;
+    struct device *d = m->device;
+    const size_t H = (size_t)m->config.hidden_size;
+
+    d->ops->gather(d, ws->h, ws->x, ws->rows, r, H);                                  /* [r,H] */
+    d->ops->rms_norm(d, ws->h, ws->h, m->final_norm, r, H, m->config.rms_norm_eps); /* [r,H] */
+}
+
+/* The last tokens' states of sequences that want them, without a head. */
+static void hidden_states(const struct pass *p, const struct forward_seq *seqs) {
+    const size_t H = (size_t)p->m->config.hidden_size;
+    struct device *d = p->m->device;
+    size_t r = 0, i = 0;
+    for (size_t s = 0; s < p->n_seqs; s++)
+        if (seqs[s].hidden)
+            p->ws->rows[r++] = (int32_t)(p->ws->seqs[s].first_row + seqs[s].n_ids - 1);
+    if (r == 0)
+        return;
+    gather_normed(p, r); /* [r,H] */
+    for (size_t s = 0; s < p->n_seqs; s++)
+        if (seqs[s].hidden)
+            d->ops->download(d, seqs[s].hidden, p->ws->h + i++ * H, H * sizeof(float)); /* [H] */
+}
+
 /* logits = Whead norm(x), only for the rows somebody asked for */
 static void head(const struct pass *p, float *logits) {
     const struct model *m = p->m;
@@ -79,10 +106,8 @@ static void head(const struct pass *p, float *logits) {
     struct device *d = m->device;
     const struct device_ops *ops = d->ops;
     const size_t r = p->n_rows, H = (size_t)m->config.hidden_size, V = m->lm_head.rows;
-    const float eps = m->config.rms_norm_eps;
 
-    ops->gather(d, ws->h, ws->x, ws->rows, r, H);             /* [r,H] */
-    ops->rms_norm(d, ws->h, ws->h, m->final_norm, r, H, eps); /* [r,H] */
+    gather_normed(p, r); /* [r,H] */
     for (size_t i = 0; i < r; i += WORKSPACE_LOGITS_ROWS) {
         const size_t g = r - i < WORKSPACE_LOGITS_ROWS ? r - i : WORKSPACE_LOGITS_ROWS;
         ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g); /* [g,V] = [g,H][V,H]^T */
@@ -148,6 +173,9 @@ static enum quern_status check_batch(const struct model *m, const struct workspa
             return error_set(err, QUERN_ERR_ARG,
                              "sequence %zu may hold %zu tokens, the workspace is made for %zu", s,
                              kv->max_tokens, ws->max_context);
+        if (seqs[s].hidden && !seqs[s].no_logits)
+            return error_set(err, QUERN_ERR_ARG,
+                             "sequence %zu wants both logits and its hidden state", s);
         enum quern_status st = forward_check_ids(m, seqs[s].ids, seqs[s].n_ids, err);
         if (st != QUERN_OK)
             return st;
@@ -189,6 +217,7 @@ enum quern_status forward(const struct model *m, struct workspace *ws,
     }
     if (p.n_rows > 0)
         head(&p, logits); /* [n_rows,V] */
+    hidden_states(&p, seqs);
 
     for (size_t s = 0; s < n_seqs; s++)
         seqs[s].kv->n_tokens += seqs[s].n_ids;

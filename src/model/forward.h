@@ -24,6 +24,8 @@ struct forward_seq {
     size_t n_ids;    /* > 0 */
     bool all_logits; /* logits of every token, else of the last only */
     bool no_logits;  /* none at all (an inner chunk of a prompt) */
+    float *hidden;   /* host [hidden_size]: what the head would see of the last token, its state
+                        after the final norm (embeddings). Only with no_logits; NULL: not wanted */
 };
 
 /* Computes the tokens of all sequences, appends them to their caches, and writes the logits

@@ -75,7 +75,7 @@ static void test_a_stop_string_must_be_utf8(void **state) {
     const struct quern_generate_options options = {.stop_strings = strings, .n_stop_strings = 2};
     struct quern_error err;
     assert_int_equal(quern_generate(&session, &options, NULL, &err), QUERN_ERR_ARG);
-    assert_string_equal(err.message, "quern_generate: stop_strings[1] is not valid UTF-8");
+    assert_string_equal(err.message, "stop_strings[1] is not valid UTF-8");
 }
 
 int main(void) {

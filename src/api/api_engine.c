@@ -1,0 +1,72 @@
+/* api_engine.c - quern_engine_*: arguments checked and defaults filled in, the rest is
+ * engine/engine.c. Tickets are the engine's own (engine/ticket.c). */
+#include <stdlib.h>
+
+#include "api/context_options.h"
+#include "engine/engine.h"
+
+enum quern_status quern_engine_create(quern_model *model,
+                                      const struct quern_engine_options *options,
+                                      quern_engine **out, struct quern_error *err) {
+    static const struct quern_engine_options defaults;
+    if (!model || !out)
+        return error_set(err, QUERN_ERR_ARG, "quern_engine_create: model or out is missing");
+    if (!model->model)
+        return error_set(err, QUERN_ERR_STATE,
+                         "the model was opened for its tokenizer only: it has no weights");
+    if (!options)
+        options = &defaults;
+    size_t n_context = 0;
+    enum quern_status status = check_yarn(options->yarn, err);
+    if (!status)
+        status = choose_context(&model->config, options->n_context, &n_context, err);
+    if (status)
+        return status;
+    const struct engine_setup setup = {
+        .model = model->model,
+        .tokenizer = model->tokenizer,
+        .eos = model->generation.eos_token_ids,
+        .n_eos = (size_t)model->generation.n_eos,
+        .n_tokens_known = tokens_known(model),
+        .gaps = model->gaps,
+        .n_gaps = model->n_gaps,
+        .n_context = n_context,
+        .rope_scaled = wants_yarn(&model->config, options->yarn, 0, n_context),
+        .options = options,
+    };
+    quern_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return error_nomem(err);
+    e->model = model;
+    status = engine_create(&setup, &e->engine, err);
+    if (status) {
+        free(e);
+        return status;
+    }
+    *out = e;
+    return QUERN_OK;
+}
+
+void quern_engine_destroy(quern_engine *engine) {
+    if (!engine)
+        return;
+    engine_destroy(engine->engine);
+    free(engine);
+}
+
+enum quern_status quern_engine_submit(quern_engine *engine, const struct quern_request *request,
+                                      quern_ticket **out, struct quern_error *err) {
+    if (!engine || !request || !out)
+        return error_set(err, QUERN_ERR_ARG,
+                         "quern_engine_submit: engine, request or out is missing");
+    enum quern_status status = check_stop_strings(&request->generate, err);
+    return status ? status : engine_submit(engine->engine, request, NULL, out, err);
+}
+
+bool quern_engine_drain(quern_engine *engine, int64_t timeout_ms) {
+    return !engine || engine_drain(engine->engine, timeout_ms);
+}
+
+void quern_engine_get_stats(quern_engine *engine, struct quern_engine_stats *out) {
+    engine_get_stats(engine->engine, out);
+}

@@ -1,0 +1,264 @@
+/* request.c - one request inside the engine, from submission to its end. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "engine/engine_internal.h"
+
+enum { MAX_SALT_BYTES = 1024, MAX_SCORE_TOKENS = 1 << 16 };
+
+/* ---- checking -------------------------------------------------------------------- */
+
+static enum quern_status check_prompt(const struct engine *e, const struct quern_request *r,
+                                      struct quern_error *err) {
+    if (!r->prompt || r->n_prompt == 0)
+        return error_set(err, QUERN_ERR_ARG, "a request needs a prompt of at least one token");
+    const size_t makes = r->kind == QUERN_REQUEST_GENERATE;
+    if (r->n_prompt > e->n_room || r->n_prompt + makes > e->n_room)
+        return error_set(err, QUERN_ERR_CONTEXT,
+                         "the prompt has %zu tokens; with one to be made a sequence may have %zu "
+                         "at most",
+                         r->n_prompt, e->n_room);
+    return forward_check_ids(e->model, r->prompt, r->n_prompt, err);
+}
+
+static enum quern_status check_score(const struct engine *e, const struct quern_request *r,
+                                     struct quern_error *err) {
+    if (!r->score_tokens || r->n_score_tokens == 0 || r->n_score_tokens > MAX_SCORE_TOKENS)
+        return error_set(err, QUERN_ERR_ARG,
+                         "a request for scores names %zu tokens, expected 1 to %d",
+                         r->score_tokens ? r->n_score_tokens : 0, MAX_SCORE_TOKENS);
+    return forward_check_ids(e->model, r->score_tokens, r->n_score_tokens, err);
+}
+
+static enum quern_status check_request(const struct engine *e, const struct quern_request *r,
+                                       struct quern_error *err) {
+    if ((unsigned)r->kind > QUERN_REQUEST_SCORE)
+        return error_set(err, QUERN_ERR_ARG, "a request's kind is %d, expected %d to %d",
+                         (int)r->kind, QUERN_REQUEST_GENERATE, QUERN_REQUEST_SCORE);
+    if (r->adapter != 0)
+        return error_set(err, QUERN_ERR_UNSUPPORTED, "a request asks for adapter %d; there is none",
+                         (int)r->adapter);
+    if (r->deadline_ms < 0)
+        return error_set(err, QUERN_ERR_ARG, "a request's deadline_ms is negative");
+    if (r->cache_salt && strlen(r->cache_salt) > MAX_SALT_BYTES)
+        return error_set(err, QUERN_ERR_LIMIT, "a request's cache_salt is longer than %d bytes",
+                         MAX_SALT_BYTES);
+    if (r->kind == QUERN_REQUEST_GENERATE && !e->tokenizer)
+        return error_set(err, QUERN_ERR_STATE,
+                         "the model was opened for its weights only: it has no tokenizer to make "
+                         "text with");
+    enum quern_status status = QUERN_OK;
+    if (r->kind != QUERN_REQUEST_EMBED)
+        status = forward_check_head(e->model, err);
+    if (!status && r->kind == QUERN_REQUEST_SCORE)
+        status = check_score(e, r, err);
+    return status ? status : check_prompt(e, r, err);
+}
+
+/* ---- making ---------------------------------------------------------------------- */
+
+static int32_t *copy_ids(const int32_t *ids, size_t n, size_t capacity) {
+    int32_t *copy = calloc(capacity, sizeof *copy);
+    if (copy)
+        memcpy(copy, ids, n * sizeof *copy);
+    return copy;
+}
+
+static enum quern_status copy_texts(struct request *r, const struct quern_request *from,
+                                    struct quern_error *err) {
+    const char *salt = from->cache_salt ? from->cache_salt : "";
+    r->salt = malloc(strlen(salt) + 1);
+    if (!r->salt)
+        return error_nomem(err);
+    memcpy(r->salt, salt, strlen(salt) + 1);
+    if (from->kind != QUERN_REQUEST_SCORE)
+        return QUERN_OK;
+    r->n_score_tokens = from->n_score_tokens;
+    r->score_tokens = copy_ids(from->score_tokens, from->n_score_tokens, from->n_score_tokens);
+    return r->score_tokens ? QUERN_OK : error_nomem(err);
+}
+
+static enum quern_status prepare_answer(const struct engine *e, struct request *r,
+                                        const struct quern_request *from, struct quern_error *err) {
+    const struct completion_setup setup = {
+        .tokenizer = e->tokenizer,
+        .n_vocab = e->model->config.vocab_size,
+        .eos = e->eos,
+        .n_eos = e->n_eos,
+        .constraint = r->extras.constraint,
+        .prompt = from->prompt,
+        .n_prompt = from->n_prompt,
+        .room = e->n_room - from->n_prompt,
+    };
+    enum quern_status status = completion_create(&setup, &from->generate, &r->completion, err);
+    if (!status && e->limits.speculation != QUERN_SPECULATION_OFF)
+        status = ngram_init(&r->ngrams, r->capacity, err);
+    return status;
+}
+
+enum quern_status request_create(struct engine *e, const struct quern_request *from,
+                                 const struct engine_extras *extras, struct request **out,
+                                 struct quern_error *err) {
+    enum quern_status status = check_request(e, from, err);
+    if (status)
+        return status;
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        return error_nomem(err);
+    const bool makes = from->kind == QUERN_REQUEST_GENERATE;
+    const size_t room = makes ? e->n_room - from->n_prompt : 0;
+    const size_t asked = from->generate.max_tokens > 0 ? (size_t)from->generate.max_tokens : room;
+    r->kind = from->kind;
+    r->priority = from->priority;
+    r->n_tokens = r->n_prompt = from->n_prompt;
+    r->capacity = from->n_prompt + (asked < room ? asked : room);
+    r->usage.prompt_tokens = from->n_prompt;
+    r->accept = 0.5;
+    if (extras)
+        r->extras = *extras;
+    r->tokens = copy_ids(from->prompt, from->n_prompt, r->capacity);
+    status = r->tokens ? copy_texts(r, from, err) : error_nomem(err);
+    if (!status && makes)
+        status = prepare_answer(e, r, from, err);
+    if (!status) {
+        const int32_t n_top = makes ? from->generate.n_top_logprobs : 0;
+        status = ticket_create(e, e->limits.queue_events, n_top > 0 ? (size_t)n_top : 0, &r->ticket,
+                               err);
+    }
+    if (status) {
+        request_destroy(r);
+        return status;
+    }
+    r->ticket->on_notify = from->on_notify;
+    r->ticket->user = from->user;
+    *out = r;
+    return QUERN_OK;
+}
+
+void request_destroy(struct request *r) {
+    if (!r)
+        return;
+    ticket_release(r->ticket);
+    completion_destroy(r->completion);
+    ngram_release(&r->ngrams);
+    kv_cache_release(&r->kv);
+    free(r->tokens);
+    free(r->score_tokens);
+    free(r->salt);
+    free(r);
+}
+
+/* ---- facts ----------------------------------------------------------------------- */
+
+bool request_precedes(const struct request *a, const struct request *b) {
+    return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
+}
+
+size_t request_pending(const struct request *r) {
+    return r->n_tokens - r->kv.n_tokens;
+}
+
+bool request_decodes(const struct request *r) {
+    return r->n_tokens > r->n_prompt && request_pending(r) == 1;
+}
+
+/* ---- its blocks ------------------------------------------------------------------- */
+
+static void remember(struct engine *e, struct request *r, size_t n_tokens) {
+    if (!e->cache || n_tokens == 0)
+        return;
+    prefix_cache_insert(e->cache, r->salt, r->tokens, n_tokens, r->kv.ids);
+    /* Where others had the same block first, it is theirs that is used from now on. */
+    for (size_t i = 0; i < r->kv.n_blocks; i++)
+        r->kv.blocks[i] = kv_pool_block(e->pool, r->kv.ids[i]);
+}
+
+void request_share_blocks(struct engine *e, struct request *r) {
+    remember(e, r, r->kv.n_tokens / PREFIX_BLOCK_TOKENS * PREFIX_BLOCK_TOKENS);
+}
+
+void request_drop_blocks(struct engine *e, struct request *r) {
+    /* When something failed, computed guesses may stand where the last token made belongs. */
+    const size_t sure = r->n_tokens - (r->n_tokens > r->n_prompt);
+    remember(e, r, r->kv.n_tokens < sure ? r->kv.n_tokens : sure);
+    kv_cache_release(&r->kv);
+}
+
+/* ---- its end ----------------------------------------------------------------------- */
+
+static double ms_between(uint64_t from_ns, uint64_t to_ns) {
+    return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0;
+}
+
+static void fill_result(struct request *r, enum quern_finish finish,
+                        const struct quern_error *cause, struct quern_request_result *out) {
+    const uint64_t now = os_now_ns();
+    *out = (struct quern_request_result){.finish = finish, .stop_token = -1, .stop_string = -1};
+    if (r->completion) {
+        struct quern_generate_result made;
+        completion_result(r->completion, &made);
+        out->stop_token = made.stop_token;
+        out->stop_string = made.stop_string;
+        r->usage.completion_tokens = made.n_tokens;
+        r->usage.thinking_tokens = made.n_thinking;
+    }
+    r->usage.queue_ms = ms_between(r->submit_ns, r->start_ns ? r->start_ns : now);
+    r->usage.prefill_ms = ms_between(r->start_ns, r->first_ns ? r->first_ns : now);
+    r->usage.decode_ms = ms_between(r->first_ns, now);
+    r->usage.total_ms = ms_between(r->submit_ns, now);
+    out->usage = r->usage;
+    if (finish == QUERN_FINISH_ERROR && cause) {
+        out->status = cause->code;
+        memcpy(out->message, cause->message, sizeof out->message);
+    }
+}
+
+/* What was held back is text too, unless nobody wants it any more. */
+static void push_last_text(struct request *r, enum quern_finish *finish, struct quern_error *err) {
+    struct quern_event event;
+    if (!r->completion || *finish == QUERN_FINISH_CANCELLED || *finish == QUERN_FINISH_ERROR ||
+        !ticket_has_room(r->ticket, 1))
+        return;
+    enum quern_status status = completion_finish(r->completion, &event, err);
+    if (!status)
+        status = ticket_push(r->ticket, &event, err);
+    if (status)
+        *finish = QUERN_FINISH_ERROR;
+}
+
+static void count_end(struct engine *e, const struct request *r, enum quern_finish finish) {
+    const uint64_t now = os_now_ns();
+    const double weight = 0.2;
+    if (e->last_end_ns) {
+        const double interval = (double)(now - e->last_end_ns);
+        e->end_interval_ns += weight * (interval - e->end_interval_ns);
+    }
+    e->last_end_ns = now;
+    mutex_lock(&e->lock);
+    e->stats.n_finished[finish]++;
+    e->n_unfinished--;
+    if (!r->was_started) {
+        e->n_queued--;
+        e->queued_tokens -= (int64_t)r->n_prompt;
+    }
+    condition_signal_all(&e->changed);
+    mutex_unlock(&e->lock);
+}
+
+void request_end(struct engine *e, struct request *r, enum quern_finish finish,
+                 const struct quern_error *cause, float *values, size_t n_values) {
+    struct quern_error own = cause ? *cause : (struct quern_error){0};
+    struct quern_request_result result;
+    push_last_text(r, &finish, &own);
+    schedule_remove(e, r);
+    request_drop_blocks(e, r);
+    if (r->extras.on_release)
+        r->extras.on_release(r->extras.user);
+    fill_result(r, finish, &own, &result);
+    result.n_values = n_values;
+    count_end(e, r, finish);
+    ticket_end(r->ticket, &result, values);
+    request_destroy(r);
+}
