@@ -62,7 +62,7 @@ static void mark(struct bench *b, enum op op) {
 
 /* Matrices lie one after the other, as in a file. */
 static struct weight take(struct bench *b, size_t rows, size_t cols) {
-    struct weight w = {DTYPE_BF16, rows, cols, b->next};
+    struct weight w = {.dtype = DTYPE_BF16, .rows = rows, .cols = cols, .data = b->next};
     b->next += rows * cols * 2;
     return w;
 }

@@ -417,6 +417,23 @@ size_t os_memory_bytes(void) {
     return limit < physical ? limit : physical;
 }
 
+size_t os_memory_available_bytes(void) {
+    size_t available = 0;
+#if defined(__linux__)
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        static const char name[] = "MemAvailable:";
+        if (strncmp(line, name, sizeof name - 1) == 0)
+            available = (size_t)strtoull(line + sizeof name - 1, NULL, 10) * 1024;
+    }
+    if (f)
+        fclose(f);
+#endif
+    size_t limit = cgroup_memory_limit();
+    return limit < available ? limit : available;
+}
+
 int os_terminal_columns(int fd) {
     struct winsize size;
     if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)

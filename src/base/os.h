@@ -62,6 +62,8 @@ int os_cpu_count(void);   /* cores this process may use, at least 1 */
 size_t os_rss_bytes(void);      /* 0 when unknown */
 /* Physical memory, or what of it a container leaves to this process; 0 when unknown. */
 size_t os_memory_bytes(void);
+/* What of it is free or can be freed now, such as cached files; 0 when unknown. */
+size_t os_memory_available_bytes(void);
 int os_terminal_columns(int fd); /* 80 when unknown */
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,7 +17,7 @@
  * very core. (bench/bench_threads.c with two threads beside two busy processes on two cores: 3000
  * to 4000 runs a second when always spinning 50 us, 11000 to 32000 this way.) */
 static const uint64_t MAX_SPIN_NS = 50000, MIN_SPIN_NS = 2000;
-enum { MAX_THREADS = 1024, SPINS_PER_CLOCK_READ = 64, CACHE_LINE = 64 };
+enum { MAX_THREADS = 1024, SPINS_PER_CLOCK_READ = 64, SPINS_BEFORE_YIELD = 1024, CACHE_LINE = 64 };
 
 typedef void worker_fn(void *ctx, int worker, int n_workers);
 
@@ -54,6 +55,12 @@ static void cpu_relax(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+void thread_pause(unsigned tries) {
+    cpu_relax();
+    if (tries % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1)
+        sched_yield();
 }
 
 static bool has_work(struct thread_pool *p, unsigned seen) {

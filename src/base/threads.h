@@ -21,6 +21,10 @@ int thread_pool_size(const struct thread_pool *pool);
 void thread_pool_run(struct thread_pool *pool, void (*fn)(void *ctx, int worker, int n_workers),
                      void *ctx);
 
+/* For a worker that waits for others in the middle of a run: call it with 0, 1, 2, ... until they are
+ * there. Now and then it lets somebody else have the core. */
+void thread_pause(unsigned tries);
+
 /* The half-open share of [0, n) that belongs to `worker`; shares are multiples of
  * `grain` except the last. */
 static inline void thread_share(size_t n, size_t grain, int worker, int n_workers, size_t *begin,

@@ -18,6 +18,7 @@ static const struct cli_entry commands[] = {
     {"eval", cmd_eval, "measure a model: perplexity of a text"},
     {"inspect", cmd_inspect, "describe a model and what is wrong with it"},
     {"init", cmd_init, "write a checkpoint with random weights"},
+    {"bench", cmd_bench, "measure speed, and against what the machine allows"},
     {NULL, NULL, NULL},
 };
 

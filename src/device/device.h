@@ -13,13 +13,21 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "quant/dtype.h"
+#include "quant/packed.h"
 
 /* A matrix of a model: [rows, cols], y = x * W^T. */
 struct weight {
-    enum dtype dtype;   /* DTYPE_F32, F16 or BF16 */
+    enum dtype dtype; /* DTYPE_F32, F16 or BF16 */
     size_t rows, cols;
-    const void *data;   /* device pointer */
+    const void *data; /* device pointer */
+    const struct packed_matrix *packed; /* not NULL: a coded matrix; data is its data, dtype means nothing */
+};
+
+/* One of several products with the same x: y[n, w.rows] = x[n, w.cols] * W^T + bias */
+struct linear_out {
+    float *y;
+    const struct weight *w;
+    const float *bias; /* or NULL */
 };
 
 /* Queries of one sequence in a batch. */
@@ -62,6 +70,19 @@ struct device_ops {
     /* y[n, w.rows] = x[n, w.cols] * W^T + bias; bias NULL: none */
     void (*linear)(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
                    size_t n);
+    /* The same for several matrices of as many columns, which are not empty: what is prepared of x
+     * serves all of them. */
+    void (*linears)(struct device *d, const float *x, const struct linear_out *outs, size_t n_outs,
+                    size_t n);
+    /* The form a coded matrix takes on the device, and its size. `known`: numbers of the source as
+     * packed_survey_rows finds them; NULL: they are looked for, which reads all of it. */
+    enum quern_status (*pack_plan)(struct device *d, struct packed_matrix *out,
+                                   const struct quant_source *s, const struct packed_survey *known,
+                                   enum packed_math math, size_t *bytes, struct quern_error *err);
+    /* Fills `memory` (of `alloc`, or a part of it that begins at 64 bytes), and with it m->data. From
+     * then on products with it are possible; m must stay where it is as long as a weight names it. */
+    enum quern_status (*pack)(struct device *d, struct packed_matrix *m, void *memory,
+                              const struct quant_source *s, struct quern_error *err);
     /* For each of n rows and n_heads heads of x[n, n_heads*head_dim]: RMSNorm with norm_w
      * (NULL: none), then RoPE with cos/sin[n, head_dim/2] */
     void (*norm_rope)(struct device *d, float *x, const float *norm_w, float eps, const float *cos,

@@ -254,15 +254,9 @@ static void read_activation(struct config_reader *r) {
 }
 
 static void read_quantization(struct config_reader *r, struct hf_config *out) {
-    const json_t *q = config_container(r, "quantization_config", JSON_OBJECT);
-    if (!q)
-        return;
-    struct config_reader inner = {q, r->name, r->err, QUERN_OK};
-    char shown[64];
-    const char *method = config_string(&inner, "quant_method", "");
-    out->has_quantization = true;
-    snprintf(out->quant_method, sizeof out->quant_method, "%.31s", config_printable(method, shown));
-    r->status = inner.status;
+    quant_config_read(r, &out->quant);
+    out->has_quantization = out->quant.method != QUANT_METHOD_NONE;
+    snprintf(out->quant_method, sizeof out->quant_method, "%s", out->quant.name);
 }
 
 static void read_all(struct config_reader *r, struct hf_config *out) {

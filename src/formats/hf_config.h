@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "formats/quant_config.h"
 #include "quant/dtype.h"
 
 enum architecture {
@@ -55,6 +56,7 @@ struct hf_config {
     int32_t layer_window[HF_CONFIG_LAYERS_MAX];
     bool has_quantization; /* quantization_config is present */
     char quant_method[32]; /* its quant_method, "" without one */
+    struct quant_config quant;
     double initializer_range;
 };
 

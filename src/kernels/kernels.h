@@ -69,8 +69,11 @@ static inline size_t attention_scratch_floats(size_t n_rep, size_t n_positions) 
     return attention_tile_tokens(n_rep) * n_rep * ((n_positions + 15) / 16 * 16 + 16);
 }
 
+struct packed_kernels;
+
 struct kernels {
-    const char *name; /* "generic", "avx2", "avx512", "neon" */
+    const char *name; /* "generic", "avx2", "avx512", "avx512vnni", "neon" */
+    const struct packed_kernels *packed; /* packed_kernels.h: quantized weights */
 
     /* Indexed by enum dtype; NULL for types that are not weights. */
     matmul_fn *matmul[DTYPE_COUNT];

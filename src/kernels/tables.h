@@ -4,9 +4,16 @@
 #define QUERN_KERNELS_TABLES_H
 
 #include "kernels/kernels.h"
+#include "kernels/packed_kernels.h"
 
 extern const struct kernels kernels_generic;
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
+extern const struct kernels kernels_avx512vnni; /* in avx512.c: only the packed part is another */
+
+extern const struct packed_kernels packed_generic;
+extern const struct packed_kernels packed_avx2;
+extern const struct packed_kernels packed_avx512;
+extern const struct packed_kernels packed_avx512vnni;
 
 #endif

@@ -2,9 +2,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
 #include "model/model.h"
 
@@ -116,12 +119,71 @@ static const char *stored(struct binder *b, const char *name, int rank, const si
     return upload(b, t->data, t->size_bytes);
 }
 
+static struct weight plain(enum dtype dtype, size_t rows, size_t cols, const void *data) {
+    return (struct weight){.dtype = dtype, .rows = rows, .cols = cols, .data = data};
+}
+
+/* ---- quantized checkpoints --------------------------------------------------------- */
+
+/* The values of a coded matrix in float32. */
+static void decode(struct binder *b, struct weight *out, const struct quant_source *s) {
+    enum { STEP = 32 };
+    size_t n;
+    float *values = NULL;
+    void *scratch = malloc(quant_dequantize_scratch_bytes(s, STEP));
+    if (scratch && checked_mul(s->rows, s->cols, &n))
+        values = arena_calloc(&b->m->arena, n, sizeof *values);
+    if (!values) {
+        free(scratch);
+        fail(b, error_nomem(b->err));
+        return;
+    }
+    for (size_t r = 0; r < s->rows; r += STEP)
+        quant_dequantize_rows(s, r, s->rows - r < STEP ? s->rows - r : STEP, values + r * s->cols,
+                              scratch);
+    free(scratch);
+    *out = plain(DTYPE_F32, s->rows, s->cols, upload(b, values, n * sizeof *values));
+}
+
+/* Marks the tensors of a coded matrix and its name without ".weight" as taken. */
+static bool take_parts(struct binder *b, const struct quantized_linear *l, const char *base) {
+    const char *copy = arena_strdup(&b->m->arena, base);
+    bool ok = copy && map_put(&b->bound, str_from(copy), 0, NULL);
+    for (size_t i = 0; i < l->n_parts && ok; i++)
+        ok = map_put(&b->bound, str_from(l->parts[i]->name), 0, NULL);
+    return ok || fail(b, error_nomem(b->err));
+}
+
+/* The matrix "NAME.weight" if the checkpoint holds it coded. False: it does not, or after a failure. */
+static bool coded_matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
+                         size_t cols) {
+    static const char suffix[] = ".weight";
+    char base[TENSOR_NAME_MAX];
+    struct quantized_linear *l = NULL;
+    if (b->status != QUERN_OK || !b->m->config.has_quantization || !full_name(b, name, base))
+        return false;
+    const size_t len = strlen(base);
+    if (!str_ends_with(str_from(base), str_from(suffix)))
+        return false;
+    base[len - (sizeof suffix - 1)] = '\0';
+    enum quern_status st = quantized_linear_open(&b->m->config.quant, b->m->checkpoint, base, rows,
+                                                 cols, &b->m->arena, &l, b->err);
+    if (st != QUERN_OK)
+        return fail(b, st);
+    if (!l || !take_parts(b, l, base))
+        return false;
+    decode(b, out, &l->source);
+    return b->status == QUERN_OK;
+}
+
 static void matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
                    size_t cols) {
     enum dtype dtype = DTYPE_F32;
+    if (coded_matrix(b, out, name, rows, cols))
+        return;
     const void *data = stored(b, name, 2, (const size_t[]){rows, cols}, &dtype);
     if (data)
-        *out = (struct weight){.dtype = dtype, .rows = rows, .cols = cols, .data = data};
+        *out = plain(dtype, rows, cols, data);
 }
 
 /* A norm or bias, converted to float32. */
@@ -165,9 +227,10 @@ static void fused_experts(struct binder *b, struct expert_weights *experts, size
     const size_t half_bytes = M * H * dtype_size_bytes(gate_up_type);
     const size_t down_bytes = H * M * dtype_size_bytes(down_type);
     for (size_t e = 0; e < n; e++) {
-        experts[e].gate = (struct weight){gate_up_type, M, H, gate_up + 2 * e * half_bytes};
-        experts[e].up = (struct weight){gate_up_type, M, H, gate_up + (2 * e + 1) * half_bytes};
-        experts[e].down = (struct weight){down_type, H, M, down + e * down_bytes};
+        const char *up = gate_up + (2 * e + 1) * half_bytes;
+        experts[e].gate = plain(gate_up_type, M, H, gate_up + 2 * e * half_bytes);
+        experts[e].up = plain(gate_up_type, M, H, up);
+        experts[e].down = plain(down_type, H, M, down + e * down_bytes);
     }
 }
 
@@ -253,14 +316,38 @@ static void ends(struct binder *b) {
         matrix(b, &m->lm_head, "lm_head.weight", V, H);
 }
 
+static bool all_zero(const struct tensor *t) {
+    const unsigned char *bytes = t->data;
+    for (size_t i = 0; i < t->size_bytes; i++)
+        if (bytes[i])
+            return false;
+    return true;
+}
+
+/* What accompanies a coded matrix and is not needed: scales of activations, and the biases of zeros
+ * that AutoGPTQ gives every matrix. */
+static bool goes_with_coded(const struct binder *b, const struct tensor *t) {
+    const struct str name = str_from(t->name), bias = STR_LIT(".bias");
+    size_t len = 0;
+    if (!b->m->config.has_quantization)
+        return false;
+    if (!quantized_part_name(t->name, &len)) {
+        if (!str_ends_with(name, bias) || !all_zero(t))
+            return false;
+        len = name.len - bias.len;
+    }
+    return map_get(&b->bound, (struct str){name.ptr, len}, NULL);
+}
+
 static void warn_of_surplus(const struct binder *b) {
     const struct checkpoint *all = b->m->checkpoint;
     size_t n = 0;
     const char *first = NULL;
     for (size_t i = 0; i < checkpoint_count(all); i++) {
-        struct str name = str_from(checkpoint_at(all, i)->name);
-        uint32_t ignored;
-        if (map_get(&b->bound, name, &ignored) || tensor_is_harmless_surplus(&b->m->config, name))
+        const struct tensor *t = checkpoint_at(all, i);
+        struct str name = str_from(t->name);
+        if (map_get(&b->bound, name, NULL) || tensor_is_harmless_surplus(&b->m->config, name) ||
+            goes_with_coded(b, t))
             continue;
         if (n++ == 0)
             first = name.ptr;
@@ -299,17 +386,10 @@ static enum quern_status bind_all(struct model *m, void (*on_progress)(void *use
 
 static enum quern_status take_config(const char *dir, const struct hf_config *given,
                                      struct hf_config *c, struct quern_error *err) {
-    enum quern_status st = QUERN_OK;
-    if (given)
-        *c = *given;
-    else
-        st = hf_config_load(dir, c, err);
-    if (st == QUERN_OK && c->has_quantization)
-        return error_set(err, QUERN_ERR_UNSUPPORTED,
-                         "%s/config.json: the checkpoint is quantized (quant_method \"%s\"); "
-                         "expected one in F32, F16 or BF16",
-                         dir, c->quant_method);
-    return st;
+    if (!given)
+        return hf_config_load(dir, c, err);
+    *c = *given;
+    return QUERN_OK;
 }
 
 enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,

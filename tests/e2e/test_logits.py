@@ -250,10 +250,10 @@ def test_a_missing_shard_is_named(broken, tmp_path):
     assert shard.name in fails(tmp_path, directory, [1])
 
 
-def test_a_quantized_checkpoint_is_refused(broken, tmp_path):
+def test_an_unknown_quantization_is_refused(broken, tmp_path):
     directory = broken("qwen3-tied")
-    edit_config(directory, quantization_config={"quant_method": "gptq", "bits": 4})
-    assert "gptq" in fails(tmp_path, directory, [1])
+    edit_config(directory, quantization_config={"quant_method": "aqlm", "bits": 2})
+    assert "aqlm" in fails(tmp_path, directory, [1])
 
 
 def test_an_output_that_cannot_be_written_is_an_error(checkpoint, tmp_path):

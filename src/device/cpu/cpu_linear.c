@@ -31,8 +31,8 @@ static void linear_tokens(const struct job *job, size_t begin, size_t end, int w
     job->cpu->kernels->matmul[a->dtype](&m);
 }
 
-void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w,
-                       const float *bias, size_t n) {
+void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+                size_t n) {
     struct device_cpu *cpu = cpu_of(d);
     struct linear_args a = {
         .matmul = {.y = y, .x = x, .w = w->data, .bias = bias, .y_stride = w->rows, .x_stride = w->cols,
@@ -40,6 +40,11 @@ void cpu_linear(struct device *d, float *y, const float *x, const struct weight 
         .dtype = w->dtype};
     if (n == 0 || w->rows == 0)
         return;
+    if (w->packed) {
+        const struct linear_out out = {y, w, bias};
+        cpu_packed_linears(cpu, x, &out, 1, n);
+        return;
+    }
     /* Rows are the better cut, each weight being read by one core; tokens when there are too few
      * rows to go round. */
     size_t fair = 8 * ROW_GRAIN * (size_t)thread_pool_size(cpu->pool);
@@ -47,4 +52,22 @@ void cpu_linear(struct device *d, float *y, const float *x, const struct weight 
     struct job job = {.fn = by_tokens ? linear_tokens : linear_rows, .args = &a,
                       .n = by_tokens ? n : w->rows, .grain = by_tokens ? TOKEN_GRAIN : ROW_GRAIN};
     run_small_job(cpu, &job, n * w->rows * w->cols >= PARALLEL_MIN_PRODUCTS);
+}
+
+static bool shares_input(const struct linear_out *a, const struct linear_out *b) {
+    return b->w->packed && packed_same_input(a->w->packed, b->w->packed);
+}
+
+void cpu_linears(struct device *d, const float *x, const struct linear_out *outs, size_t n_outs,
+                 size_t n) {
+    for (size_t i = 0, end; i < n_outs; i = end) {
+        end = i + 1;
+        if (!outs[i].w->packed) {
+            cpu_linear(d, outs[i].y, x, outs[i].w, outs[i].bias, n);
+            continue;
+        }
+        while (end < n_outs && shares_input(&outs[i], &outs[end]))
+            end++;
+        cpu_packed_linears(cpu_of(d), x, outs + i, end - i, n);
+    }
 }

@@ -29,10 +29,14 @@ static void embed_rows(const struct job *job, size_t begin, size_t end, int work
     const struct rows_args *a = job->args;
     (void)worker;
     size_t row_bytes = a->cols * dtype_size_bytes(a->table->dtype);
-    for (size_t i = begin; i < end; i++)
-        job->cpu->kernels->to_f32[a->table->dtype](
-            a->out + i * a->cols,
-            (const unsigned char *)a->table->data + (size_t)a->ids[i] * row_bytes, a->cols);
+    for (size_t i = begin; i < end; i++) {
+        if (a->table->packed)
+            packed_row(a->table->packed, (size_t)a->ids[i], a->out + i * a->cols);
+        else
+            job->cpu->kernels->to_f32[a->table->dtype](
+                a->out + i * a->cols,
+                (const unsigned char *)a->table->data + (size_t)a->ids[i] * row_bytes, a->cols);
+    }
 }
 
 void cpu_embed(struct device *d, float *out, const struct weight *table, const int32_t *ids,

@@ -90,6 +90,7 @@ static void cpu_destroy(struct device *d) {
     struct device_cpu *cpu = cpu_of(d);
     for (int i = 0; cpu->scratch && i < thread_pool_size(cpu->pool); i++)
         pages_free(cpu->scratch[i].data, cpu->scratch[i].bytes);
+    cpu_packed_release(cpu);
     thread_pool_destroy(cpu->pool);
     free(cpu->scratch);
     free(cpu);
@@ -107,6 +108,9 @@ static const struct device_ops cpu_ops = {
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .linear = cpu_linear,
+    .linears = cpu_linears,
+    .pack_plan = cpu_pack_plan,
+    .pack = cpu_pack,
     .norm_rope = cpu_norm_rope,
     .kv_store = cpu_kv_store,
     .attention = cpu_attention,

@@ -13,6 +13,7 @@
 #include "base/threads.h"
 #include "device/device.h"
 #include "kernels/kernels.h"
+#include "kernels/packed_kernels.h"
 
 /* Waking the pool costs about 2 us; below this size of element-wise work (about 4 us) one thread is
  * done sooner. */
@@ -23,11 +24,20 @@ struct scratch {
     size_t bytes;
 };
 
+/* What products with packed matrices need: activations as the kernels want them, for as many
+ * tokens as are done at a time, and a place for each worker. Touched inside runs of the pool only. */
+struct cpu_packed {
+    void *input;
+    size_t input_bytes;
+    void **worker; /* [n_threads], PACKED_KERNEL_SCRATCH bytes each; NULL until a matrix is packed */
+};
+
 struct device_cpu {
     struct device base; /* first: the two convert */
     const struct kernels *kernels;
     struct thread_pool *pool;
     struct scratch *scratch; /* [n_threads] */
+    struct cpu_packed packed;
     char name[32];
 };
 
@@ -64,10 +74,22 @@ void cpu_scatter_add(struct device *d, float *y, const float *x, const int32_t *
                      size_t n, size_t cols);
 void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
                 size_t n);
+void cpu_linears(struct device *d, const float *x, const struct linear_out *outs, size_t n_outs,
+                 size_t n);
+enum quern_status cpu_pack_plan(struct device *d, struct packed_matrix *out, const struct quant_source *s,
+                                const struct packed_survey *known, enum packed_math math, size_t *bytes,
+                                struct quern_error *err);
+enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memory,
+                           const struct quant_source *s, struct quern_error *err);
 void cpu_kv_store(struct device *d, const struct attention_shape *shape, const struct attention_seq *seqs,
                   size_t n_seqs, const float *k, const float *v);
 void cpu_attention(struct device *d, const struct attention_shape *shape, const struct attention_seq *seqs,
                    size_t n_seqs, float *out, const float *q);
 enum quern_status cpu_reserve(struct device *d, size_t n_positions, size_t n_rep, struct quern_error *err);
+
+/* For matrices that are packed and share their input (packed_same_input). */
+void cpu_packed_linears(struct device_cpu *cpu, const float *x, const struct linear_out *outs,
+                        size_t n_outs, size_t n);
+void cpu_packed_release(struct device_cpu *cpu);
 
 #endif

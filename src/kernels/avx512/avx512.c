@@ -89,17 +89,14 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     }
 }
 
-const struct kernels kernels_avx512 = {
-    .name = "avx512",
-    .matmul = {[DTYPE_F32] = avx512_matmul_f32,
-               [DTYPE_F16] = avx512_matmul_f16,
-               [DTYPE_BF16] = avx512_matmul_bf16},
-    .attention = avx512_attention,
-    .rms_norm = rms_norm,
-    .rope = rope,
-    .silu_mul = silu_mul,
-    .add = add,
-    .axpy = axpy,
-    .softmax = softmax,
-    .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n},
-};
+#define SHARED                                                                                       \
+    .matmul = {[DTYPE_F32] = avx512_matmul_f32,                                                      \
+               [DTYPE_F16] = avx512_matmul_f16,                                                      \
+               [DTYPE_BF16] = avx512_matmul_bf16},                                                   \
+    .attention = avx512_attention, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,         \
+    .add = add, .axpy = axpy, .softmax = softmax,                                                    \
+    .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
+
+const struct kernels kernels_avx512 = {.name = "avx512", .packed = &packed_avx512, SHARED};
+const struct kernels kernels_avx512vnni = {
+    .name = "avx512vnni", .packed = &packed_avx512vnni, SHARED};

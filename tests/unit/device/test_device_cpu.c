@@ -36,7 +36,7 @@ static struct weight make_weight(enum dtype type, size_t rows, size_t cols, uint
     assert_non_null(data);
     dtype_from_f32(type, *as_f32, data, rows * cols);
     dtype_to_f32(type, data, *as_f32, rows * cols);
-    return (struct weight){type, rows, cols, data};
+    return (struct weight){.dtype = type, .rows = rows, .cols = cols, .data = data};
 }
 
 static void free_weight(struct weight *w, float *as_f32) {
@@ -95,7 +95,8 @@ static void linear_of_nothing_does_nothing(void **state) {
     (void)state;
     struct device *d = open_device(2, NULL);
     float y = 7.0f, x = 1.0f, w = 2.0f;
-    struct weight one = {DTYPE_F32, 1, 1, &w}, none = {DTYPE_F32, 0, 1, &w};
+    struct weight one = {.dtype = DTYPE_F32, .rows = 1, .cols = 1, .data = &w};
+    struct weight none = {.dtype = DTYPE_F32, .rows = 0, .cols = 1, .data = &w};
     d->ops->linear(d, &y, &x, &one, NULL, 0);
     d->ops->linear(d, &y, &x, &none, NULL, 1);
     assert_true(y == 7.0f);

@@ -400,6 +400,7 @@ static void published_configurations_give_the_published_counts(void **state) {
         assert_int_equal(tensor_layout_count(&c), models[i].tensors);
         assert_int_equal(hf_config_kv_bytes_per_token(&c, 2), models[i].kv_bytes);
         assert_int_equal(c.has_quantization, i >= 11);
+        assert_string_equal(c.quant.problem, "");
         if (c.n_experts)
             assert_int_equal(active, models[i].params - 48LL * (128 - 8) * 3 * 2048 * 768);
     }

@@ -260,12 +260,36 @@ static void a_type_that_is_no_weight_is_named(void **state) {
                    "F32, F16 or BF16");
 }
 
-static void a_quantized_checkpoint_is_refused_by_its_method(void **state) {
+static void an_unknown_quantization_is_refused_by_its_method(void **state) {
+    (void)state;
+    struct tiny_shape s = qwen3;
+    s.extra_config = "\"quantization_config\": {\"quant_method\": \"hqq\"}, ";
+    tiny_checkpoint_fill(&checkpoint, &s);
+    assert_refused(write_as(&s, "hqq"), QUERN_ERR_UNSUPPORTED,
+                   "quantized by \"hqq\": expected fp8, awq, gptq");
+}
+
+static void a_quantized_checkpoint_may_hold_plain_matrices(void **state) {
     (void)state;
     struct tiny_shape s = qwen3;
     s.extra_config = "\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4}, ";
     tiny_checkpoint_fill(&checkpoint, &s);
-    assert_refused(write_as(&s, "awq"), QUERN_ERR_UNSUPPORTED, "quant_method \"awq\"");
+    model_close(open_ok(write_as(&s, "awq")));
+}
+
+static void a_part_of_a_coded_matrix_that_is_missing_is_named(void **state) {
+    (void)state;
+    struct tiny_shape s = qwen3;
+    s.extra_config = "\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4, "
+                     "\"group_size\": 16}, ";
+    tiny_checkpoint_fill(&checkpoint, &s);
+    struct tiny_tensor *t = tiny_checkpoint_find(&checkpoint, "model.layers.0.self_attn.q_proj.weight");
+    snprintf(t->name, sizeof t->name, "model.layers.0.self_attn.q_proj.qweight");
+    t->dtype = DTYPE_I32;
+    t->shape[0] = 48;
+    t->shape[1] = 8;
+    assert_refused(write_as(&s, "no_zeros"), QUERN_ERR_FORMAT,
+                   "tensor \"model.layers.0.self_attn.q_proj.qzeros\" is missing");
 }
 
 static void surplus_tensors_are_tolerated(void **state) {
@@ -298,7 +322,9 @@ int main(void) {
         cmocka_unit_test(a_missing_expert_is_named),
         cmocka_unit_test(a_wrong_shape_is_named_with_both),
         cmocka_unit_test(a_type_that_is_no_weight_is_named),
-        cmocka_unit_test(a_quantized_checkpoint_is_refused_by_its_method),
+        cmocka_unit_test(an_unknown_quantization_is_refused_by_its_method),
+        cmocka_unit_test(a_quantized_checkpoint_may_hold_plain_matrices),
+        cmocka_unit_test(a_part_of_a_coded_matrix_that_is_missing_is_named),
         cmocka_unit_test(surplus_tensors_are_tolerated),
         cmocka_unit_test(an_empty_directory_is_an_error),
     };

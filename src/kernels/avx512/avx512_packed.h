@@ -1,0 +1,30 @@
+/* avx512_packed.h - scales and zeros of a packed panel in registers; shared with avx512vnni/. */
+#ifndef QUERN_KERNELS_AVX512_AVX512_PACKED_H
+#define QUERN_KERNELS_AVX512_AVX512_PACKED_H
+
+#include "kernels/avx512/avx512.h"
+#include "kernels/packed_tiles.h"
+
+packed_prepare_fn avx512_prepare_exact, avx512_prepare_int8;
+packed_matmul_fn avx512_packed_exact, avx2_packed_int8;
+
+/* Numbers i .. i+15. */
+static inline __m512 packed_numbers(enum dtype type, const unsigned char *p, size_t i) {
+    if (type == DTYPE_F32)
+        return _mm512_loadu_ps(p + 4 * i);
+    const __m256i h = _mm256_loadu_si256((const void *)(p + 2 * i));
+    if (type == DTYPE_F16)
+        return _mm512_cvtph_ps(h);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Zeros i .. i+15 of QUANT_INT. */
+static inline __m512i packed_int_zeros(const struct packed_matrix *w, const unsigned char *p, size_t i) {
+    if (w->zeros == ZEROS_U8)
+        return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(p + i)));
+    if (w->zeros == ZEROS_U16)
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p + 2 * i)));
+    return _mm512_set1_epi32(w->zero);
+}
+
+#endif

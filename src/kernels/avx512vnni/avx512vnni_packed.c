@@ -1,0 +1,173 @@
+/* avx512vnni_packed.c - MATH_INT8 with vpdpbusd: 64 rows by up to six tokens in 24 registers of 32-bit
+ * sums. Needs VNNI. Written as assembly, for gcc 12 would move the sums to and fro. */
+#include "kernels/avx512/avx512_packed.h"
+#include "kernels/tables.h"
+
+/* sums += four unsigned bytes of w times four signed bytes of x, in each lane. */
+static inline __m512i dot4(__m512i sums, __m512i w, __m512i x) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
+    return sums;
+}
+
+static inline __m512i load_codes(const unsigned char *p) {
+    __m512i v = _mm512_loadu_si512(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
+
+static inline __m512i four_of(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* ---- the end of a group ---------------------------------------------------------------- */
+
+/* Of 16 rows. */
+struct numbers {
+    __m512 scale, zero;
+    __m512i int_zero;
+};
+
+static inline struct numbers numbers_of(const struct packed_tile *a, size_t row) {
+    struct numbers n = {.scale = packed_numbers(a->w->number, a->scales, row)};
+    if (a->w->kind == QUANT_AFFINE)
+        n.zero = packed_numbers(a->w->number, a->zeros, row);
+    else if (a->w->zeros != ZEROS_CONSTANT)
+        n.int_zero = packed_int_zeros(a->w, a->zeros, row);
+    return n;
+}
+
+/* The sums of one token and 16 rows, with constant zeros taken off already. */
+static inline void add_group(const struct packed_tile *a, const struct numbers *n, size_t t, size_t row,
+                             __m512i dot) {
+    float *to = a->sums + t * PACKED_ROWS + row;
+    const __m512 x_scale = _mm512_set1_ps(a->x_scale[t]);
+    if (a->w->kind == QUANT_INT && a->w->zeros != ZEROS_CONSTANT)
+        dot = _mm512_sub_epi32(dot, _mm512_mullo_epi32(n->int_zero, _mm512_set1_epi32(a->x_sum[t])));
+    __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(n->scale, x_scale),
+                               _mm512_loadu_ps(to));
+    if (a->w->kind == QUANT_AFFINE)
+        y = _mm512_fnmadd_ps(n->zero, _mm512_set1_ps(a->x_scale[t] * (float)a->x_sum[t]), y);
+    _mm512_storeu_ps(to, y);
+}
+
+/* ---- tiles ------------------------------------------------------------------------------ */
+
+#define DECLARE(t)                                                                              \
+    const int8_t *x##t = (const int8_t *)a->x + t * a->x_stride;                                \
+    __m512i s##t##0 = _mm512_set1_epi32(-a->w->zero * a->x_sum[t]);                             \
+    __m512i s##t##1 = s##t##0, s##t##2 = s##t##0, s##t##3 = s##t##0;
+#define STEP(t)                                  \
+    {                                            \
+        const __m512i x = four_of(x##t + k);     \
+        s##t##0 = dot4(s##t##0, w0, x);          \
+        s##t##1 = dot4(s##t##1, w1, x);          \
+        s##t##2 = dot4(s##t##2, w2, x);          \
+        s##t##3 = dot4(s##t##3, w3, x);          \
+    }
+#define FINISH_0(t) add_group(a, &n, t, 0, s##t##0);
+#define FINISH_1(t) add_group(a, &n, t, 16, s##t##1);
+#define FINISH_2(t) add_group(a, &n, t, 32, s##t##2);
+#define FINISH_3(t) add_group(a, &n, t, 48, s##t##3);
+#define FINISH(T)                                  \
+    {                                              \
+        struct numbers n = numbers_of(a, 0);       \
+        EACH_##T(FINISH_0) n = numbers_of(a, 16);  \
+        EACH_##T(FINISH_1) n = numbers_of(a, 32);  \
+        EACH_##T(FINISH_2) n = numbers_of(a, 48);  \
+        EACH_##T(FINISH_3)                         \
+    }
+
+/* Bytes in chunks of four columns. */
+#define DEFINE_BYTES(T)                                                                          \
+    static void bytes_##T(const struct packed_tile *a) {                                         \
+        const unsigned char *q = a->codes;                                                       \
+        const size_t ahead = a->ahead;                                                           \
+        EACH_##T(DECLARE) for (size_t k = 0; k < a->n_cols; k += 4, q += PACKED_CHUNK_BYTES) {   \
+            if (ahead)                                                                           \
+                fetch(q + ahead), fetch(q + ahead + 64), fetch(q + ahead + 128),                 \
+                    fetch(q + ahead + 192);                                                      \
+            const __m512i w0 = load_codes(q), w1 = load_codes(q + 64);                           \
+            const __m512i w2 = load_codes(q + 128), w3 = load_codes(q + 192);                    \
+            EACH_##T(STEP)                                                                       \
+        }                                                                                        \
+        FINISH(T)                                                                                \
+    }
+
+DEFINE_BYTES(1)
+DEFINE_BYTES(2)
+DEFINE_BYTES(3)
+DEFINE_BYTES(4)
+DEFINE_BYTES(5)
+DEFINE_BYTES(6)
+
+#define LOADS_X(t) const __m512i xl##t = four_of(x##t + k), xh##t = four_of(x##t + k + 4);
+#define HALVES(r)                                              \
+    {                                                          \
+        const __m512i v = load_codes(q + 64 * r);              \
+        l = _mm512_and_si512(v, low);                          \
+        h = _mm512_and_si512(_mm512_srli_epi32(v, 4), low);    \
+    }
+#define STEP_HALVES(t, r)                    \
+    s##t##r = dot4(s##t##r, l, xl##t);       \
+    s##t##r = dot4(s##t##r, h, xh##t);
+#define STEP_0(t) STEP_HALVES(t, 0)
+#define STEP_1(t) STEP_HALVES(t, 1)
+#define STEP_2(t) STEP_HALVES(t, 2)
+#define STEP_3(t) STEP_HALVES(t, 3)
+
+/* Nibbles, unpacked in registers. */
+#define DEFINE_NIBBLES(T)                                                                        \
+    static void nibbles_##T(const struct packed_tile *a) {                                       \
+        const unsigned char *q = a->codes;                                                       \
+        const __m512i low = _mm512_set1_epi8(15);                                                \
+        const size_t ahead = a->ahead;                                                           \
+        __m512i l, h;                                                                            \
+        EACH_##T(DECLARE) for (size_t k = 0; k < a->n_cols; k += 8, q += PACKED_CHUNK_BYTES) {   \
+            if (ahead)                                                                           \
+                fetch(q + ahead), fetch(q + ahead + 64), fetch(q + ahead + 128),                 \
+                    fetch(q + ahead + 192);                                                      \
+            EACH_##T(LOADS_X)                                                                    \
+            HALVES(0) EACH_##T(STEP_0) HALVES(1) EACH_##T(STEP_1)                                \
+            HALVES(2) EACH_##T(STEP_2) HALVES(3) EACH_##T(STEP_3)                                \
+        }                                                                                        \
+        FINISH(T)                                                                                \
+    }
+
+DEFINE_NIBBLES(1)
+DEFINE_NIBBLES(2)
+DEFINE_NIBBLES(3)
+DEFINE_NIBBLES(4)
+
+/* A chunk of eight columns becomes two of four. */
+static void unpack(void *to, const struct packed_tile *a) {
+    const unsigned char *q = a->codes;
+    const __m512i low = _mm512_set1_epi8(15);
+    unsigned char *out = to;
+    for (size_t k = 0; k < a->n_cols; k += 8, q += PACKED_CHUNK_BYTES, out += 2 * PACKED_CHUNK_BYTES) {
+        for (size_t i = 0; i < PACKED_CHUNK_BYTES; i += 64) {
+            const __m512i v = _mm512_loadu_si512(q + i);
+            fetch(q + a->ahead + i);
+            _mm512_storeu_si512(out + i, _mm512_and_si512(v, low));
+            _mm512_storeu_si512(out + PACKED_CHUNK_BYTES + i,
+                                _mm512_and_si512(_mm512_srli_epi32(v, 4), low));
+        }
+    }
+}
+
+static packed_tile_fn *const bytes[] = {NULL,    bytes_1, bytes_2, bytes_3,
+                                        bytes_4, bytes_5, bytes_6};
+static packed_tile_fn *const nibbles[] = {NULL, nibbles_1, nibbles_2, nibbles_3, nibbles_4};
+
+static void matmul_int8(const struct packed_args *a) {
+    static const struct packed_parts parts8 = {.dot = bytes, .n_tokens = 6};
+    static const struct packed_parts parts4 = {
+        .dot = bytes, .n_tokens = 6, .unpack = unpack, .direct = nibbles, .n_direct = 4};
+    packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
+}
+
+const struct packed_kernels packed_avx512vnni = {
+    .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8},
+    .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = matmul_int8},
+};

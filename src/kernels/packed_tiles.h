@@ -1,0 +1,39 @@
+/* packed_tiles.h - what the instruction sets share of packed_kernels.h: the walk over panels, groups
+ * and tokens (packed_tiles.c). A folder supplies the inner products. */
+#ifndef QUERN_KERNELS_PACKED_TILES_H
+#define QUERN_KERNELS_PACKED_TILES_H
+
+#include "kernels/packed_kernels.h"
+
+/* Most tokens of a tile; an instruction set may stop earlier. */
+enum { PACKED_TILE_TOKENS = 6 };
+
+/* Adds one group of a panel for a tile of tokens: sums[t][64], and x[t] as struct packed_input has it. */
+struct packed_tile {
+    float *sums;                /* [the tile's tokens][PACKED_ROWS] */
+    const void *x;              /* the first token's; the others follow, `x_stride` elements each */
+    const float *x_scale;       /* [tokens]; MATH_INT8 */
+    const int32_t *x_sum;       /* [tokens]; MATH_INT8 */
+    const struct packed_matrix *w;
+    const unsigned char *scales, *zeros;
+    const void *codes;          /* packed, or what `unpack` made of them */
+    size_t x_stride, n_cols;    /* of the group, without padding */
+    size_t ahead;               /* bytes from a packed code to what should be fetched meanwhile; 0: nothing */
+};
+typedef void packed_tile_fn(const struct packed_tile *a);
+
+/* The codes of a group as `dot` reads them. */
+typedef void packed_unpack_fn(void *to, const struct packed_tile *group);
+
+struct packed_parts {
+    packed_tile_fn *const *dot; /* [1 .. n_tokens]: reads unpacked codes */
+    size_t n_tokens;
+    packed_unpack_fn *unpack;   /* NULL: dot reads packed codes */
+    /* [1 .. n_direct], or NULL: reads packed codes; for so few tokens that unpacking does not pay. */
+    packed_tile_fn *const *direct;
+    size_t n_direct;
+};
+
+void packed_tiles_matmul(const struct packed_args *a, const struct packed_parts *parts);
+
+#endif

@@ -1,0 +1,254 @@
+/* check_packed.c - products with packed matrices: every table against the generic reference, byte by byte.
+ *
+ *     check_packed [SEED [CASES]]     checks; exit code 1 on the first difference
+ *     check_packed --bench            speed of every table (bench_packed.c)
+ *
+ * As in check_kernels.c: random and adversarial input, every buffer flush with an unreadable page. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/packed_kernels.h"
+#include "support/bench_packed.h"
+#include "support/guarded.h"
+
+static uint64_t rng_state;
+static int failures;
+
+static uint64_t next_u64(void) {
+    uint64_t z = rng_state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static size_t pick(size_t low, size_t high) {
+    return low + (size_t)(next_u64() % (high - low + 1));
+}
+
+static float unit(void) {
+    return (float)(int32_t)next_u64() * 0x1p-31f;
+}
+
+/* ---- a source of random codes ---------------------------------------------------------- */
+
+enum { ROWS_MAX = 200, COLS_MAX = 700, TOKENS_MAX = 110 };
+
+struct random_source {
+    struct quant_source source;
+    float code[256];
+    uint32_t order[COLS_MAX];
+    uint64_t seed;
+    int number_form; /* 0: f16, 1: bf16, 2: f32 */
+    bool same_zeros, extreme;
+};
+
+static float exact_in(int form, float x) {
+    return form == 0 ? f16_to_f32(f32_to_f16(x)) : form == 1 ? bf16_to_f32(f32_to_bf16(x)) : x;
+}
+
+/* Every row by its own seed, so that blocks of rows agree however they are cut. */
+static void read_rows(const struct quant_source *s, size_t first, size_t n, uint8_t *q, float *scale,
+                      float *zero) {
+    const struct random_source *r = s->ctx[0];
+    const size_t groups = quant_n_groups(&s->spec, s->cols);
+    const uint64_t saved = rng_state;
+    const unsigned levels = 1u << s->spec.bits;
+    for (size_t i = 0; i < n; i++) {
+        rng_state = r->seed + (first + i) * 7919;
+        for (size_t g = 0; g < groups; g++) {
+            scale[i * groups + g] = exact_in(r->number_form, unit() * 0.01f);
+            if (s->spec.kind == QUANT_INT)
+                zero[i * groups + g] = r->same_zeros ? (float)(levels / 2) : (float)pick(0, levels);
+            if (s->spec.kind == QUANT_AFFINE)
+                zero[i * groups + g] = exact_in(r->number_form, unit());
+        }
+        for (size_t c = 0; c < s->cols; c++)
+            q[i * s->cols + c] = (uint8_t)(r->extreme ? levels - 1 : next_u64() % levels);
+    }
+    rng_state = saved;
+}
+
+static void source_init(struct random_source *r) {
+    static const size_t groups[] = {16, 32, 64, 128, 256, 384, 1024, 48, 100, 8};
+    memset(r, 0, sizeof *r);
+    r->seed = next_u64();
+    r->number_form = (int)pick(0, 2);
+    r->same_zeros = pick(0, 1);
+    r->extreme = pick(0, 7) == 0;
+    r->source.spec.kind = (enum quant_kind)pick(0, 2);
+    r->source.spec.bits = pick(0, 1) ? 8 : 4;
+    r->source.spec.group = groups[pick(0, sizeof groups / sizeof *groups - 1)];
+    r->source.rows = pick(0, 3) ? pick(1, 70) : pick(1, ROWS_MAX);
+    r->source.cols = pick(0, 3) ? pick(1, 300) : pick(1, COLS_MAX);
+    for (size_t i = 0; i < 256; i++)
+        r->code[i] = unit();
+    r->source.spec.code = r->source.spec.kind == QUANT_CODE ? r->code : NULL;
+    for (size_t i = 0; i < r->source.cols; i++)
+        r->order[i] = (uint32_t)i;
+    for (size_t i = r->source.cols; i > 1; i--) {
+        const size_t j = pick(0, i - 1);
+        const uint32_t swapped = r->order[i - 1];
+        r->order[i - 1] = r->order[j];
+        r->order[j] = swapped;
+    }
+    r->source.col_order = pick(0, 3) ? NULL : r->order;
+    r->source.read_rows = read_rows;
+    r->source.ctx[0] = r;
+}
+
+/* ---- one product on two tables --------------------------------------------------------- */
+
+static struct guarded data_area, x_area, bias_area, input_area[2], y_area[2], scratch_area;
+
+static void *scratch_of(size_t bytes) {
+    void *p = malloc(bytes + 1);
+    if (!p)
+        abort();
+    return p;
+}
+
+static struct packed_matrix pack(const struct random_source *r, enum packed_math math) {
+    struct packed_survey survey = {0};
+    struct packed_matrix m = {0};
+    size_t bytes = 0;
+    void *scratch = scratch_of(packed_scratch_bytes(&r->source, r->source.rows));
+    packed_survey_rows(&survey, &r->source, 0, r->source.rows, scratch);
+    struct quern_error err = {0};
+    if (packed_plan(&m, &r->source, &survey, math, &bytes, &err)) {
+        printf("FAIL packed_plan: %s\n", err.message);
+        failures++;
+    } else {
+        guarded_protect(&data_area, false);
+        unsigned char *data = guarded_place(&data_area, bytes, true, 0);
+        memset(data, 0, bytes);
+        packed_write_rows(&m, data, &r->source, 0, r->source.rows, scratch);
+        guarded_protect(&data_area, true);
+        m.data = data;
+    }
+    free(scratch);
+    return m;
+}
+
+static float activation(int flavour) {
+    static const float specials[] = {INFINITY, -INFINITY, 0.0f, -0.0f, 1e-45f, 1e38f, -1e38f, 1e-38f};
+    if (flavour == 1 && pick(0, 40) == 0)
+        return specials[pick(0, 7)];
+    if (flavour == 1 && pick(0, 400) == 0)
+        return NAN;
+    return flavour == 2 ? unit() * 1e-33f : flavour == 3 ? (pick(0, 1) ? 3.0f : -3.0f) : unit() * 4.0f;
+}
+
+struct product {
+    struct packed_matrix m;
+    const float *x, *bias;
+    size_t n_tokens, x_stride, y_stride;
+};
+
+static size_t y_floats(const struct product *p) {
+    return (p->n_tokens - 1) * p->y_stride + p->m.rows;
+}
+
+/* By tokens and panels in pieces: what comes out may not depend on them. */
+static float *compute(const struct product *p, const struct packed_kernels *k, int slot) {
+    const size_t bytes = packed_input_bytes(&p->m, p->n_tokens);
+    unsigned char *memory = guarded_place(&input_area[slot], bytes, true, 0);
+    memset(memory, 0x77, bytes);
+    const struct packed_input in = packed_input_place(&p->m, p->n_tokens, memory);
+    for (size_t t = 0, end; t < p->n_tokens; t = end) {
+        end = pick(t + 1, p->n_tokens);
+        const struct packed_prepare_args args = {.out = &in, .x = p->x, .x_stride = p->x_stride,
+                                                 .cols = p->m.cols, .col_order = p->m.col_order,
+                                                 .token_begin = t, .token_end = end};
+        k->prepare[p->m.math](&args);
+    }
+    float *y = guarded_place(&y_area[slot], y_floats(p) * sizeof *y, pick(0, 1), 0);
+    memset(y_area[slot].data, 0x5A, y_area[slot].size_bytes);
+    const size_t panels = packed_n_panels(&p->m);
+    const size_t token_cut = pick(0, p->n_tokens), panel_cut = pick(0, panels);
+    const size_t cuts[][4] = {{0, panel_cut, 0, token_cut}, {panel_cut, panels, 0, token_cut},
+                              {0, panel_cut, token_cut, p->n_tokens},
+                              {panel_cut, panels, token_cut, p->n_tokens}};
+    for (size_t i = 0; i < 4; i++) {
+        const struct packed_args args = {
+            .y = y, .w = &p->m, .x = &in, .bias = p->bias, .y_stride = p->y_stride,
+            .panel_begin = cuts[i][0], .panel_end = cuts[i][1], .token_begin = cuts[i][2],
+            .token_end = cuts[i][3],
+            .scratch = guarded_place(&scratch_area, PACKED_KERNEL_SCRATCH, true, 0)};
+        memset(args.scratch, 0xFF, PACKED_KERNEL_SCRATCH);
+        k->matmul[p->m.math](&args);
+    }
+    return y;
+}
+
+static bool same(const float *a, const float *b, size_t n, size_t *at) {
+    for (*at = 0; *at < n; ++*at)
+        if (memcmp(a + *at, b + *at, sizeof *a) != 0 && !(isnan(a[*at]) && isnan(b[*at])))
+            return false;
+    return true;
+}
+
+static void check_case(uint64_t seed, const struct kernels *reference, const struct kernels *candidate) {
+    static struct random_source r;
+    rng_state = seed * 0x9E3779B97F4A7C15u + 1;
+    source_init(&r);
+    enum packed_math math = (enum packed_math)pick(0, MATH_COUNT - 1);
+    if ((r.source.spec.kind == QUANT_CODE) != (math == MATH_BF16))
+        math = MATH_EXACT;
+    if (!reference->packed->matmul[math])
+        math = MATH_EXACT;
+    struct product p = {.m = pack(&r, math), .n_tokens = pick(0, 3) ? pick(1, 14) : pick(1, TOKENS_MAX)};
+    if (!p.m.data)
+        return;
+    const int flavour = (int)pick(0, 3);
+    p.x_stride = p.m.cols + pick(0, 5);
+    p.y_stride = p.m.rows + pick(0, 5);
+    const size_t n_x = (p.n_tokens - 1) * p.x_stride + p.m.cols;
+    float *x = guarded_place(&x_area, n_x * sizeof *x, pick(0, 1), 0);
+    for (size_t i = 0; i < n_x; i++)
+        x[i] = activation(flavour);
+    float *bias = guarded_place(&bias_area, p.m.rows * sizeof *bias, true, 0);
+    for (size_t i = 0; i < p.m.rows; i++)
+        bias[i] = unit();
+    p.x = x;
+    p.bias = pick(0, 1) ? bias : NULL;
+    const float *expected = compute(&p, reference->packed, 0), *found = compute(&p, candidate->packed, 1);
+    size_t at;
+    if (!same(expected, found, y_floats(&p), &at)) {
+        printf("FAIL %s, seed %llu: kind %d, %d bits, math %d, %zu x %zu, group %zu, %zu tokens: float %zu "
+               "is %a, expected %a\n", candidate->name, (unsigned long long)seed, (int)p.m.kind, p.m.bits,
+               (int)math, p.m.rows, p.m.cols, p.m.group, p.n_tokens, at, (double)found[at],
+               (double)expected[at]);
+        failures++;
+    }
+}
+
+/* ---- main ------------------------------------------------------------------------------- */
+
+static struct guarded *const areas[] = {&data_area,     &x_area,    &bias_area, &input_area[0],
+                                        &input_area[1], &y_area[0], &y_area[1], &scratch_area};
+
+int main(int argc, char **argv) {
+    size_t n_tables;
+    const struct kernels *const *tables = kernels_available(&n_tables);
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return bench_packed(tables, n_tables);
+    const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    const uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 600;
+    for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
+        guarded_init(areas[i], 1024 * 1024);
+    for (size_t t = 1; t < n_tables; t++) {
+        const int before = failures;
+        for (uint64_t i = 0; i < cases && failures - before < 10; i++)
+            check_case(seed + i, tables[0], tables[t]);
+        printf("%s: %llu cases, %s\n", tables[t]->name, (unsigned long long)cases,
+               failures == before ? "bit-equal to generic" : "DIFFERS");
+    }
+    if (n_tables == 1)
+        printf("generic is the only table here: nothing to compare\n");
+    for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
+        guarded_release(areas[i]);
+    return failures != 0;
+}
