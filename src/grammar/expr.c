@@ -153,11 +153,19 @@ expr_id expr_chars_any(struct grammar_builder *b) {
 }
 
 expr_id expr_multiple_of(struct grammar_builder *b, uint32_t div, uint32_t rem) {
-    return re_multiple(&b->re, div, rem);
+    return re_remainder(&b->re, div, rem, 0);
+}
+
+expr_id expr_remainder(struct grammar_builder *b, uint32_t div, uint32_t rem) {
+    return re_remainder(&b->re, div, 0, rem);
 }
 
 expr_id expr_json_escaped(struct grammar_builder *b, expr_id x) {
     return re_json(&b->re, x, 0, 0);
+}
+
+expr_id expr_json_usual(struct grammar_builder *b, expr_id x) {
+    return re_json(&b->re, x, RE_JSON_USUAL, 0);
 }
 
 bool expr_nullable(const struct grammar_builder *b, expr_id x) {

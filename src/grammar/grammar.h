@@ -105,6 +105,8 @@ expr_id expr_chars_any(struct grammar_builder *b); /* any sequence of characters
  * 3, leading zeros and the empty text included (intersect to exclude them).
  * 1 <= div < 2^31, rem < div. */
 expr_id expr_multiple_of(struct grammar_builder *b, uint32_t div, uint32_t rem);
+/* The strings s of [0-9]* with value(s) mod div = rem. */
+expr_id expr_remainder(struct grammar_builder *b, uint32_t div, uint32_t rem);
 
 /* The JSON spellings, without quotes, of the texts that x matches: a character stands as itself
  * or as any of its escapes (\n, \u000a, \uD83D\uDE00), control characters, '"' and '\' only as
@@ -112,6 +114,9 @@ expr_id expr_multiple_of(struct grammar_builder *b, uint32_t div, uint32_t rem);
  *     json_escaped(and(pattern, repeat(char_any, min, INF)))
  * Lone surrogates have no UTF-8 and are not matched. */
 expr_id expr_json_escaped(struct grammar_builder *b, expr_id x);
+/* The same without needless escapes: what writers of JSON write. Printable ASCII stands as itself
+ * but for \" and \\; so a fixed text has one spelling. Characters outside ASCII may be escaped. */
+expr_id expr_json_usual(struct grammar_builder *b, expr_id x);
 
 /* Does x match the empty text? False for GRAMMAR_NONE. */
 bool expr_nullable(const struct grammar_builder *b, expr_id x);

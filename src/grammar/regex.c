@@ -379,21 +379,23 @@ expr_id re_repeat(struct regex_store *s, expr_id x, uint32_t min, uint32_t max) 
     return re_intern(s, node, NULL, 0);
 }
 
-expr_id re_multiple(struct regex_store *s, uint32_t div, uint32_t rem) {
+expr_id re_remainder(struct regex_store *s, uint32_t div, uint32_t rem, uint32_t wanted) {
     if (s->failed)
         return GRAMMAR_NONE;
-    if (div == 0 || div > INT32_MAX || rem >= div)
+    if (div == 0 || div > INT32_MAX || rem >= div || wanted >= div)
         return regex_fail(s, QUERN_ERR_ARG, "a divisor is out of range");
     for (unsigned c = '0'; c <= '9'; c++)
         refine_byte(s, c);
-    struct re_node node = {.kind = RE_MULTIPLE, .a = div, .b = rem, .nullable = rem == 0};
+    struct re_node node = {
+        .kind = RE_MULTIPLE, .a = div, .b = rem, .c = wanted, .nullable = rem == wanted};
     return re_intern(s, node, NULL, 0);
 }
 
 expr_id re_json(struct regex_store *s, expr_id x, uint32_t state, uint32_t value) {
     if (s->failed || x == GRAMMAR_NONE)
         return GRAMMAR_NONE;
-    if (x == RE_ID_NOTHING || (x == RE_ID_EMPTY && state == 0))
+    const bool between = (state & ~(uint32_t)RE_JSON_USUAL) == 0; /* two characters */
+    if (x == RE_ID_NOTHING || (x == RE_ID_EMPTY && between))
         return x;
     /* Escapes name any character, and json_rest asks for ranges of them: no two bytes may
      * share a class, because the automata's tables are as wide as the classes were. */
@@ -401,8 +403,8 @@ expr_id re_json(struct regex_store *s, expr_id x, uint32_t state, uint32_t value
         refine_byte(s, c);
     struct re_node c = s->nodes[x];
     struct re_node node = {.kind = RE_JSON, .a = x, .b = state, .c = value};
-    node.nullable = state == 0 && c.nullable;
-    node.searchy = state != 0 || c.searchy;
+    node.nullable = between && c.nullable;
+    node.searchy = !between || c.searchy;
     node.depth = (uint16_t)(c.depth + 1);
     return re_intern(s, node, NULL, 0);
 }

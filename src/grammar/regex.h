@@ -16,12 +16,13 @@ enum re_kind {
     RE_AND,      /* content: ids, ascending */
     RE_NOT,      /* a */
     RE_REPEAT,   /* a; min b, max c */
-    RE_MULTIPLE, /* div a, rem b */
+    RE_MULTIPLE, /* div a, rem b, wanted rem c */
     RE_JSON,     /* a; state b, value c (regex_derive.c) */
 };
 
 /* The fixed ids of the first three. */
 enum { RE_ID_NOTHING, RE_ID_EMPTY, RE_ID_ANYTHING };
+enum { RE_JSON_USUAL = 8 }; /* a flag in the state of RE_JSON */
 enum { RE_LITERAL_MAX = 32, RE_MAX_DEPTH = 2000 };
 
 struct re_node {
@@ -67,7 +68,7 @@ expr_id re_nary_scratch(struct regex_store *s, enum re_kind kind, size_t base);
 expr_id re_pair(struct regex_store *s, enum re_kind kind, expr_id x, expr_id y);
 expr_id re_not(struct regex_store *s, expr_id x);
 expr_id re_repeat(struct regex_store *s, expr_id x, uint32_t min, uint32_t max);
-expr_id re_multiple(struct regex_store *s, uint32_t div, uint32_t rem);
+expr_id re_remainder(struct regex_store *s, uint32_t div, uint32_t rem, uint32_t wanted);
 expr_id re_json(struct regex_store *s, expr_id x, uint32_t state, uint32_t value);
 expr_id re_char_range(struct regex_store *s, uint32_t lo, uint32_t hi);
 

@@ -5,8 +5,10 @@
 #include "text/unicode.h"
 
 /* States of RE_JSON: what of an escape has been read. The digits read so far are counted in
- * bits 4..; the value in `c` holds them, and above bit 16 the high surrogate. */
+ * bits 4..; the value in `c` holds them, and above bit 16 the high surrogate. With
+ * RE_JSON_USUAL a character that needs no escape has none, unless it is outside ASCII. */
 enum { J_PLAIN, J_ESCAPE, J_DIGITS, J_HIGH, J_HIGH_ESCAPE, J_LOW_DIGITS };
+enum { J_STATE = 7 };
 
 static expr_id derive_char(struct regex_store *s, expr_id x, uint32_t code_point) {
     char utf8[4];
@@ -16,8 +18,13 @@ static expr_id derive_char(struct regex_store *s, expr_id x, uint32_t code_point
     return x;
 }
 
-static expr_id plain_json(struct regex_store *s, expr_id x) {
-    return x == GRAMMAR_NONE ? x : re_json(s, x, J_PLAIN, 0);
+static expr_id plain_json(struct regex_store *s, const struct re_node *n, expr_id x) {
+    return x == GRAMMAR_NONE ? x : re_json(s, x, J_PLAIN | (n->b & RE_JSON_USUAL), 0);
+}
+
+static expr_id next_json(struct regex_store *s, const struct re_node *n, uint32_t state,
+                         uint32_t value) {
+    return re_json(s, n->a, state | (n->b & RE_JSON_USUAL), value);
 }
 
 static int hex_digit(unsigned c) {
@@ -31,42 +38,46 @@ static expr_id derive_json_digit(struct regex_store *s, const struct re_node *n,
     int digit = hex_digit(c);
     if (digit < 0)
         return RE_ID_NOTHING;
-    uint32_t state = n->b & 15, count = (n->b >> 4) + 1;
+    uint32_t state = n->b & J_STATE, count = (n->b >> 4) + 1;
     uint32_t value = (n->c & 0xffff) << 4 | (uint32_t)digit, high = n->c >> 16;
     if (count < 4)
-        return re_json(s, n->a, state | count << 4, high << 16 | value);
+        return next_json(s, n, state | count << 4, high << 16 | value);
+    if ((n->b & RE_JSON_USUAL) && value >= 0x20 && value < 0x80)
+        return RE_ID_NOTHING;
     bool is_high = value >= 0xd800 && value < 0xdc00, is_low = value >= 0xdc00 && value < 0xe000;
     if (state == J_LOW_DIGITS) {
         if (!is_low)
             return RE_ID_NOTHING;
         value = 0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00);
-        return plain_json(s, derive_char(s, n->a, value));
+        return plain_json(s, n, derive_char(s, n->a, value));
     }
     if (is_high)
-        return re_json(s, n->a, J_HIGH, value << 16);
-    return is_low ? RE_ID_NOTHING : plain_json(s, derive_char(s, n->a, value));
+        return next_json(s, n, J_HIGH, value << 16);
+    return is_low ? RE_ID_NOTHING : plain_json(s, n, derive_char(s, n->a, value));
 }
 
 static expr_id derive_json(struct regex_store *s, const struct re_node *n, unsigned c) {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    switch (n->b & 15) {
+    switch (n->b & J_STATE) {
     case J_PLAIN:
         if (c < 0x20 || c == '"')
             return RE_ID_NOTHING;
         if (c == '\\')
-            return re_json(s, n->a, J_ESCAPE, 0);
-        return plain_json(s, re_derive(s, n->a, c));
+            return next_json(s, n, J_ESCAPE, 0);
+        return plain_json(s, n, re_derive(s, n->a, c));
     case J_ESCAPE:
         if (c == 'u')
-            return re_json(s, n->a, J_DIGITS, 0);
+            return next_json(s, n, J_DIGITS, 0);
+        if (c == '/' && (n->b & RE_JSON_USUAL))
+            return RE_ID_NOTHING;
         for (size_t i = 0; i + 1 < sizeof from; i++)
             if ((unsigned char)from[i] == c)
-                return plain_json(s, derive_char(s, n->a, (unsigned char)to[i]));
+                return plain_json(s, n, derive_char(s, n->a, (unsigned char)to[i]));
         return RE_ID_NOTHING;
     case J_HIGH:
-        return c == '\\' ? re_json(s, n->a, J_HIGH_ESCAPE, n->c) : RE_ID_NOTHING;
+        return c == '\\' ? next_json(s, n, J_HIGH_ESCAPE, n->c) : RE_ID_NOTHING;
     case J_HIGH_ESCAPE:
-        return c == 'u' ? re_json(s, n->a, J_LOW_DIGITS, n->c) : RE_ID_NOTHING;
+        return c == 'u' ? next_json(s, n, J_LOW_DIGITS, n->c) : RE_ID_NOTHING;
     default:
         return derive_json_digit(s, n, c);
     }
@@ -124,7 +135,7 @@ static expr_id derive_uncached(struct regex_store *s, expr_id x, unsigned c) {
     case RE_MULTIPLE:
         if (c < '0' || c > '9')
             return RE_ID_NOTHING;
-        return re_multiple(s, n.a, (uint32_t)((n.b * UINT64_C(10) + (c - '0')) % n.a));
+        return re_remainder(s, n.a, (uint32_t)((n.b * UINT64_C(10) + (c - '0')) % n.a), n.c);
     case RE_JSON:
         return derive_json(s, &n, c);
     default:
@@ -170,7 +181,7 @@ expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte) {
 
 /* What an unfinished escape may still become: is any of it in x? */
 static expr_id json_rest(struct regex_store *s, const struct re_node *n) {
-    uint32_t state = n->b & 15, count = n->b >> 4, value = n->c & 0xffff, high = n->c >> 16;
+    uint32_t state = n->b & J_STATE, count = n->b >> 4, value = n->c & 0xffff, high = n->c >> 16;
     uint32_t lo = value << (4 * (4 - count)), hi = lo + (1u << (4 * (4 - count))) - 1;
     expr_id chars;
     if (state == J_ESCAPE) {
@@ -190,6 +201,14 @@ static expr_id json_rest(struct regex_store *s, const struct re_node *n) {
         hi = hi > 0xdfff ? 0xdfff : hi;
         uint32_t base = 0x10000 + ((high - 0xd800) << 10) - 0xdc00;
         chars = lo <= hi ? re_char_range(s, base + lo, base + hi) : RE_ID_NOTHING;
+    }
+    if (n->b & RE_JSON_USUAL) { /* what has an escape, and with digits */
+        expr_id usual =
+            re_pair(s, RE_OR, re_char_range(s, 0, 0x1f), re_char_range(s, 0x80, 0x10ffff));
+        if (state == J_ESCAPE)
+            usual = re_pair(s, RE_OR, usual,
+                            re_pair(s, RE_OR, re_range(s, '"', '"'), re_range(s, '\\', '\\')));
+        chars = re_pair(s, RE_AND, chars, usual);
     }
     return re_pair(s, RE_AND, n->a, re_concat(s, chars, RE_ID_ANYTHING));
 }
@@ -223,7 +242,7 @@ static int emptiness_quick(struct regex_store *s, expr_id *x) {
             return 1;
         if (n.kind == RE_REPEAT)
             *x = n.a;
-        else if (n.kind == RE_JSON && n.b == 0)
+        else if (n.kind == RE_JSON && (n.b & ~(uint32_t)RE_JSON_USUAL) == 0)
             *x = n.a;
         else if (n.kind == RE_CONCAT || n.kind == RE_OR) {
             /* A search that asked about parts would search within itself, without end. */

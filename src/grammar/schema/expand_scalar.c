@@ -1,0 +1,104 @@
+/* expand_scalar.c - the keywords of strings and numbers. */
+#include "grammar/regex/regex_emit.h"
+#include "grammar/regex/regex_syntax.h"
+#include "grammar/schema/number_expr.h"
+#include "grammar/schema/set_parts.h"
+
+/* Everything, but of strings (numbers) only these. */
+static const struct value_set *only(struct schema *s, expr_id number, expr_id string) {
+    struct value_set *x = schema_alloc(s, 1, sizeof *x);
+    if (!x)
+        return NULL;
+    *x = *s->everything;
+    x->number = number;
+    x->string = string;
+    return x;
+}
+
+bool expand_count(struct schema *s, const struct sj_node *node, const char *keyword,
+                  uint32_t *out) {
+    const struct sj_node *k = sj_get(node, keyword);
+    if (!k)
+        return false;
+    if (sj_count(k, out))
+        return true;
+    schema_fail(s, QUERN_ERR_FORMAT, "\"%s\" is no whole number from 0 up", keyword);
+    return false;
+}
+
+bool expand_pattern(struct schema *s, const struct sj_node *node, const char *keyword,
+                    struct str pattern, expr_id *out) {
+    struct quern_error why;
+    const unsigned flags = REGEX_ECMA | REGEX_SEARCH;
+    if (expr_regex(s->b, pattern, flags, out, &why) == QUERN_OK)
+        return true;
+    schema_report(s, node, keyword, why.message);
+    return false;
+}
+
+const struct value_set *expand_string_keywords(struct schema *s, const struct sj_node *node) {
+    expr_id x = s->any_string, more;
+    uint32_t min = 0, max = GRAMMAR_INF;
+    const struct sj_node *k = sj_get(node, "pattern");
+    if (sj_is(k, SJ_STRING) && expand_pattern(s, node, "pattern", k->text, &more))
+        x = expr_and(s->b, x, more);
+    k = sj_get(node, "format");
+    if (sj_is(k, SJ_STRING) && s->options->assert_formats && schema_format(s, k->text, &more))
+        x = expr_and(s->b, x, more);
+    const bool has_min = expand_count(s, node, "minLength", &min),
+               has_max = expand_count(s, node, "maxLength", &max);
+    if ((has_min && min > 0) || has_max) {
+        if (min > max)
+            x = SET_NO_TEXT;
+        else
+            x = expr_and(s->b, x, expr_repeat(s->b, expr_char_any(s->b), min, max));
+    }
+    return x == s->any_string ? s->everything : only(s, s->everything->number, x);
+}
+
+static bool bound(struct schema *s, const struct sj_node *node, const char *keyword,
+                  struct decimal *out) {
+    const struct sj_node *k = sj_get(node, keyword);
+    if (!k || k->kind == SJ_TRUE || k->kind == SJ_FALSE)
+        return false;
+    if (k->kind != SJ_NUMBER) {
+        schema_fail(s, QUERN_ERR_FORMAT, "\"%s\" is no number", keyword);
+        return false;
+    }
+    if (decimal_parse(k->text, out))
+        return true;
+    schema_report(s, node, keyword, "the number has too many digits");
+    return false;
+}
+
+const struct value_set *expand_number_keywords(struct schema *s, const struct sj_node *node) {
+    const expr_id all = s->everything->number;
+    const bool old = schema_draft(s, node) == DRAFT_4;
+    expr_id x = all;
+    struct decimal d;
+    if (bound(s, node, "minimum", &d)) {
+        const bool open = old && sj_is(sj_get(node, "exclusiveMinimum"), SJ_TRUE);
+        x = expr_and(s->b, x, (open ? number_greater : number_at_least)(s->b, &d));
+    }
+    if (bound(s, node, "exclusiveMinimum", &d))
+        x = expr_and(s->b, x, number_greater(s->b, &d));
+    if (bound(s, node, "maximum", &d)) {
+        const bool open = old && sj_is(sj_get(node, "exclusiveMaximum"), SJ_TRUE);
+        expr_id beyond = (open ? number_at_least : number_greater)(s->b, &d);
+        x = expr_and(s->b, x, expr_not(s->b, beyond));
+    }
+    if (bound(s, node, "exclusiveMaximum", &d))
+        x = expr_and(s->b, x, expr_not(s->b, number_at_least(s->b, &d)));
+    if (bound(s, node, "multipleOf", &d)) {
+        expr_id multiples;
+        if (d.n == 0 || d.negative)
+            return schema_fail(s, QUERN_ERR_FORMAT, "\"multipleOf\" is not greater than 0");
+        if (number_multiple_of(s->b, &d, &multiples))
+            x = expr_and(s->b, x, multiples);
+        else
+            schema_report(s, node, "multipleOf", "the divisor has too many digits");
+    }
+    if (x == all)
+        return s->everything;
+    return only(s, expr_and(s->b, all, x), s->any_string);
+}
