@@ -124,7 +124,7 @@ struct quern_model_info {
     bool can_think;           /* the template knows enable_thinking or <think> */
 };
 
-/* Opens a Hugging Face model directory. `options` NULL: defaults. The weights stay where they
+/* Opens a Hugging Face model directory, or a GGUF file. `options` NULL: defaults. The weights stay where they
  * are, mapped: replace their files by renaming, since whoever shortens one kills the process
  * (SIGBUS), and whoever writes into one changes the model. */
 QUERN_API enum quern_status quern_model_open(const char *dir,

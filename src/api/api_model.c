@@ -1,9 +1,11 @@
 /* api_model.c - opening a model directory, facts about it, text to tokens and back. */
 #include <stdlib.h>
 
+#include "api/gguf_parts.h"
 #include "api/loaded_model.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "formats/gguf_config.h"
 
 #define STRINGIFY(x) #x
 #define VERSION_TEXT(major, minor, patch) STRINGIFY(major) "." STRINGIFY(minor) "." STRINGIFY(patch)
@@ -35,7 +37,7 @@ static enum quern_status check_is_dir(const char *dir, struct quern_error *err) 
     if (os_file_exists(dir))
         return error_set(err, QUERN_ERR_IO,
                          "%s is a file; a model is a directory with config.json, tokenizer.json "
-                         "and *.safetensors files",
+                         "and *.safetensors files, or a .gguf file",
                          dir);
     return error_set(err, QUERN_ERR_IO, "%s: there is no such directory", dir);
 }
@@ -81,23 +83,55 @@ static enum quern_status check_vocabulary(const char *dir, const struct quern_mo
     if (m->config.vocab_size >= n_tokens)
         return QUERN_OK;
     return error_set(err, QUERN_ERR_FORMAT,
-                     "%s: config.json's vocab_size is %d, but tokenizer.json has %d tokens", dir,
-                     m->config.vocab_size, n_tokens);
+                     os_is_dir(dir)
+                         ? "%s: config.json's vocab_size is %d, but tokenizer.json has %d tokens"
+                         : "%s: the embedding has %d rows, but there are %d tokens",
+                     dir, m->config.vocab_size, n_tokens);
+}
+
+/* Where everything but the weights comes from. */
+struct parts {
+    const char *dir;
+    const struct gguf *gguf; /* NULL: the files of `dir` */
+};
+
+static enum quern_status read_config(const struct parts *from, struct hf_config *out,
+                                     struct quern_error *err) {
+    return from->gguf ? gguf_hf_config(from->gguf, out, err) : hf_config_load(from->dir, out, err);
+}
+
+static enum quern_status read_generation(const struct parts *from, const struct hf_config *config,
+                                         struct generation_config *out, struct quern_error *err) {
+    return from->gguf ? gguf_generation_config(from->gguf, config, out, err)
+                      : generation_config_load(from->dir, config, out, err);
+}
+
+static enum quern_status read_template(const struct parts *from, struct chat_template **out,
+                                       struct quern_error *err) {
+    return from->gguf ? gguf_open_template(from->gguf, out, err)
+                      : chat_template_open(from->dir, out, err);
+}
+
+static enum quern_status read_tokenizer(const struct parts *from, struct tokenizer **out,
+                                        struct quern_error *err) {
+    return from->gguf ? gguf_open_tokenizer(from->gguf, out, err)
+                      : tokenizer_open(from->dir, out, err);
 }
 
 /* config.json and generation_config.json. What only the part left out would need may be broken:
  * then it counts as absent. */
-static enum quern_status open_configs(const char *dir, const struct quern_model_options *options,
+static enum quern_status open_configs(const struct parts *from,
+                                      const struct quern_model_options *options,
                                       struct quern_model *m, struct quern_error *err) {
     const bool needs_config = !options->tokenizer_only;
     const bool needs_generation = needs_config && !options->weights_only;
-    enum quern_status status = hf_config_load(dir, &m->config, needs_config ? err : NULL);
+    enum quern_status status = read_config(from, &m->config, needs_config ? err : NULL);
     m->has_config = status == QUERN_OK;
     if (status && needs_config)
         return status;
     if (m->has_config) {
         status =
-            generation_config_load(dir, &m->config, &m->generation, needs_generation ? err : NULL);
+            read_generation(from, &m->config, &m->generation, needs_generation ? err : NULL);
         m->has_generation = status == QUERN_OK;
         if (status && needs_generation)
             return status;
@@ -106,18 +140,32 @@ static enum quern_status open_configs(const char *dir, const struct quern_model_
 }
 
 /* Everything but the weights. */
-static enum quern_status open_parts(const char *dir, const struct quern_model_options *options,
+static enum quern_status open_parts(const struct parts *from,
+                                    const struct quern_model_options *options,
                                     struct quern_model *m, struct quern_error *err) {
-    enum quern_status status = open_configs(dir, options, m, err);
+    enum quern_status status = open_configs(from, options, m, err);
     if (status || options->weights_only)
         return status;
     /* A template that cannot be used must not keep the model from completing raw text: rendering
      * reports it. */
-    status = chat_template_open(dir, &m->chat, &m->chat_error);
+    status = read_template(from, &m->chat, &m->chat_error);
     if (status == QUERN_ERR_NOMEM)
         return error_nomem(err);
-    status = tokenizer_open(dir, &m->tokenizer, err);
+    status = read_tokenizer(from, &m->tokenizer, err);
     return status ? status : tokenizer_gaps(m->tokenizer, &m->gaps, &m->n_gaps, err);
+}
+
+/* The parts of `dir`, a directory or a GGUF file. */
+static enum quern_status open_all_parts(const char *dir, const struct quern_model_options *options,
+                                        struct quern_model *m, struct quern_error *err) {
+    struct gguf *gguf = NULL;
+    enum quern_status status = QUERN_OK;
+    if (!os_is_dir(dir))
+        status = gguf_open(dir, &gguf, err);
+    if (!status)
+        status = open_parts(&(struct parts){dir, gguf}, options, m, err);
+    gguf_close(gguf);
+    return status;
 }
 
 static enum quern_status open_weights(const char *dir, const struct quern_model_options *options,
@@ -140,15 +188,18 @@ enum quern_status quern_model_open(const char *dir, const struct quern_model_opt
     if (options->tokenizer_only && options->weights_only)
         return error_set(err, QUERN_ERR_ARG,
                          "quern_model_open: tokenizer_only and weights_only leave nothing");
-    enum quern_status status = check_is_dir(dir, err);
-    if (!status)
-        status = check_files(dir, options, err);
+    enum quern_status status = QUERN_OK;
+    if (!os_file_exists(dir) || !gguf_is_file(dir)) {
+        status = check_is_dir(dir, err);
+        if (!status)
+            status = check_files(dir, options, err);
+    }
     if (status)
         return status;
     struct quern_model *m = calloc(1, sizeof *m);
     if (!m)
         return error_nomem(err);
-    status = open_parts(dir, options, m, err);
+    status = open_all_parts(dir, options, m, err);
     if (!status && !options->tokenizer_only)
         status = open_weights(dir, options, m, err);
     if (status) {

@@ -63,7 +63,7 @@ struct cli_model_args {
 
 #define CLI_MODEL_DIR_OPTION(type, field)            \
     OPT_STRING('m', "model", "DIR", type, field.dir, \
-               "model directory (default: $QUERN_MODEL, else models/quern-demo)")
+               "model directory or .gguf file (default: $QUERN_MODEL, else models/quern-demo)")
 #define CLI_MODEL_OPTIONS(type, field)                                    \
     CLI_MODEL_DIR_OPTION(type, field),                                    \
         OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,      \

@@ -18,7 +18,7 @@ static const struct cli_command inspect_command = {
     "inspect", "[DIR] [options]",
     "Describes a model: architecture, parameters, tensors, the memory it needs by weight format "
     "and context, tokenizer, chat template, generation defaults, and what is missing or wrong.\n\n"
-    "DIR is a model directory; a config.json or a .safetensors file alone will do. The exit code "
+    "DIR is a model directory or a GGUF file; a config.json or a .safetensors file alone will do. The exit code "
     "is 1 when something is wrong that would keep the model from running.",
     "quern inspect models/quern-demo\n"
     "quern inspect --json --tensors model.safetensors\n",

@@ -1,6 +1,7 @@
 /* cmd_render.c - quern render: messages to text through a chat template. */
 #include <string.h>
 
+#include "api/gguf_parts.h"
 #include "chat/chat_template.h"
 #include "cli/cli_common.h"
 #include "cli/commands.h"
@@ -73,7 +74,7 @@ static int read_json(const char *path, const char *stdin_name, json_t **out) {
 static int read_template(const struct render_args *args, struct render_input *in) {
     struct quern_error err = {0};
     const char *dir = cli_model_dir(&args->model);
-    if (chat_template_open(dir, &in->model, &err) && !args->template_file)
+    if (model_template_open(dir, &in->model, &err) && !args->template_file)
         return cli_fail(&err);
     if (!args->template_file)
         return in->model ? CLI_GO_ON : cli_error("%s has no chat template", dir);

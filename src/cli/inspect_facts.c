@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/gguf_parts.h"
 #include "base/map.h"
 #include "base/os.h"
+#include "formats/gguf_config.h"
 #include "model/rope.h"
 
 enum { PATH_BYTES = 4096 };
@@ -98,7 +100,7 @@ static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec
     format_shape(t->rank, t->shape, found);
     if (!same)
         add(f, &f->problems, "%s: tensor %s has shape %s, expected %s", t->file, name, found, want);
-    if (!dtype_is_weight(t->dtype))
+    if (!dtype_is_weight(t->dtype) && !t->coded)
         add(f, &f->problems, "%s: tensor %s has type %s, expected F32, F16 or BF16", t->file, name,
             tensor_type_name(t));
 }
@@ -123,6 +125,28 @@ static void compare_tensors(struct inspect_facts *f) {
     map_release(&seen);
 }
 
+static void count_type(struct inspect_facts *f, const struct tensor *t) {
+    const char *name = tensor_type_name(t);
+    int i = 0;
+    while (i < f->n_types && strcmp(f->types[i].name, name) != 0)
+        i++;
+    if (i == INSPECT_TYPES_MAX)
+        return;
+    if (i == f->n_types)
+        f->types[f->n_types++].name = name;
+    f->types[i].n++;
+}
+
+/* In the order of enum dtype, types of blocks behind. */
+static void count_types(struct inspect_facts *f) {
+    for (int dtype = 0; dtype <= DTYPE_COUNT; dtype++)
+        for (size_t i = 0; i < checkpoint_count(f->weights); i++) {
+            const struct tensor *t = checkpoint_at(f->weights, i);
+            if (t->block_type ? dtype == DTYPE_COUNT : (int)t->dtype == dtype)
+                count_type(f, t);
+        }
+}
+
 static void collect_weights(struct inspect_facts *f, const char *path) {
     struct quern_error err = {0};
     if (checkpoint_open(path, &f->weights, &err)) {
@@ -132,9 +156,9 @@ static void collect_weights(struct inspect_facts *f, const char *path) {
     size_t unaligned = 0;
     for (size_t i = 0; i < checkpoint_count(f->weights); i++) {
         const struct tensor *t = checkpoint_at(f->weights, i);
-        f->dtype_counts[t->dtype]++;
         unaligned += (uintptr_t)t->data % dtype_size_bytes(t->dtype) != 0;
     }
+    count_types(f);
     if (unaligned)
         add(f, &f->notes, "%zu tensors are not aligned in their file and will be copied",
             unaligned);
@@ -144,22 +168,25 @@ static void collect_weights(struct inspect_facts *f, const char *path) {
 
 /* ---- a directory ------------------------------------------------------------------ */
 
+static void describe_tokenizer(struct inspect_facts *f, const char *source) {
+    f->n_tokens = tokenizer_n_tokens(f->tokenizer);
+    for (int32_t id = 0; id < f->n_tokens; id++) {
+        f->n_added += tokenizer_is_added(f->tokenizer, id);
+        f->n_special += tokenizer_is_special(f->tokenizer, id);
+    }
+    if (f->n_tokens > f->config.vocab_size)
+        add(f, &f->problems, "%s has %d tokens, vocab_size is %d", source, (int)f->n_tokens,
+            (int)f->config.vocab_size);
+}
+
 static void collect_tokenizer(struct inspect_facts *f, const char *dir) {
     struct quern_error err = {0};
-    if (!has_file(dir, "tokenizer.json")) {
+    if (!has_file(dir, "tokenizer.json"))
         add(f, &f->missing, "tokenizer.json");
-    } else if (tokenizer_open(dir, &f->tokenizer, &err)) {
+    else if (tokenizer_open(dir, &f->tokenizer, &err))
         add(f, &f->problems, "%s", err.message);
-    } else {
-        f->n_tokens = tokenizer_n_tokens(f->tokenizer);
-        for (int32_t id = 0; id < f->n_tokens; id++) {
-            f->n_added += tokenizer_is_added(f->tokenizer, id);
-            f->n_special += tokenizer_is_special(f->tokenizer, id);
-        }
-        if (f->n_tokens > f->config.vocab_size)
-            add(f, &f->problems, "tokenizer.json has %d tokens, vocab_size is %d", (int)f->n_tokens,
-                (int)f->config.vocab_size);
-    }
+    else
+        describe_tokenizer(f, "tokenizer.json");
     if (chat_template_open(dir, &f->chat, &err))
         add(f, &f->problems, "%s", err.message);
     else if (!f->chat)
@@ -193,6 +220,36 @@ static enum quern_status collect_dir(struct inspect_facts *f, struct quern_error
     return QUERN_OK;
 }
 
+/* ---- a GGUF file -------------------------------------------------------------------- */
+
+static enum quern_status collect_gguf(struct inspect_facts *f, struct quern_error *err) {
+    struct gguf *g = NULL;
+    struct quern_error own = {0};
+    enum quern_status status = gguf_open(f->path, &g, err);
+    if (!status)
+        status = gguf_hf_config(g, &f->config, err);
+    if (status) {
+        gguf_close(g);
+        return status;
+    }
+    f->has_config = true;
+    derive(f);
+    collect_weights(f, f->path);
+    if (gguf_open_tokenizer(g, &f->tokenizer, &own))
+        add(f, &f->problems, "%s", own.message);
+    else
+        describe_tokenizer(f, "the tokenizer");
+    if (gguf_open_template(g, &f->chat, &own))
+        add(f, &f->problems, "%s", own.message);
+    else if (!f->chat)
+        add(f, &f->missing, "chat template");
+    f->has_generation = !gguf_generation_config(g, &f->config, &f->generation, &own);
+    if (!f->has_generation)
+        add(f, &f->problems, "%s", own.message);
+    gguf_close(g);
+    return QUERN_OK;
+}
+
 enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
                                   struct quern_error *err) {
     *f = (struct inspect_facts){.path = path};
@@ -201,6 +258,8 @@ enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
         return collect_dir(f, err);
     if (!os_file_exists(path))
         return error_set(err, QUERN_ERR_IO, "%s: no such file or directory", path);
+    if (gguf_is_file(path))
+        return collect_gguf(f, err);
     if (str_ends_with(str_from(path), STR_LIT(".safetensors"))) {
         collect_weights(f, path);
         return QUERN_OK;

@@ -1,5 +1,5 @@
-/* inspect_facts.h - what `quern inspect` knows about a model directory, a config.json or a
- * .safetensors file, gathered before anything is printed. */
+/* inspect_facts.h - what `quern inspect` knows about a model directory, a GGUF file, a config.json
+ * or a .safetensors file, gathered before anything is printed. */
 #ifndef QUERN_CLI_INSPECT_FACTS_H
 #define QUERN_CLI_INSPECT_FACTS_H
 
@@ -19,6 +19,13 @@ struct inspect_format {
 };
 enum { INSPECT_N_FORMATS = 5, INSPECT_N_CONTEXTS = 3, INSPECT_KEPT_MAX = 100 };
 extern const struct inspect_format inspect_formats[INSPECT_N_FORMATS];
+
+/* So many tensors of a type. */
+struct inspect_count {
+    const char *name;
+    size_t n;
+};
+enum { INSPECT_TYPES_MAX = 48 };
 
 struct inspect_strings {
     const char *items[INSPECT_KEPT_MAX]; /* the first ones */
@@ -41,7 +48,8 @@ struct inspect_facts {
     int n_contexts;
     int32_t max_context;     /* with the scaling the config asks for */
     double attention_factor; /* YaRN's, as transformers computes it */
-    size_t dtype_counts[DTYPE_COUNT];
+    struct inspect_count types[INSPECT_TYPES_MAX]; /* of tensors; [n_types] */
+    int n_types;
     int32_t n_tokens, n_added, n_special;
 
     struct inspect_strings missing;  /* files that are not here */

@@ -106,9 +106,8 @@ static json_t *tensor_json(const struct tensor *t) {
 static int put_weights(json_t *o, const struct inspect_facts *f, bool tensors) {
     json_t *w = json_object(), *dtypes = json_object(), *list = json_array();
     int failed = 0;
-    for (int t = 0; t < DTYPE_COUNT; t++)
-        if (f->dtype_counts[t])
-            failed |= put_int(dtypes, dtype_name((enum dtype)t), (int64_t)f->dtype_counts[t]);
+    for (int i = 0; i < f->n_types; i++)
+        failed |= put_int(dtypes, f->types[i].name, (int64_t)f->types[i].n);
     for (size_t i = 0; tensors && i < checkpoint_count(f->weights); i++)
         failed |= json_array_append_new(list, tensor_json(checkpoint_at(f->weights, i)));
     failed |= put_int(w, "tensors", (int64_t)checkpoint_count(f->weights)) |

@@ -108,14 +108,9 @@ static void write_weights(const struct inspect_facts *f, bool tensors, struct bu
     heading(b, "Weights");
     label(b, "Tensors");
     buffer_printf(b, "%s (", counted((int64_t)checkpoint_count(f->weights), n));
-    const char *separator = "";
-    for (int t = 0; t < DTYPE_COUNT; t++) {
-        if (f->dtype_counts[t]) {
-            buffer_printf(b, "%s%s %s", separator, counted((int64_t)f->dtype_counts[t], n),
-                          dtype_name((enum dtype)t));
-            separator = ", ";
-        }
-    }
+    for (int i = 0; i < f->n_types; i++)
+        buffer_printf(b, "%s%s %s", i ? ", " : "", counted((int64_t)f->types[i].n, n),
+                      f->types[i].name);
     size_t files = checkpoint_file_count(f->weights);
     buffer_printf(b, ") in %zu file%s\n", files, files == 1 ? "" : "s");
     label(b, "Size");

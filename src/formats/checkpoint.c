@@ -2,18 +2,29 @@
 
 #include <stdlib.h>
 
+#include "formats/gguf.h"
+#include "formats/gguf_tensors.h"
 #include "formats/safetensors.h"
 
 struct checkpoint {
-    struct safetensors *safetensors;
+    struct safetensors *safetensors; /* or NULL: then GGUF */
+    struct gguf *gguf;
+    struct gguf_tensors tensors;
 };
 
 enum quern_status checkpoint_open(const char *path, struct checkpoint **out,
                                   struct quern_error *err) {
     struct checkpoint *c = calloc(1, sizeof *c);
+    enum quern_status status;
     if (!c)
         return error_nomem(err);
-    enum quern_status status = safetensors_open(path, &c->safetensors, err);
+    if (gguf_is_file(path)) {
+        status = gguf_open(path, &c->gguf, err);
+        if (!status)
+            status = gguf_tensors_init(&c->tensors, c->gguf, err);
+    } else {
+        status = safetensors_open(path, &c->safetensors, err);
+    }
     if (status)
         checkpoint_close(c);
     else
@@ -37,27 +48,32 @@ void checkpoint_close(struct checkpoint *c) {
     if (!c)
         return;
     safetensors_close(c->safetensors);
+    gguf_tensors_release(&c->tensors);
+    gguf_close(c->gguf);
     free(c);
 }
 
 size_t checkpoint_count(const struct checkpoint *c) {
-    return safetensors_count(c->safetensors);
+    return c->safetensors ? safetensors_count(c->safetensors) : c->tensors.n;
 }
 
 const struct tensor *checkpoint_at(const struct checkpoint *c, size_t i) {
-    return safetensors_at(c->safetensors, i);
+    return c->safetensors ? safetensors_at(c->safetensors, i) : &c->tensors.tensors[i];
 }
 
 const struct tensor *checkpoint_find(const struct checkpoint *c, const char *name) {
-    return safetensors_find(c->safetensors, name);
+    uint32_t i;
+    if (c->safetensors)
+        return safetensors_find(c->safetensors, name);
+    return map_get(&c->tensors.by_name, str_from(name), &i) ? &c->tensors.tensors[i] : NULL;
 }
 
 size_t checkpoint_file_count(const struct checkpoint *c) {
-    return safetensors_file_count(c->safetensors);
+    return c->safetensors ? safetensors_file_count(c->safetensors) : gguf_file_count(c->gguf);
 }
 
 size_t checkpoint_total_bytes(const struct checkpoint *c) {
-    return safetensors_total_bytes(c->safetensors);
+    return c->safetensors ? safetensors_total_bytes(c->safetensors) : gguf_data_bytes(c->gguf);
 }
 
 const struct safetensors *checkpoint_safetensors(const struct checkpoint *c) {

@@ -22,7 +22,14 @@ struct tensor {
      * can. Both NULL: the elements are of type dtype, one after another. */
     const char *block_type;
     const struct quant_source *coded;
+    /* Not 0: a plain tensor whose rows stand in another order, those of each of so many heads with
+     * their halves interleaved; tensor_copy_in_order undoes that. (`coded` does it by itself.) */
+    size_t interleaved_heads;
 };
+
+/* The data of a plain tensor with interleaved heads in Hugging Face's order, to
+ * dst[t->size_bytes]. */
+void tensor_copy_in_order(const struct tensor *t, void *dst);
 
 static inline const char *tensor_type_name(const struct tensor *t) {
     return t->block_type ? t->block_type : dtype_name(t->dtype);

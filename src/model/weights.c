@@ -48,7 +48,7 @@ static bool same_shape(const struct tensor *t, int rank, const size_t *shape) {
 
 /* The type first: of a quantized tensor it says more than the packed shape. */
 static bool check_tensor(struct binder *b, const struct tensor *t, int rank, const size_t *shape) {
-    if (!dtype_is_weight(t->dtype))
+    if (!dtype_is_weight(t->dtype) && !(t->coded && rank == 2))
         return fail(b, error_set(b->err, QUERN_ERR_UNSUPPORTED,
                                  "%s: tensor \"%s\" has type %s, expected F32, F16 or BF16",
                                  t->file, t->name, tensor_type_name(t)));
@@ -108,6 +108,35 @@ static const void *upload(struct binder *b, const void *host, size_t bytes) {
     return p;
 }
 
+static void *hold(struct binder *b, size_t n, size_t size) {
+    void *memory = arena_calloc(&b->m->arena, n, size);
+    if (!memory)
+        fail(b, error_nomem(b->err));
+    return memory;
+}
+
+/* A plain tensor's data, in Hugging Face's order. */
+static const void *ordered(struct binder *b, const struct tensor *t) {
+    if (!t->interleaved_heads)
+        return t->data;
+    void *copy = hold(b, t->size_bytes, 1);
+    if (copy)
+        tensor_copy_in_order(t, copy);
+    return copy;
+}
+
+/* The exact values of a coded matrix. */
+static const float *decoded(struct binder *b, const struct quant_source *s) {
+    float *values = hold(b, s->rows, s->cols * sizeof *values);
+    void *scratch = values ? malloc(quant_dequantize_scratch_bytes(s, 1)) : NULL;
+    for (size_t r = 0; scratch && r < s->rows; r++)
+        quant_dequantize_rows(s, r, 1, values + r * s->cols, scratch);
+    if (values && !scratch)
+        fail(b, error_nomem(b->err));
+    free(scratch);
+    return scratch ? values : NULL;
+}
+
 /* A tensor's data on the device, in its own type and as the file aligns it: kernels take weights
  * at any address. NULL after any failure. */
 static const char *stored(struct binder *b, const char *name, int rank, const size_t *shape,
@@ -115,8 +144,10 @@ static const char *stored(struct binder *b, const char *name, int rank, const si
     const struct tensor *t = take(b, name, rank, shape);
     if (!t)
         return NULL;
-    *dtype = t->dtype;
-    return upload(b, t->data, t->size_bytes);
+    *dtype = t->coded ? DTYPE_F32 : t->dtype;
+    const void *data = t->coded ? decoded(b, t->coded) : ordered(b, t);
+    const size_t elements = t->coded ? t->coded->rows * t->coded->cols : 0;
+    return data ? upload(b, data, t->coded ? elements * sizeof(float) : t->size_bytes) : NULL;
 }
 
 static struct weight plain(enum dtype dtype, size_t rows, size_t cols, const void *data) {
@@ -191,12 +222,11 @@ static void vector(struct binder *b, const float **out, const char *name, size_t
     const struct tensor *t = take(b, name, 1, (const size_t[]){n});
     if (!t)
         return;
-    float *values = arena_calloc(&b->m->arena, n, sizeof *values);
-    if (!values) {
-        fail(b, error_nomem(b->err));
+    const void *data = ordered(b, t);
+    float *values = hold(b, n, sizeof *values);
+    if (!data || !values)
         return;
-    }
-    dtype_to_f32(t->dtype, t->data, values, n);
+    dtype_to_f32(t->dtype, data, values, n);
     *out = upload(b, values, n * sizeof *values);
 }
 

@@ -97,7 +97,29 @@ static enum quern_status open_the_tokenizer_alone(struct quern_error *err) {
     return status;
 }
 
+static enum quern_status open_a_gguf_file(struct quern_error *err) {
+    static const char *path;
+    const struct quern_model_options options = {.n_threads = 1};
+    quern_model *model = NULL;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    if (!path) /* by the first run, in which nothing fails */
+        path = support_fixture("golden/gguf/llama.gguf");
+    enum quern_status status = quern_model_open(path, &options, &model, err);
+    if (!status)
+        status = quern_tokenize(model, "ab", 2, true, true, &ids, &n_ids, err);
+    struct quern_model_info info = {0};
+    if (!status)
+        quern_model_get_info(model, &info);
+    if (!status && (n_ids != 2 || info.n_vocab != 8 || !info.has_chat_template))
+        status = error_set(err, QUERN_ERR_STATE, "wrong result");
+    quern_free(ids);
+    quern_model_close(model);
+    return status;
+}
+
 const struct scenario api_scenarios[] = {
+    {"open_a_gguf_file", open_a_gguf_file},
     {"open_a_directory_and_answer", open_a_directory_and_answer},
     {"open_the_tokenizer_alone", open_the_tokenizer_alone},
     {NULL, NULL},

@@ -81,7 +81,7 @@ def test_a_model_that_is_not_there_is_named(quern, command, tmp_path):
     done = quern(*command, "-m", tmp_path / "nowhere")
     assert done.code == 1 and done.out == ""
     assert "nowhere" in done.err and "no such directory" in done.err
-    file = tmp_path / "model.gguf"
+    file = tmp_path / "model.bin"
     file.write_text("x")
     assert "is a file" in quern(*command, "-m", file).err
     empty = tmp_path / "empty"

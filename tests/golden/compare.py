@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULES = ["torch", "transformers", "tokenizers", "jinja2", "numpy", "safetensors"]
+MODULES = ["torch", "transformers", "tokenizers", "jinja2", "numpy", "safetensors", "gguf"]
 FLOAT_TOLERANCE = 1e-5
 
 
