@@ -258,7 +258,7 @@ void request_end(struct engine *e, struct request *r, enum quern_finish finish,
         r->extras.on_release(r->extras.user);
     fill_result(r, finish, &own, &result);
     result.n_values = n_values;
-    count_end(e, r, finish);
     ticket_end(r->ticket, &result, values);
+    count_end(e, r, finish);
     request_destroy(r);
 }
