@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the table in src/sampler/exact_exp.c: 2^(j/256) rounded to the nearest double."""
+"""Prints the table in src/base/exact_exp.c: 2^(j/256) rounded to the nearest double."""
 from decimal import Decimal, getcontext
 
 getcontext().prec = 60

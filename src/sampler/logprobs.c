@@ -1,41 +1,29 @@
 #include <math.h>
 
-#include "sampler/exact_exp.h"
+#include "base/exact_exp.h"
+#include "kernels/sampling_kernels.h"
 #include "sampler/sampler.h"
 
 int32_t sampler_argmax(const float *logits, int32_t n) {
-    int32_t best = 0;
-    float max = -INFINITY;
-    for (int32_t i = 0; i < n; i++) {
-        if (logits[i] > max) {
-            max = logits[i];
+    const struct sampling_kernels *k = sampling_kernels();
+    const float max = k->max(logits, (size_t)n);
+    if (max > -INFINITY)
+        return (int32_t)k->first_above(logits, (size_t)n, nextafterf(max, -INFINITY));
+    int32_t best = -1; /* all are -infinity, or there is NaN, which is passed over */
+    for (int32_t i = 0; i < n; i++)
+        if (logits[i] > (best < 0 ? -INFINITY : logits[best]))
             best = i;
-        }
-    }
-    return best;
-}
-
-/* exp(logit - max); anything below 1e-235 may as well be that, beside a sum of at least 1. */
-static double exp_below(float logit, double max) {
-    const double z_min = -200000; /* where exp_256 is still a normal number */
-    double z = ((double)logit - max) * EXP_256_PER_UNIT;
-    return exp_256(z < z_min ? z_min : z); /* NaN stays NaN */
+    return best < 0 ? 0 : best;
 }
 
 /* log of the sum of exp(logit); -INFINITY when all are. */
 static double log_sum_exp(const float *logits, int32_t n) {
-    const double max = (double)logits[sampler_argmax(logits, n)];
+    const double z_min = -200000; /* where exp_256 is still a normal number */
+    const struct sampling_kernels *k = sampling_kernels();
+    const double max = (double)k->max(logits, (size_t)n);
     if (!(max > -INFINITY && max < INFINITY))
         return max;
-    /* Four sums, because one addition waits for the one before. */
-    double sums[4] = {0};
-    int32_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int lane = 0; lane < 4; lane++)
-            sums[lane] += exp_below(logits[i + lane], max);
-    for (; i < n; i++)
-        sums[0] += exp_below(logits[i], max);
-    double sum = sums[0] + sums[1] + (sums[2] + sums[3]);
+    const double sum = k->exp_sum(logits, (size_t)n, max, z_min);
     return sum >= 1 ? max + exact_log(sum) : (double)NAN;
 }
 

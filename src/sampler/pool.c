@@ -5,13 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sampler/exact_exp.h"
+#include "base/exact_exp.h"
+#include "kernels/sampling_kernels.h"
 
 enum {
     BIN_SHIFT = 6, /* 64/256 of a halving */
     /* exp_256 of it, times POOL_WEIGHT_ONE, is below 1; its bin is the last. */
     Z_MIN = -(POOL_BINS - 1) * 64,
+    BEST_BINS = 48, /* twelve halvings */
+    BEST_BINS_MIN_TOKENS = 4096,
+    NO_BIN = 255,
+    STRETCH = 16,
 };
+_Static_assert((int)POOL_BINS <= (int)NO_BIN, "a bin's number fits in a byte, and another one does");
 _Static_assert(Z_MIN < -45 * 256, "the last bin must hold nothing but weight 0");
 
 enum quern_status pool_init(struct pool *p, size_t capacity, struct quern_error *err) {
@@ -49,23 +55,40 @@ static enum quern_status nothing_allowed(struct quern_error *err) {
 
 /* ---- filling ------------------------------------------------------------------ */
 
+/* The first score that is no number below infinity; there is one. */
+static enum quern_status bad_score_in(const float *scores, size_t n, struct quern_error *err) {
+    size_t i = 0;
+    while (i + 1 < n && scores[i] < INFINITY)
+        i++;
+    return pool_bad_score(scores[i], i, err);
+}
+
 static enum quern_status fill_all(struct pool *p, const float *scores, size_t n,
                                   struct quern_error *err) {
-    float max = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        float x = scores[i];
-        if (x <= max)
-            continue;
-        if (!(x < INFINITY)) /* NaN compares false with everything and gets here too */
-            return pool_bad_score(x, i, err);
-        max = x;
-    }
+    const float max = sampling_kernels()->max(scores, n);
+    if (!(max < INFINITY)) /* NaN too */
+        return bad_score_in(scores, n, err);
     if (!(max > -INFINITY))
         return nothing_allowed(err);
     p->scores = scores;
     p->ids = NULL;
     p->n = n;
     p->max_score = max;
+    return QUERN_OK;
+}
+
+/* The best one alone: of equal ones the first. */
+static enum quern_status fill_best(struct pool *p, const float *scores, size_t n,
+                                   struct quern_error *err) {
+    enum quern_status status = fill_all(p, scores, n, err);
+    if (status)
+        return status;
+    const float below = nextafterf(p->max_score, -INFINITY);
+    p->own_ids[0] = (int32_t)sampling_kernels()->first_above(scores, n, below);
+    p->own_scores[0] = p->max_score; /* `scores` may be own_scores */
+    p->scores = p->own_scores;
+    p->ids = p->own_ids;
+    p->n = 1;
     return QUERN_OK;
 }
 
@@ -86,6 +109,14 @@ static float keep_best(struct pool *p, size_t n, size_t k) {
     return rank_score(last);
 }
 
+/* Moves *i on to the next score above the threshold (or NaN): it and the next few are to be looked
+ * at, up to *end. False when there is none. (A call for each would be dear where they are dense.) */
+static bool next_stretch(const float *scores, size_t n, float threshold, size_t *i, size_t *end) {
+    *i += sampling_kernels()->first_above(scores + *i, n - *i, threshold);
+    *end = n - *i < STRETCH ? n : *i + STRETCH;
+    return *i < n;
+}
+
 /* Gathers every token above the k-th best so far, and thins the gathered ones to k each
  * time there is no more room. A later token that equals the k-th best has the larger
  * id and ranks behind it. */
@@ -94,20 +125,22 @@ static enum quern_status fill_top_k(struct pool *p, const float *scores, size_t 
     const size_t room = 4 * k + 256; /* never reached when it is more than n */
     size_t gathered = 0;
     float threshold = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        float x = scores[i];
-        if (x <= threshold)
-            continue;
-        if (!(x < INFINITY))
-            return pool_bad_score(x, i, err);
-        if (gathered == room) {
-            threshold = keep_best(p, gathered, k);
-            gathered = k;
+    for (size_t i = 0, end; next_stretch(scores, n, threshold, &i, &end);) {
+        for (; i < end; i++) {
+            const float x = scores[i];
             if (x <= threshold)
                 continue;
+            if (!(x < INFINITY))
+                return pool_bad_score(x, i, err);
+            if (gathered == room) {
+                threshold = keep_best(p, gathered, k);
+                gathered = k;
+                if (x <= threshold)
+                    continue;
+            }
+            p->own_scores[gathered] = x; /* gathered <= i: `scores` may be own_scores */
+            p->own_ids[gathered++] = (int32_t)i;
         }
-        p->own_scores[gathered] = x; /* gathered <= i: `scores` may be own_scores */
-        p->own_ids[gathered++] = (int32_t)i;
     }
     if (gathered == 0)
         return nothing_allowed(err);
@@ -126,30 +159,64 @@ static enum quern_status fill_top_k(struct pool *p, const float *scores, size_t 
 
 enum quern_status pool_fill(struct pool *p, const float *scores, size_t n, size_t k,
                             struct quern_error *err) {
+    if (k == 1)
+        return fill_best(p, scores, n, err);
     return k && k < n ? fill_top_k(p, scores, n, k, err) : fill_all(p, scores, n, err);
 }
 
 /* ---- weights ------------------------------------------------------------------- */
 
-void pool_weigh(struct pool *p, float temperature) {
-    const double scale = EXP_256_PER_UNIT / (double)temperature, max = (double)p->max_score;
-    p->scale = scale;
+/* Minus the log of a token's weight relative to the best, as weighed: z <= 0. */
+static double token_z(const struct pool *p, size_t i) {
+    double z = ((double)p->scores[i] - (double)p->max_score) * p->scale;
+    return z > Z_MIN ? z : Z_MIN;
+}
+
+static unsigned token_bin(const struct pool *p, size_t i) {
+    return (unsigned)(int)-token_z(p, i) >> BIN_SHIFT;
+}
+
+static void fill_all_bins(struct pool *p) {
     /* Neighbours often fall into one bin; two rows of sums let both additions run at once. */
     uint64_t sums[2][POOL_BINS] = {{0}};
     for (size_t i = 0; i < p->n; i++) {
-        double z = ((double)p->scores[i] - max) * scale;
-        z = z > Z_MIN ? z : Z_MIN;
-        uint64_t w = (uint64_t)(int64_t)(exp_256(z) * (double)POOL_WEIGHT_ONE);
-        unsigned bin = (unsigned)(int)-z >> BIN_SHIFT;
-        p->weights[i] = w;
+        const unsigned bin = token_bin(p, i);
         p->bins[i] = (uint8_t)bin;
-        sums[i & 1][bin] += w;
+        sums[i & 1][bin] += p->weights[i];
     }
-    p->kept = 0;
-    for (size_t b = 0; b < POOL_BINS; b++) {
+    for (size_t b = 0; b < POOL_BINS; b++)
         p->bin_weight[b] = sums[0][b] + sums[1][b];
-        p->kept += p->bin_weight[b];
+    p->n_binned = POOL_BINS;
+}
+
+/* Draws and cuts mostly end among the best, so that the bins of all others need not be known. */
+static void fill_best_bins(struct pool *p) {
+    const double reach = (double)((int)BEST_BINS << BIN_SHIFT) / p->scale;
+    const double max = (double)p->max_score;
+    /* Somewhat below where the bins end, whatever was rounded. */
+    const float below = (float)(max - reach - (fabs(max) + reach) * 1e-6);
+    memset(p->bins, NO_BIN, p->n);
+    memset(p->bin_weight, 0, sizeof p->bin_weight);
+    for (size_t i = 0, end; next_stretch(p->scores, p->n, below, &i, &end);) {
+        for (; i < end; i++) {
+            const unsigned bin = p->scores[i] > below ? token_bin(p, i) : BEST_BINS;
+            if (bin >= BEST_BINS)
+                continue;
+            p->bins[i] = (uint8_t)bin;
+            p->bin_weight[bin] += p->weights[i];
+        }
     }
+    p->n_binned = BEST_BINS;
+}
+
+void pool_weigh(struct pool *p, float temperature) {
+    p->scale = EXP_256_PER_UNIT / (double)temperature;
+    p->kept = sampling_kernels()->weigh(p->weights, p->scores, p->n, (double)p->max_score, p->scale,
+                                        Z_MIN);
+    if (p->n < BEST_BINS_MIN_TOKENS)
+        fill_all_bins(p);
+    else
+        fill_best_bins(p);
 }
 
 static uint64_t key_at(const struct pool *p, size_t i) {
@@ -171,8 +238,12 @@ static size_t gather_bin(struct pool *p, uint8_t bin) {
 struct ranked pool_find(struct pool *p, uint64_t target, uint64_t *before) {
     uint64_t skipped = 0;
     size_t bin = 0;
-    while (bin < POOL_BINS - 1 && target - skipped >= p->bin_weight[bin])
-        skipped += p->bin_weight[bin++];
+    while (bin < POOL_BINS - 1 && (bin == p->n_binned || target - skipped >= p->bin_weight[bin])) {
+        if (bin == p->n_binned)
+            fill_all_bins(p);
+        else
+            skipped += p->bin_weight[bin++];
+    }
     size_t n = gather_bin(p, (uint8_t)bin);
     struct ranked found = rank_select(p->work, n, target - skipped, before);
     *before += skipped;
@@ -202,12 +273,6 @@ void pool_cut_min_p(struct pool *p, float min_p) {
 static uint64_t last_kept(struct pool *p) {
     uint64_t before;
     return pool_find(p, p->kept - 1, &before).key;
-}
-
-/* Minus the log of a token's weight relative to the best, as weighed: z <= 0. */
-static double token_z(const struct pool *p, size_t i) {
-    double z = ((double)p->scores[i] - (double)p->max_score) * p->scale;
-    return z > Z_MIN ? z : Z_MIN;
 }
 
 static bool is_kept(const struct pool *p, size_t i, uint64_t last) {
@@ -240,6 +305,7 @@ void pool_cut_typical(struct pool *p, float typical_p) {
         if (is_kept(p, i, last))
             p->work[n++] = (struct ranked){typical_key(p, i, mean), p->weights[i]};
     uint64_t cut = rank_select(p->work, n, wanted < 1 ? 0 : (uint64_t)wanted - 1, &before).key;
+    fill_all_bins(p);
     memset(p->bin_weight, 0, sizeof p->bin_weight);
     p->kept = 0;
     n = 0;

@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "kernels/sampling_kernels.h"
 #include "sampler/rank.h"
 
-#define POOL_WEIGHT_ONE ((uint64_t)1 << 44)
+#define POOL_WEIGHT_ONE SAMPLING_WEIGHT_ONE
 
 enum {
     POOL_TOKENS_MAX = 1 << 19, /* times the largest weight: 2^63 */
@@ -34,6 +35,7 @@ struct pool {
     uint64_t *weights; /* [n] */
     uint8_t *bins;     /* [n] a coarse rank: a smaller bin has the larger scores */
     uint64_t bin_weight[POOL_BINS];
+    size_t n_binned; /* bins below are filled in; tokens of others have some larger number */
     uint64_t kept; /* the best tokens of this total weight are in the draw; > 0 after pool_weigh */
 
     float *own_scores;   /* [capacity] */

@@ -24,7 +24,7 @@ LAYERS = {
     "kernels": "base quant",
     "device": "base quant kernels",
     "model": "base formats quant kernels device",
-    "sampler": "base",
+    "sampler": "base kernels",
     "grammar": "base text tokenizer sampler",
     "chat": "base text tokenizer",
     "engine": "base tokenizer device model sampler",

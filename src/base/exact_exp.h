@@ -1,8 +1,8 @@
 /* exact_exp.h - exp and log whose bits are the same on every machine. Only +, -, *, / of
  * doubles in a fixed order (the build forbids contraction into fma), rounding to
  * nearest; the C library's functions differ between versions. */
-#ifndef QUERN_SAMPLER_EXACT_EXP_H
-#define QUERN_SAMPLER_EXACT_EXP_H
+#ifndef QUERN_BASE_EXACT_EXP_H
+#define QUERN_BASE_EXACT_EXP_H
 
 #include <float.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "sampler/exact_exp.h"
+#include "base/exact_exp.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "sampler/exact_exp.h"
+#include "base/exact_exp.h"
 
 /* 2^(j/256), nearest doubles; printed by scripts/make_exp_table.py. */
 const double exact_exp_table[256] = {
