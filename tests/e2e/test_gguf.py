@@ -138,7 +138,8 @@ def coded(quern, tmp_path, golden_blocks):
 def test_blocks_compute_what_their_values_compute(quern, tmp_path, coded, kind):
     file, directory = coded(kind)
     expected, found = logits(quern, directory, tmp_path), logits(quern, file, tmp_path)
-    assert found.tobytes() == expected.tobytes()
+    # Products with coded matrices are summed in an order of their own; as in test_logits.py.
+    assert np.abs(found.astype(np.float64) - expected).max() <= 1e-4 * expected.std()
 
 
 # ---- tokenizer and template ------------------------------------------------------------------------------------
