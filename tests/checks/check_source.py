@@ -29,7 +29,10 @@ LAYERS = {
     "chat": "base text tokenizer",
     "engine": "base tokenizer device model sampler",
     "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine",
-    "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine api",
+    "openai": "base text tokenizer model sampler grammar chat engine api",
+    "server": "base text tokenizer engine api openai",
+    "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine api openai "
+           "server",
 }
 
 # Who may include the public header: base/error.h takes its error codes; the rest is for those
@@ -63,6 +66,7 @@ OS_ALLOWED = {
     "src/base/os.c": "the operating system's place",
     "src/base/threads.c": "threads are the operating system's",
     "src/base/sync.c": "so are locks and single threads",
+    "src/base/net.c": "sockets are the operating system's",
     "src/base/file_writer.c": "flushing to the disk is the operating system's",
     "src/base/pages.c": "zeroed pages straight from the operating system",
 }

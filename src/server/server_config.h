@@ -1,0 +1,40 @@
+/* server_config.h - everything an operator can set, with its default. */
+#ifndef QUERN_SERVER_SERVER_CONFIG_H
+#define QUERN_SERVER_SERVER_CONFIG_H
+
+#include "base/options.h"
+#include "openai/api_limits.h"
+#include "quern.h"
+
+struct server_config {
+    struct option_list models; /* "DIR" or "NAME=DIR" */
+    const char *host;
+    int64_t port;
+    const char *config_file;
+
+    const char *api_key_file;
+    bool allow_no_key;
+    struct option_list allowed_hosts, cors_origins;
+
+    int64_t header_line_bytes, header_bytes, header_fields, body_bytes;
+    int64_t connections;
+    double header_timeout_s, body_timeout_s, idle_timeout_s, write_timeout_s;
+    double request_timeout_s; /* 0: none */
+    double keep_alive_s;      /* between comments of a silent stream */
+    double drain_timeout_s;
+    struct api_limits limits;
+
+    double unload_idle_s;     /* 0: never */
+    bool lazy;                /* models are loaded by their first request */
+    const char *log;          /* "json", "text", "off" */
+
+    /* The engine's. */
+    int64_t n_threads, context, running, waiting, waiting_tokens, step_ms, cache_mib;
+    const char *cpu, *kv_type, *speculation, *disk_cache;
+    int64_t disk_cache_mib;
+    bool no_prefix_cache;
+};
+
+void server_config_init(struct server_config *c); /* the defaults */
+
+#endif
