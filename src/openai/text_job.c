@@ -6,6 +6,7 @@
 
 #include "api/loaded_model.h"
 #include "base/os.h"
+#include "engine/engine.h"
 #include "openai/chat_constraint.h"
 #include "openai/prompt_build.h"
 #include "text/unicode.h"
@@ -304,7 +305,7 @@ static enum quern_status submit(struct choice *c, const struct generation_params
     if (constraint && constraint->constraint)
         extras = (struct engine_extras){constraint->constraint, constraint->release,
                                         constraint->user};
-    if (engine_submit(quern_engine_inner(job->model->engine), &request, &extras, &c->ticket,
+    if (engine_submit(job->model->engine->engine, &request, &extras, &c->ticket,
                       &cause)) {
         release_constraint(constraint);
         return submit_failed(job->model, &cause, err);

@@ -1,0 +1,48 @@
+/* routes.c - which endpoint answers which path. Stored responses, files, batches and a web page get
+ * their rows here. */
+#include <string.h>
+
+#include "server/server_core.h"
+
+/* A path that ends in "/" stands for everything below it. */
+static const struct route routes[] = {
+    {"POST", "/v1/chat/completions", endpoint_chat_completions, ROUTE_WORK},
+    {"POST", "/v1/completions", endpoint_completions, ROUTE_WORK},
+    {"POST", "/v1/embeddings", endpoint_embeddings, ROUTE_WORK},
+    {"POST", "/v1/rerank", endpoint_rerank, ROUTE_WORK},
+    {"POST", "/rerank", endpoint_rerank, ROUTE_WORK},
+    {"POST", "/v1/messages", endpoint_messages, ROUTE_WORK},
+    {"POST", "/v1/messages/count_tokens", endpoint_count_tokens, ROUTE_WORK},
+    {"POST", "/infill", endpoint_infill, ROUTE_WORK},
+    {"POST", "/tokenize", endpoint_tokenize, ROUTE_WORK},
+    {"POST", "/detokenize", endpoint_detokenize, ROUTE_WORK},
+    {"POST", "/apply-template", endpoint_apply_template, ROUTE_WORK},
+    {"GET", "/v1/models", endpoint_models, 0},
+    {"GET", "/v1/models/", endpoint_model, 0},
+    {"GET", "/metrics", endpoint_metrics, 0},
+    {"GET", "/health", endpoint_health, ROUTE_PUBLIC},
+    {"GET", "/ready", endpoint_ready, ROUTE_PUBLIC},
+    {"GET", "/docs", endpoint_docs, ROUTE_PUBLIC},
+    {"GET", "/openapi.json", endpoint_openapi, ROUTE_PUBLIC},
+    {"GET", "/", endpoint_root, ROUTE_PUBLIC},
+};
+
+static bool path_matches(const char *pattern, const char *path) {
+    size_t n = strlen(pattern);
+    if (n > 1 && pattern[n - 1] == '/')
+        return strncmp(pattern, path, n) == 0 && path[n];
+    return strcmp(pattern, path) == 0;
+}
+
+const struct route *route_find(const char *method, const char *path, bool *known_path) {
+    *known_path = false;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!path_matches(routes[i].path, path))
+            continue;
+        *known_path = true;
+        bool head = strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0;
+        if (head || strcmp(routes[i].method, method) == 0)
+            return &routes[i];
+    }
+    return NULL;
+}
