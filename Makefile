@@ -33,8 +33,9 @@ ALL_SRCS  := $(sort $(shell find src -name '*.c'))
 ISA_SRCS  := $(filter src/kernels/generic/% src/kernels/avx2/% src/kernels/avx512/% src/kernels/avx512vnni/% src/kernels/neon/%,$(ALL_SRCS))
 SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
-CLI_SRCS  := $(filter src/cli/%,$(SRCS))
-LIB_SRCS  := $(filter-out src/cli/%,$(SRCS))
+# The program's own part; the rest is the library.
+CLI_SRCS  := $(filter src/cli/% src/server/% src/openai/%,$(SRCS))
+LIB_SRCS  := $(filter-out $(CLI_SRCS),$(SRCS))
 TEST_SRCS := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 CHECK_SRCS := $(sort $(shell find tests/kernels -name 'check_*.c' -o -name 'test_*.c' 2>/dev/null))
 ALLOC_SRCS := $(sort $(wildcard tests/alloc/*.c))
@@ -45,6 +46,8 @@ BENCH_SRCS := $(sort $(wildcard bench/*.c))
 
 LIB_OBJS  := $(LIB_SRCS:%.c=$(OUT)/%.o)
 CLI_OBJS  := $(CLI_SRCS:%.c=$(OUT)/%.o)
+WEB_FILES := src/server/web/docs.html src/server/web/openapi.json
+WEB_OBJ   := $(OUT)/src/server/web/files.o
 TEST_HELPER_OBJS := $(TEST_HELPER_SRCS:%.c=$(OUT)/%.o)
 ALLOC_OBJS := $(ALLOC_SRCS:%.c=$(OUT)/%.o)
 UNIT_BINS := $(TEST_SRCS:%.c=$(OUT)/%)
@@ -58,7 +61,7 @@ BENCH_BINS := $(BENCH_SRCS:%.c=$(OUT)/%)
 
 # ---- how to build -----------------------------------------------------------
 PKGS      := jansson libutf8proc libpcre2-8
-CLI_PKGS  := libedit
+CLI_PKGS  := libedit libmicrohttpd inih
 
 # Targets that install packages, or build nothing, run without the libraries.
 NO_DEPS_GOALS := help clean test chat check format uninstall fuzz fuzz-run oracle
@@ -70,6 +73,8 @@ deb_jansson := libjansson-dev
 deb_libutf8proc := libutf8proc-dev
 deb_libpcre2-8 := libpcre2-dev
 deb_libedit := libedit-dev
+deb_libmicrohttpd := libmicrohttpd-dev
+deb_inih := libinih-dev
 MISSING := $(strip $(foreach p,$(PKGS) $(CLI_PKGS),$(if $(shell pkg-config --exists $(p) || echo no),$(deb_$(p)))))
 ifneq ($(MISSING),)
 $(error Missing: $(MISSING) (names of Debian). Run scripts/install-deps.sh build)
@@ -133,6 +138,12 @@ $(OUT)/%.o: %.c $(FLAGS_STAMP)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(QCFLAGS) $(call isa_flags,$<) -MMD -MP -c $< -o $@
 
+# Pages inside the program; src/server/web/embedded.c names their symbols.
+$(WEB_OBJ): $(WEB_FILES)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)cd src/server/web && $(LD) -r -b binary -z noexecstack -o $(abspath $@) $(notdir $(WEB_FILES))
+
 # An archive must also forget objects whose source is gone.
 define archive
 	$(call say,AR,$@)
@@ -143,7 +154,7 @@ endef
 # What the tests and the program link: every symbol visible.
 $(OUT)/libquern_internal.a: $(LIB_OBJS)
 	$(call archive,$^)
-$(OUT)/libquern_cli.a: $(filter-out %/main.o,$(CLI_OBJS))
+$(OUT)/libquern_cli.a: $(filter-out %/main.o,$(CLI_OBJS)) $(WEB_OBJ)
 	$(call archive,$^)
 
 # What users link: only quern_* is global.
@@ -158,7 +169,7 @@ $(OUT)/libquern.so: $(LIB_OBJS)
 	$(Q)$(CC) -shared $(QLDFLAGS) -Wl,-soname,$(SONAME) -o $@ $^ $(LIBS)
 	@ln -sf libquern.so $(OUT)/$(SONAME)
 
-$(OUT)/quern: $(CLI_OBJS) $(OUT)/libquern_internal.a
+$(OUT)/quern: $(CLI_OBJS) $(WEB_OBJ) $(OUT)/libquern_internal.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS)
 
@@ -268,12 +279,13 @@ fuzz-replay: $(REPLAY_BINS)
 	$(RUN_PROGRAMS) --one-each $(foreach b,$(REPLAY_BINS),"$(b) $(wildcard fuzz/corpus/$(b:$(OUT)/fuzz/replay_%=%))")
 
 # ---- fuzzing (clang) --------------------------------------------------------
-$(FUZZ_BINS): %: %.o $(OUT)/libquern_internal.a
+$(FUZZ_BINS): %: %.o $(OUT)/libquern_cli.a $(OUT)/libquern_internal.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(QLDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
-$(REPLAY_BINS): $(OUT)/fuzz/replay_%: $(OUT)/fuzz/fuzz_%.o $(OUT)/fuzz/replay_main.o $(OUT)/libquern_internal.a
+	$(Q)$(CC) $(QLDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) $(CLI_LIBS)
+$(REPLAY_BINS): $(OUT)/fuzz/replay_%: $(OUT)/fuzz/fuzz_%.o $(OUT)/fuzz/replay_main.o $(OUT)/libquern_cli.a \
+    $(OUT)/libquern_internal.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS)
 
 .PHONY: fuzz fuzz-run fuzz-programs
 fuzz-programs: $(FUZZ_BINS)

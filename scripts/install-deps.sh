@@ -40,6 +40,8 @@ need_build() {
     need libutf8proc-dev "utf8proc, for Unicode" has_library libutf8proc
     need libpcre2-dev "PCRE2, for regular expressions" has_library libpcre2-8
     need libedit-dev "libedit, for line editing" has_library libedit
+    need libmicrohttpd-dev "libmicrohttpd, for quern serve" has_library libmicrohttpd
+    need libinih-dev "inih, for configuration files" has_library inih
 }
 need_test() {
     need gcc "gcc with its sanitizers" can_sanitize

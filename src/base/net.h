@@ -23,7 +23,8 @@ enum quern_status net_listen(const char *host, uint16_t port, int backlog, struc
 /* Connects within timeout_ms; sending and receiving on *fd block, with the same limit. */
 enum quern_status net_connect(const char *host, uint16_t port, int64_t timeout_ms, int *fd,
                               struct quern_error *err);
-enum quern_status net_send_all(int fd, const void *data, size_t size_bytes, struct quern_error *err);
+enum quern_status net_send_all(int fd, const void *data, size_t size_bytes,
+                               struct quern_error *err);
 /* At least one byte, or *n 0 at the end. */
 enum quern_status net_receive(int fd, void *data, size_t size_bytes, size_t *n,
                               struct quern_error *err);

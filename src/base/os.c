@@ -327,6 +327,13 @@ enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, cons
     return QUERN_OK;
 }
 
+void os_sleep_ns(uint64_t ns) {
+    struct timespec left = {.tv_sec = (time_t)(ns / 1000000000u),
+                            .tv_nsec = (long)(ns % 1000000000u)};
+    while (nanosleep(&left, &left) && errno == EINTR)
+        ;
+}
+
 uint64_t os_now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

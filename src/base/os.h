@@ -57,6 +57,7 @@ enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, cons
                                struct quern_error *err);
 
 uint64_t os_now_ns(void); /* monotonic */
+void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
 size_t os_rss_bytes(void);      /* 0 when unknown */

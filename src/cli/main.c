@@ -17,6 +17,7 @@ static const struct cli_entry commands[] = {
     {"logits", cmd_logits, "the logits after every one of given ids, as a NumPy file"},
     {"eval", cmd_eval, "measure a model: perplexity of a text"},
     {"inspect", cmd_inspect, "describe a model and what is wrong with it"},
+    {"serve", cmd_serve, "answer requests over HTTP, as OpenAI's and Anthropic's servers do"},
     {"init", cmd_init, "write a checkpoint with random weights"},
     {"bench", cmd_bench, "measure speed, and against what the machine allows"},
     {NULL, NULL, NULL},

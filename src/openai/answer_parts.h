@@ -13,7 +13,7 @@ enum answer_part {
 };
 
 struct tool_call {
-    char id[40];      /* "call_..." */
+    char id[40]; /* "call_..." */
     struct str name;
     struct str arguments; /* JSON, as the model wrote it */
 };
@@ -28,9 +28,9 @@ struct answer_delta {
 struct answer_parts_setup {
     const struct tokenizer *tokenizer; /* borrowed */
     struct marker_tokens markers;
-    bool thinking;            /* the prompt has opened a thinking block */
-    bool tools;               /* look for calls */
-    size_t max_calls;         /* further ones are dropped */
+    bool thinking;    /* the prompt has opened a thinking block */
+    bool tools;       /* look for calls */
+    size_t max_calls; /* further ones are dropped */
     /* Everything in the delta is valid during the call. */
     void (*on_delta)(void *user, const struct answer_delta *delta);
     void *user;
@@ -49,13 +49,13 @@ struct answer_parts {
     struct buffer scratch;
     struct answer_mark *marks; /* not yet reached by the text */
     size_t n_marks, marks_capacity;
-    size_t at;              /* bytes of text seen */
-    enum answer_part now;   /* what the next byte of text belongs to */
-    bool marker;            /* the last token was a marker's */
-    bool fresh;             /* newlines at the beginning of the part are still to be dropped */
-    bool began;             /* some text was no newline and no marker */
-    size_t held_newlines;   /* at the end of the part: dropped if a marker follows */
-    struct buffer call;     /* the text of the call being read */
+    size_t at;            /* bytes of text seen */
+    enum answer_part now; /* what the next byte of text belongs to */
+    bool marker;          /* the last token was a marker's */
+    bool fresh;           /* newlines at the beginning of the part are still to be dropped */
+    bool began;           /* some text was no newline and no marker */
+    size_t held_newlines; /* at the end of the part: dropped if a marker follows */
+    struct buffer call;   /* the text of the call being read */
     size_t n_calls;
     bool no_memory;
 };
@@ -72,8 +72,8 @@ enum quern_status answer_parts_finish(struct answer_parts *a);
 bool answer_parts_token_is_content(const struct answer_parts *a);
 
 /* tool_call_parse.c: the text between <tool_call> and </tool_call>, either
- * {"name": ..., "arguments": ...} or Qwen3-Coder's <function=...><parameter=...>. `storage` keeps what
- * had to be written anew. False: it is no call. */
+ * {"name": ..., "arguments": ...} or Qwen3-Coder's <function=...><parameter=...>. `storage` keeps
+ * what had to be written anew. False: it is no call. */
 bool tool_call_parse(struct str text, struct buffer *storage, struct tool_call *out);
 /* Whether `text` ends inside a string of a JSON value: a marker there is part of the string. */
 bool tool_call_is_inside_string(struct str text);

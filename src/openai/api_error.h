@@ -1,5 +1,6 @@
 /* api_error.h - errors as OpenAI's interface tells them: an HTTP status, a type, the parameter at
- * fault, a code for programs and a sentence for people. Nothing here knows HTTP beyond the number. */
+ * fault, a code for programs and a sentence for people. Nothing here knows HTTP beyond the number.
+ */
 #ifndef QUERN_OPENAI_API_ERROR_H
 #define QUERN_OPENAI_API_ERROR_H
 
@@ -22,7 +23,7 @@ enum api_error_kind {
     API_BAD_METHOD,
     API_TOO_LARGE,
     API_HEADERS_TOO_LARGE,
-    API_OVERLOADED, /* try again later */
+    API_OVERLOADED,  /* try again later */
     API_UNAVAILABLE, /* loading, or draining */
     API_TIMEOUT,
     API_INTERNAL,

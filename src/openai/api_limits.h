@@ -16,22 +16,22 @@ enum {
 };
 
 struct api_limits {
-    int64_t n;             /* answers to one prompt */
+    int64_t n; /* answers to one prompt */
     int64_t top_logprobs;
-    int64_t stop;          /* stop strings */
-    int64_t stop_bytes;    /* of one of them */
+    int64_t stop;       /* stop strings */
+    int64_t stop_bytes; /* of one of them */
     int64_t tools;
-    int64_t logit_bias;    /* entries */
+    int64_t logit_bias; /* entries */
     int64_t messages;
-    int64_t inputs;        /* prompts, texts to embed, documents in one request */
+    int64_t inputs;          /* prompts, texts to embed, documents in one request */
     int64_t thinking_tokens; /* of one answer; 0: no limit */
-    bool ignore_unknown;   /* parameters that do not exist are passed over, not refused */
+    bool ignore_unknown;     /* parameters that do not exist are passed over, not refused */
 };
 
-#define API_LIMITS_DEFAULT                                                          \
-    {                                                                               \
-        .n = 8, .top_logprobs = 20, .stop = 16, .stop_bytes = 256, .tools = 128,    \
-        .logit_bias = 1024, .messages = 4096, .inputs = 256, .thinking_tokens = 0,  \
+#define API_LIMITS_DEFAULT                                                         \
+    {                                                                              \
+        .n = 8, .top_logprobs = 20, .stop = 16, .stop_bytes = 256, .tools = 128,   \
+        .logit_bias = 1024, .messages = 4096, .inputs = 256, .thinking_tokens = 0, \
     }
 
 #endif

@@ -9,8 +9,8 @@
 
 /* A constraint for one answer, with its own end. */
 struct answer_constraint {
-    struct constraint *constraint;    /* NULL: the answer is free */
-    void (*release)(void *user);      /* called once, when the engine is done with it */
+    struct constraint *constraint; /* NULL: the answer is free */
+    void (*release)(void *user);   /* called once, when the engine is done with it */
     void *user;
 };
 

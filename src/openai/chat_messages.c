@@ -1,4 +1,5 @@
-/* chat_messages.c - messages and tools of a chat: checked, and brought to the form templates know. */
+/* chat_messages.c - messages and tools of a chat: checked, and brought to the form templates know.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -76,8 +77,8 @@ static enum quern_status flatten(const json_t *content, const char *param, json_
 
 static enum quern_status check_role(const json_t *value, const char *param, const char **role,
                                     struct api_error *err) {
-    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool",
-                                        "function"};
+    static const char *const roles[] = {"system",    "developer", "user",
+                                        "assistant", "tool",      "function"};
     enum quern_status status = must_be(value, json_is_string(value), param, "a string", err);
     if (status)
         return status;

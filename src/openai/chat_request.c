@@ -96,7 +96,7 @@ static const struct {
     const char *name;
     int enabled;
     int32_t budget;
-} efforts[] = {{"none", 0, -1},      {"minimal", 1, 128}, {"low", 1, 1024},
+} efforts[] = {{"none", 0, -1},     {"minimal", 1, 128}, {"low", 1, 1024},
                {"medium", 1, 4096}, {"high", 1, -1},     {"xhigh", 1, -1}};
 
 static enum quern_status apply_effort(const char *effort, struct chat_request *r,

@@ -19,13 +19,13 @@ struct thinking_params {
 
 struct chat_request {
     struct generation_params generation;
-    json_t *messages;     /* own copy, in the form templates know: text parts joined, "developer"
-                             become "system", "reasoning" become "reasoning_content" */
-    const json_t *tools;  /* borrowed; NULL: none, or none are to be called */
+    json_t *messages;    /* own copy, in the form templates know: text parts joined, "developer"
+                            become "system", "reasoning" become "reasoning_content" */
+    const json_t *tools; /* borrowed; NULL: none, or none are to be called */
     enum tool_choice tool_choice;
     const char *tool_name;
     bool parallel_tool_calls;
-    json_t *kwargs;       /* own; further variables for the template, or NULL */
+    json_t *kwargs; /* own; further variables for the template, or NULL */
     struct thinking_params thinking;
     const json_t *response_format; /* borrowed; NULL: plain text */
     bool logprobs;

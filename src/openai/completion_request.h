@@ -22,7 +22,7 @@ struct completion_request {
     struct generation_params generation;
     struct prompt_input *prompts; /* own */
     size_t n_prompts;
-    const char *suffix;           /* what follows the gap to be filled; NULL: nothing does */
+    const char *suffix; /* what follows the gap to be filled; NULL: nothing does */
     bool echo, logprobs;
 };
 

@@ -31,10 +31,13 @@ struct field_spec {
 };
 
 #define FIELD_NUMBER(kind, name, type, member, lo, hi) \
-    {kind, name, offsetof(type, member), lo, hi}
-#define FIELD_OF(kind, name, type, member) {kind, name, offsetof(type, member), 0, 0}
-#define FIELD_IGNORED(name) {FIELD_IGNORE, name, 0, 0, 0}
-#define FIELD_LAST {FIELD_END, NULL, 0, 0, 0}
+    { kind, name, offsetof(type, member), lo, hi }
+#define FIELD_OF(kind, name, type, member) \
+    { kind, name, offsetof(type, member), 0, 0 }
+#define FIELD_IGNORED(name) \
+    { FIELD_IGNORE, name, 0, 0, 0 }
+#define FIELD_LAST \
+    { FIELD_END, NULL, 0, 0, 0 }
 
 /* Stores the members of `object` in *out; absent ones and nulls leave it as it is. `path` stands
  * before the names in errors ("messages[2]."; "" at the top). NaN cannot come: JSON has none. */

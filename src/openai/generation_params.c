@@ -144,8 +144,7 @@ static enum quern_status read_bias(const char *key, const json_t *value, int32_t
 }
 
 static enum quern_status read_logit_bias(struct generation_params *p,
-                                         const struct api_context *context,
-                                         struct api_error *err) {
+                                         const struct api_context *context, struct api_error *err) {
     size_t n = json_object_size(p->logit_bias);
     if (n > (size_t)context->limits->logit_bias)
         return api_fail(err, API_VALUE, "logit_bias",

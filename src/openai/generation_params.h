@@ -31,37 +31,34 @@ struct generation_params {
 };
 
 /* The rows of a table of fields for a `struct generation_params` at `m` in `type`. */
-#define GENERATION_FIELDS(type, m)                                                               \
-    FIELD_OF(FIELD_STRING, "model", type, m.model),                                              \
-        FIELD_NUMBER(FIELD_FLOAT, "temperature", type, m.sampling.temperature, 0, 2),            \
-        FIELD_NUMBER(FIELD_INT, "top_k", type, m.sampling.top_k, -1, INT32_MAX),                 \
-        FIELD_NUMBER(FIELD_FLOAT, "top_p", type, m.sampling.top_p, 0, 1),                        \
-        FIELD_NUMBER(FIELD_FLOAT, "min_p", type, m.sampling.min_p, 0, 1),                        \
-        FIELD_NUMBER(FIELD_FLOAT, "typical_p", type, m.sampling.typical_p, 0, 1),                \
-        FIELD_NUMBER(FIELD_FLOAT, "repetition_penalty", type, m.sampling.repetition_penalty,     \
-                     0.01, 100),                                                                 \
-        FIELD_NUMBER(FIELD_FLOAT, "presence_penalty", type, m.sampling.presence_penalty, -2, 2), \
-        FIELD_NUMBER(FIELD_FLOAT, "frequency_penalty", type, m.sampling.frequency_penalty, -2,   \
-                     2),                                                                         \
-        FIELD_NUMBER(FIELD_INT, "penalty_window", type, m.sampling.penalty_window, 0,            \
-                     INT32_MAX),                                                                 \
-        FIELD_NUMBER(FIELD_FLOAT, "dry_multiplier", type, m.sampling.dry_multiplier, 0, 100),    \
-        FIELD_NUMBER(FIELD_FLOAT, "dry_base", type, m.sampling.dry_base, 1, 100),                \
-        FIELD_NUMBER(FIELD_INT, "dry_allowed_length", type, m.sampling.dry_allowed_length, 0,    \
-                     INT32_MAX),                                                                 \
-        FIELD_NUMBER(FIELD_INT, "dry_window", type, m.sampling.dry_window, 0, INT32_MAX),        \
-        FIELD_NUMBER(FIELD_INT64, "seed", type, m.seed, -0x1p63, 0x1p63),                        \
-        FIELD_NUMBER(FIELD_INT, "n", type, m.n, 1, API_N_MAX),                                   \
-        FIELD_OF(FIELD_ANY, "stop", type, m.stop),                                               \
-        FIELD_OF(FIELD_ARRAY, "stop_token_ids", type, m.stop_token_ids),                         \
-        FIELD_OF(FIELD_OBJECT, "logit_bias", type, m.logit_bias),                                \
-        FIELD_OF(FIELD_BOOL, "ignore_eos", type, m.ignore_eos),                                  \
-        FIELD_OF(FIELD_BOOL, "stream", type, m.stream),                                          \
-        FIELD_OF(FIELD_OBJECT, "stream_options", type, m.stream_options),                        \
-        FIELD_IGNORED("user"), FIELD_IGNORED("store"), FIELD_IGNORED("metadata"),                \
-        FIELD_IGNORED("service_tier"), FIELD_IGNORED("safety_identifier"),                       \
-        FIELD_IGNORED("prompt_cache_key"), FIELD_IGNORED("prompt_cache_retention"),              \
-        FIELD_IGNORED("verbosity")
+#define GENERATION_FIELDS(type, m)                                                                 \
+    FIELD_OF(FIELD_STRING, "model", type, m.model),                                                \
+        FIELD_NUMBER(FIELD_FLOAT, "temperature", type, m.sampling.temperature, 0, 2),              \
+        FIELD_NUMBER(FIELD_INT, "top_k", type, m.sampling.top_k, -1, INT32_MAX),                   \
+        FIELD_NUMBER(FIELD_FLOAT, "top_p", type, m.sampling.top_p, 0, 1),                          \
+        FIELD_NUMBER(FIELD_FLOAT, "min_p", type, m.sampling.min_p, 0, 1),                          \
+        FIELD_NUMBER(FIELD_FLOAT, "typical_p", type, m.sampling.typical_p, 0, 1),                  \
+        FIELD_NUMBER(FIELD_FLOAT, "repetition_penalty", type, m.sampling.repetition_penalty, 0.01, \
+                     100),                                                                         \
+        FIELD_NUMBER(FIELD_FLOAT, "presence_penalty", type, m.sampling.presence_penalty, -2, 2),   \
+        FIELD_NUMBER(FIELD_FLOAT, "frequency_penalty", type, m.sampling.frequency_penalty, -2, 2), \
+        FIELD_NUMBER(FIELD_INT, "penalty_window", type, m.sampling.penalty_window, 0, INT32_MAX),  \
+        FIELD_NUMBER(FIELD_FLOAT, "dry_multiplier", type, m.sampling.dry_multiplier, 0, 100),      \
+        FIELD_NUMBER(FIELD_FLOAT, "dry_base", type, m.sampling.dry_base, 1, 100),                  \
+        FIELD_NUMBER(FIELD_INT, "dry_allowed_length", type, m.sampling.dry_allowed_length, 0,      \
+                     INT32_MAX),                                                                   \
+        FIELD_NUMBER(FIELD_INT, "dry_window", type, m.sampling.dry_window, 0, INT32_MAX),          \
+        FIELD_NUMBER(FIELD_INT64, "seed", type, m.seed, -0x1p63, 0x1p63),                          \
+        FIELD_NUMBER(FIELD_INT, "n", type, m.n, 1, API_N_MAX),                                     \
+        FIELD_OF(FIELD_ANY, "stop", type, m.stop),                                                 \
+        FIELD_OF(FIELD_ARRAY, "stop_token_ids", type, m.stop_token_ids),                           \
+        FIELD_OF(FIELD_OBJECT, "logit_bias", type, m.logit_bias),                                  \
+        FIELD_OF(FIELD_BOOL, "ignore_eos", type, m.ignore_eos),                                    \
+        FIELD_OF(FIELD_BOOL, "stream", type, m.stream),                                            \
+        FIELD_OF(FIELD_OBJECT, "stream_options", type, m.stream_options), FIELD_IGNORED("user"),   \
+        FIELD_IGNORED("store"), FIELD_IGNORED("metadata"), FIELD_IGNORED("service_tier"),          \
+        FIELD_IGNORED("safety_identifier"), FIELD_IGNORED("prompt_cache_key"),                     \
+        FIELD_IGNORED("prompt_cache_retention"), FIELD_IGNORED("verbosity")
 
 void generation_params_init(struct generation_params *p, const struct api_context *context);
 /* After fields_read: what stands in JSON is checked and put in its place. */

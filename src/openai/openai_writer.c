@@ -10,8 +10,9 @@ static void write_head(const struct text_job *job, bool chunk, struct buffer *ou
     const char *object = job->kind == JOB_COMPLETION ? "text_completion"
                          : chunk                     ? "chat.completion.chunk"
                                                      : "chat.completion";
-    buffer_printf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":",
-                  job->id, object, job->created);
+    buffer_printf(out,
+                  "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", job->id,
+                  object, job->created);
     json_write_string(str_from(job->model->name), out);
     buffer_printf(out, ",\"system_fingerprint\":\"quern-%s\"", quern_version());
 }
@@ -39,8 +40,8 @@ void openai_write_timings(const struct quern_usage *u, struct buffer *out) {
     write_ms("prompt_ms", u->prefill_ms, out);
     write_ms("predicted_ms", u->decode_ms, out);
     write_ms("total_ms", u->total_ms, out);
-    write_ms("prompt_per_second",
-             u->prefill_ms > 0 ? 1000.0 * (double)computed / u->prefill_ms : 0, out);
+    write_ms("prompt_per_second", u->prefill_ms > 0 ? 1000.0 * (double)computed / u->prefill_ms : 0,
+             out);
     write_ms("predicted_per_second",
              u->decode_ms > 0 ? 1000.0 * (double)u->completion_tokens / u->decode_ms : 0, out);
     buffer_printf(out,

@@ -13,14 +13,14 @@ struct marker_tokens {
 };
 
 struct served_model {
-    const char *name;      /* borrowed */
-    quern_model *model;    /* borrowed */
-    quern_engine *engine;  /* borrowed */
+    const char *name;     /* borrowed */
+    quern_model *model;   /* borrowed */
+    quern_engine *engine; /* borrowed */
     struct quern_model_info info;
     struct marker_tokens markers;
     struct quern_sampling defaults;
-    int32_t n_context;     /* most tokens of prompt and answer */
-    int64_t created;       /* seconds since 1970 */
+    int32_t n_context; /* most tokens of prompt and answer */
+    int64_t created;   /* seconds since 1970 */
 };
 
 /* `n_context` as given to the engine; 0: what the engine takes then. `created` is the caller's. */

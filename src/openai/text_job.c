@@ -264,8 +264,8 @@ static void release_constraint(const struct answer_constraint *constraint) {
         constraint->release(constraint->user);
 }
 
-static enum quern_status submit_failed(const struct served_model *m, const struct quern_error *cause,
-                                       struct api_error *err) {
+enum quern_status text_job_submit_failed(const struct served_model *m,
+                                         const struct quern_error *cause, struct api_error *err) {
     if (cause->code == QUERN_ERR_LIMIT) {
         struct quern_engine_stats stats;
         quern_engine_get_stats(m->engine, &stats);
@@ -283,8 +283,7 @@ static enum quern_status submit_failed(const struct served_model *m, const struc
 
 static enum quern_status submit(struct choice *c, const struct generation_params *g,
                                 const struct job_options *options, int32_t thinking_budget,
-                                const struct answer_constraint *constraint,
-                                struct api_error *err) {
+                                const struct answer_constraint *constraint, struct api_error *err) {
     struct text_job *job = c->job;
     const struct prompt_tokens *prompt = &job->prompts[c->prompt];
     struct quern_request request = {
@@ -303,12 +302,11 @@ static enum quern_status submit(struct choice *c, const struct generation_params
     struct quern_error cause = {0};
     struct engine_extras extras = {0};
     if (constraint && constraint->constraint)
-        extras = (struct engine_extras){constraint->constraint, constraint->release,
-                                        constraint->user};
-    if (engine_submit(job->model->engine->engine, &request, &extras, &c->ticket,
-                      &cause)) {
+        extras =
+            (struct engine_extras){constraint->constraint, constraint->release, constraint->user};
+    if (engine_submit(job->model->engine->engine, &request, &extras, &c->ticket, &cause)) {
         release_constraint(constraint);
-        return submit_failed(job->model, &cause, err);
+        return text_job_submit_failed(job->model, &cause, err);
     }
     return QUERN_OK;
 }

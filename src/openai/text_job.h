@@ -23,18 +23,18 @@ struct job_logprob {
 
 /* One answer as far as it is known. */
 struct choice {
-    size_t index;              /* of all answers */
-    size_t prompt;             /* which prompt it continues */
+    size_t index;  /* of all answers */
+    size_t prompt; /* which prompt it continues */
     quern_ticket *ticket;
     struct text_job *job;
     struct answer_parts parts; /* of a chat */
     struct buffer reasoning, content;
     struct job_tool_call *calls; /* [n_calls] */
     size_t n_calls;
-    struct job_logprob *logprobs; /* [n_logprobs] of the content's tokens */
+    struct job_logprob *logprobs;   /* [n_logprobs] of the content's tokens */
     struct quern_top_logprob *tops; /* [n_logprobs, job->n_top]; unused ones have token -1 */
     size_t n_logprobs, logprobs_capacity;
-    size_t n_chars;            /* of the tokens so far, for text_offset */
+    size_t n_chars; /* of the tokens so far, for text_offset */
     bool ended;
     struct quern_request_result result; /* once ended */
     /* Where a streaming writer is: how much of the above has been sent. */
@@ -47,24 +47,24 @@ enum job_kind { JOB_CHAT, JOB_COMPLETION };
 struct text_job {
     enum job_kind kind;
     const struct served_model *model;
-    char id[48];       /* "chatcmpl-..." */
+    char id[48]; /* "chatcmpl-..." */
     int64_t created;
     bool logprobs, ignore_eos;
-    int32_t n_top;     /* top log-probabilities of each token */
+    int32_t n_top;          /* top log-probabilities of each token */
     struct choice *choices; /* [n_choices] */
     size_t n_choices, n_ended;
     struct prompt_tokens {
         int32_t *ids;
         size_t n;
-    } *prompts; /* [n_prompts] */
+    } * prompts; /* [n_prompts] */
     size_t n_prompts;
     bool no_memory;
 };
 
 /* How a job is run. */
 struct job_options {
-    const char *cache_salt;        /* or NULL */
-    int64_t deadline_ms;           /* 0: none */
+    const char *cache_salt; /* or NULL */
+    int64_t deadline_ms;    /* 0: none */
     int32_t priority;
     int64_t created;               /* seconds since 1970 */
     void (*on_notify)(void *user); /* as in struct quern_request */
@@ -92,6 +92,11 @@ enum quern_status text_job_wait(struct text_job *job, struct api_error *err);
 
 /* Sums over the choices: a prompt counts once, whatever n is. */
 struct quern_usage text_job_usage(const struct text_job *job);
+
+/* The answer to a request the engine did not take: 429 with a time to come back when its queue is
+ * full. */
+enum quern_status text_job_submit_failed(const struct served_model *m,
+                                         const struct quern_error *cause, struct api_error *err);
 
 /* "stop", "length", "tool_calls" */
 const char *choice_finish_reason(const struct choice *c);

@@ -158,8 +158,8 @@ enum quern_status detokenize_request_parse(const json_t *root, const struct api_
     if (!status && !raw.tokens)
         return api_fail(err, API_MISSING, "tokens", "Missing required parameter: 'tokens'.");
     if (!status && json_array_size(raw.tokens))
-        status = token_array_read(raw.tokens, "tokens", context->n_vocab, &raw.r.ids, &raw.r.n_ids,
-                                  err);
+        status =
+            token_array_read(raw.tokens, "tokens", context->n_vocab, &raw.r.ids, &raw.r.n_ids, err);
     if (!status)
         *out = raw.r;
     return status;

@@ -10,8 +10,8 @@ struct embedding_request {
     const char *model;
     struct prompt_input *inputs; /* own */
     size_t n_inputs;
-    int32_t dimensions;          /* 0: all; else the first so many, made a unit vector again */
-    bool base64;                 /* little-endian float32 */
+    int32_t dimensions; /* 0: all; else the first so many, made a unit vector again */
+    bool base64;        /* little-endian float32 */
 };
 enum quern_status embedding_request_parse(const json_t *root, const struct api_context *context,
                                           struct embedding_request *out, struct api_error *err);
@@ -20,10 +20,10 @@ void embedding_request_release(struct embedding_request *r);
 struct rerank_request {
     const char *model;
     const char *query;
-    const char *instruction;   /* NULL: Qwen3-Reranker's own */
-    const char **documents;    /* own array of borrowed texts */
+    const char *instruction; /* NULL: Qwen3-Reranker's own */
+    const char **documents;  /* own array of borrowed texts */
     size_t n_documents;
-    int32_t top_n;             /* most results */
+    int32_t top_n; /* most results */
     bool return_documents;
 };
 enum quern_status rerank_request_parse(const json_t *root, const struct api_context *context,

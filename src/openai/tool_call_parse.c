@@ -56,7 +56,8 @@ static json_t *parse_value(struct str text) {
     buffer_putc(&wrapped, '[');
     buffer_append_str(&wrapped, text);
     buffer_putc(&wrapped, ']');
-    if (!wrapped.failed && json_parse(wrapped.data, wrapped.len, "call", &array, NULL) == QUERN_OK &&
+    if (!wrapped.failed &&
+        json_parse(wrapped.data, wrapped.len, "call", &array, NULL) == QUERN_OK &&
         json_array_size(array) == 1)
         value = json_incref(json_array_get(array, 0));
     json_decref(array);

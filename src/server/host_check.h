@@ -1,5 +1,5 @@
-/* host_check.h - which names a server answers to. A page in a browser may make its own name point to
- * this machine (DNS rebinding); the Host header tells. */
+/* host_check.h - which names a server answers to. A page in a browser may make its own name point
+ * to this machine (DNS rebinding); the Host header tells. */
 #ifndef QUERN_SERVER_HOST_CHECK_H
 #define QUERN_SERVER_HOST_CHECK_H
 

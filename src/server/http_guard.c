@@ -64,8 +64,7 @@ void http_guard_stop(struct http_guard *g) {
     mutex_release(&g->lock);
 }
 
-void http_guard_add(struct http_guard *g, struct http_connection *c, int fd,
-                    uint64_t deadline_ns) {
+void http_guard_add(struct http_guard *g, struct http_connection *c, int fd, uint64_t deadline_ns) {
     mutex_lock(&g->lock);
     c->fd = fd;
     c->deadline_ns = deadline_ns;

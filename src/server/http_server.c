@@ -227,8 +227,7 @@ static void queue(struct http_call *call, int status, const char *content_type,
         MHD_add_response_header(response, "X-Request-Id", call->request_id);
     if (s->decorate)
         s->decorate(s->user, call, response);
-    call->answered =
-        MHD_queue_response(call->connection, (unsigned)status, response) == MHD_YES;
+    call->answered = MHD_queue_response(call->connection, (unsigned)status, response) == MHD_YES;
     MHD_destroy_response(response);
 }
 
@@ -260,7 +259,7 @@ void http_answer_static(struct http_call *call, int status, const char *content_
 void http_answer_error(struct http_call *call, const struct api_error *err) {
     struct buffer body;
     buffer_init(&body, SIZE_MAX / 4);
-    api_error_write(err, &body);
+    call->server->setup.write_error(call->server->setup.user, call, err, &body);
     size_t len = body.len;
     char *data = buffer_detach(&body, NULL);
     buffer_release(&body);
@@ -348,21 +347,22 @@ enum { STACK_BYTES = 2 << 20 };
 
 static struct MHD_Daemon *start_daemon(struct http_server *s) {
     const struct http_server_setup *u = &s->setup;
-    /* Room beyond the limit, so that a request a little too large is answered by us and told why. */
+    /* Room beyond the limit, so that a request a little too large is answered by us and told why.
+     */
     size_t memory = 2 * u->header_bytes + 16384;
     return MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL,
-        NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, u->listener.fd,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_URI_LOG_CALLBACK,
-        on_request_line, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_CONNECTION_LIMIT, u->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        memory, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ceil(u->idle_timeout_s),
+        NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, u->listener.fd, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_LIMIT,
+        u->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ceil(u->idle_timeout_s),
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
 }
 
-enum quern_status http_server_start(const struct http_server_setup *setup,
-                                    struct http_server **out, struct quern_error *err) {
+enum quern_status http_server_start(const struct http_server_setup *setup, struct http_server **out,
+                                    struct quern_error *err) {
     struct http_server *s = calloc(1, sizeof *s);
     if (!s)
         return error_nomem(err);

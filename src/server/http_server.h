@@ -23,18 +23,17 @@ struct http_call {
     const char *method, *path; /* path: decoded, without the query */
     struct buffer body;
     int peer_fd;
-    struct waker *waker;       /* rung by whoever has news for the handler */
+    struct waker *waker; /* rung by whoever has news for the handler */
     uint64_t began_ns;
-    void *route;               /* the router's, from its `admit` to its `handle` */
-    void *principal;           /* and who asks */
-    char salt[32];             /* of the prefix cache, by key */
+    void *route;     /* the router's, from its `admit` to its `handle` */
+    void *principal; /* and who asks */
+    char salt[32];   /* of the prefix cache, by key */
 
     /* For the log; filled by the handler where it knows. */
     int status;
-    const char *model;
     size_t prompt_tokens, completion_tokens, cached_tokens;
     char request_id[48];
-    char model_name[64];
+    char model_name[128];
     bool client_left;
 
     /* internal */
@@ -60,6 +59,9 @@ struct http_server_setup {
     enum quern_status (*admit)(void *user, struct http_call *call, struct api_error *err);
     /* Once the body is in: must answer with one of the functions below. */
     void (*handle)(void *user, struct http_call *call);
+    /* Appends an error in the form the request's clients know. */
+    void (*write_error)(void *user, const struct http_call *call, const struct api_error *err,
+                        struct buffer *out);
     /* Headers for every answer, CORS for instance; may be NULL. */
     void (*decorate)(void *user, struct http_call *call, struct MHD_Response *response);
     /* After the last byte was sent, or the client has gone. */
@@ -67,8 +69,8 @@ struct http_server_setup {
     void *user;
 };
 
-enum quern_status http_server_start(const struct http_server_setup *setup,
-                                    struct http_server **out, struct quern_error *err);
+enum quern_status http_server_start(const struct http_server_setup *setup, struct http_server **out,
+                                    struct quern_error *err);
 /* Ends all connections, waits for their threads. NULL is fine. */
 void http_server_stop(struct http_server *s);
 int http_server_n_calls(struct http_server *s); /* being handled or answered now */
@@ -81,8 +83,7 @@ const char *http_header(const struct http_call *call, const char *name);
 const char *http_query(const struct http_call *call, const char *name);
 
 /* The body's bytes are copied or taken over with `body`, which is empty afterwards. */
-void http_answer(struct http_call *call, int status, const char *content_type,
-                 struct buffer *body);
+void http_answer(struct http_call *call, int status, const char *content_type, struct buffer *body);
 void http_answer_static(struct http_call *call, int status, const char *content_type,
                         const void *data, size_t size_bytes);
 void http_answer_error(struct http_call *call, const struct api_error *err);

@@ -4,12 +4,13 @@
 #include "text/json.h"
 
 /* Seconds; the last is 0: the end. */
-static const double first_token_bounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25,
-                                            0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 0};
-static const double inter_token_bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,
-                                            0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 0};
-static const double request_bounds[] = {0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20,
-                                        30, 40, 50, 60, 120, 240, 480, 0};
+static const double first_token_bounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08,
+                                            0.1,   0.25,  0.5,  0.75, 1,    2.5,  5,
+                                            7.5,   10,    20,   40,   80,   0};
+static const double inter_token_bounds[] = {
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 0};
+static const double request_bounds[] = {0.05, 0.1, 0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5, 10,
+                                        15,   20,  30,  40,  50,  60, 120, 240, 480, 0};
 
 enum quern_status metrics_init(struct metrics *m, struct quern_error *err) {
     *m = (struct metrics){0};
@@ -54,8 +55,7 @@ static void count_choice(struct model_metrics *of, const struct quern_request_re
                 1);
     if (u->completion_tokens > 1)
         observe(&of->inter_token, inter_token_bounds,
-                u->decode_ms / 1000 / (double)(u->completion_tokens - 1),
-                u->completion_tokens - 1);
+                u->decode_ms / 1000 / (double)(u->completion_tokens - 1), u->completion_tokens - 1);
 }
 
 void metrics_count_job(struct metrics *m, struct model_metrics *of, const struct text_job *job) {
@@ -126,9 +126,9 @@ struct value_row {
     double (*get)(const struct metrics_view *v);
 };
 
-#define GETTER(fn, expression)                            \
-    static double fn(const struct metrics_view *v) {      \
-        return (double)(expression);                      \
+#define GETTER(fn, expression)                       \
+    static double fn(const struct metrics_view *v) { \
+        return (double)(expression);                 \
     }
 GETTER(get_loaded, v->loaded)
 GETTER(get_running, v->stats.n_prefilling + v->stats.n_decoding + v->stats.n_paused)
@@ -156,8 +156,10 @@ static const struct value_row rows[] = {
     {"quern_model_loaded", "gauge", "1 while the model is in memory", get_loaded},
     {"quern_requests_running", "gauge", "requests being computed", get_running},
     {"quern_requests_waiting", "gauge", "requests in the queue", get_waiting},
-    {"quern_kv_cache_usage_ratio", "gauge", "share of the key/value blocks that running requests "
-     "hold", get_kv},
+    {"quern_kv_cache_usage_ratio", "gauge",
+     "share of the key/value blocks that running requests "
+     "hold",
+     get_kv},
     {"quern_kv_cache_blocks", "gauge", "key/value blocks in all", get_kv_blocks},
     {"quern_kv_cache_blocks_free", "gauge", "key/value blocks that hold nothing", get_kv_free},
     {"quern_kv_cache_blocks_cached", "gauge", "key/value blocks kept for reuse", get_kv_cached},
@@ -178,7 +180,7 @@ static const struct value_row rows[] = {
 };
 
 static void write_finished(const struct metrics_view *views, size_t n, struct buffer *out) {
-    static const char *const reasons[] = {"stop",    "length", "cancelled",
+    static const char *const reasons[] = {"stop",     "length",  "cancelled",
                                           "deadline", "stalled", "error"};
     family("quern_requests_finished_total", "counter", "answers by how they ended", out);
     for (size_t i = 0; i < n; i++)

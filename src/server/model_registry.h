@@ -1,5 +1,5 @@
-/* model_registry.h - the models a server has: loaded in the background, found by name, unloaded when
- * nobody asks for them. */
+/* model_registry.h - the models a server has: loaded in the background, found by name, unloaded
+ * when nobody asks for them. */
 #ifndef QUERN_SERVER_MODEL_REGISTRY_H
 #define QUERN_SERVER_MODEL_REGISTRY_H
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/os.h"
+#include "openai/anthropic_writer.h"
 #include "server/host_check.h"
 #include "server/server_core.h"
 
@@ -109,6 +110,16 @@ static void decorate(void *user, struct http_call *call, struct MHD_Response *re
     http_add_header(response, "Vary", "Origin");
 }
 
+static void write_error(void *user, const struct http_call *call, const struct api_error *err,
+                        struct buffer *out) {
+    static const char messages[] = "/v1/messages";
+    (void)user;
+    if (call->path && strncmp(call->path, messages, sizeof messages - 1) == 0)
+        anthropic_write_error(err, call->request_id, out);
+    else
+        api_error_write(err, out);
+}
+
 void endpoint_preflight(struct server *s, struct http_call *call) {
     struct buffer none;
     (void)s;
@@ -157,9 +168,9 @@ static void on_model_change(void *user, const struct model_entry *e, enum model_
     struct log_line line;
     bool failed = state == MODEL_FAILED;
     log_line_begin(&line, &s->log, failed ? "error" : "info",
-                   failed                  ? "model_failed"
+                   failed                 ? "model_failed"
                    : state == MODEL_READY ? "model_ready"
-                                           : "model_unloaded");
+                                          : "model_unloaded");
     log_line_str(&line, "model", e->name);
     log_line_str(&line, "message", failed ? e->failure.message : NULL);
     if (state == MODEL_READY)
@@ -203,6 +214,7 @@ static enum quern_status start_http(struct server *s, struct quern_error *err) {
         .write_timeout_s = c->write_timeout_s,
         .admit = admit,
         .handle = handle,
+        .write_error = write_error,
         .decorate = decorate,
         .done = done,
         .user = s,

@@ -24,9 +24,9 @@ struct server_config {
     double drain_timeout_s;
     struct api_limits limits;
 
-    double unload_idle_s;     /* 0: never */
-    bool lazy;                /* models are loaded by their first request */
-    const char *log;          /* "json", "text", "off" */
+    double unload_idle_s; /* 0: never */
+    bool lazy;            /* models are loaded by their first request */
+    const char *log;      /* "json", "text", "off" */
 
     /* The engine's. */
     int64_t n_threads, context, running, waiting, waiting_tokens, step_ms, cache_mib;

@@ -55,8 +55,7 @@ bool call_wait_for_job(struct http_call *call, struct text_job *job, bool *faile
                        struct api_error *err);
 /* Waits for one ticket the same way and gives its result. */
 bool call_wait_for_ticket(struct http_call *call, quern_ticket *ticket,
-                          struct quern_request_result *result, bool *failed,
-                          struct api_error *err);
+                          struct quern_request_result *result, bool *failed, struct api_error *err);
 /* Counts and notes what a job used. */
 void call_job_ended(struct server *s, struct http_call *call, const struct model_entry *entry,
                     const struct text_job *job);

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import scripted_model
+import serving
 import terminal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -165,3 +166,32 @@ def shared():
     if not path.is_dir():
         pytest.skip("shared data is not here (../shared or QUERN_SHARED)")
     return path
+
+
+@pytest.fixture
+def serve(program, environment):
+    """serve("-m", DIR, ...) -> a running server, ended with the test."""
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(serving.Server(program, environment, *args, **kwargs))
+        return started[-1]
+    yield start
+    codes = [s.stop() for s in started]
+    assert all(c in (0, 1) for c in codes), codes
+
+
+@pytest.fixture(scope="session")
+def tiny_server(program, environment, tiny_model):
+    """A server of the tiny model with default options, for tests that leave it as it is."""
+    server = serving.Server(program, environment, "-m", f"tiny={tiny_model}")
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def scripted_server(program, environment, scripted):
+    """A server whose model's answer is known: it thinks THINKING and answers ANSWER."""
+    server = serving.Server(program, environment, "-m", f"scripted={scripted}")
+    yield server
+    assert server.stop() == 0
