@@ -398,6 +398,41 @@ int os_cpu_count(void) {
     return n < 1 ? 1 : (int)n;
 }
 
+int os_memory_nodes(void) {
+    char line[256];
+    if (!read_system_line("/sys/devices/system/node/has_cpu", line, sizeof line))
+        return 1;
+    int n = 0;
+    for (char *at = line; *at >= '0' && *at <= '9';) { /* "0-1,4" */
+        long first = strtol(at, &at, 10), last = first;
+        if (*at == '-')
+            last = strtol(at + 1, &at, 10);
+        if (first >= 0 && last >= first && last - first < 4096)
+            n += (int)(last - first) + 1;
+        at += *at == ',';
+    }
+    return n > 1 ? n : 1;
+}
+
+void os_pin_thread(int index) {
+#if defined(__linux__)
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) || CPU_COUNT(&allowed) == 0)
+        return;
+    int left = index % CPU_COUNT(&allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || left-- > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        (void)sched_setaffinity(0, sizeof one, &one); /* it is only faster this way */
+        return;
+    }
+#else
+    (void)index;
+#endif
+}
+
 size_t os_rss_bytes(void) {
     char line[128];
     if (!read_system_line("/proc/self/statm", line, sizeof line))

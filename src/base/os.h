@@ -60,6 +60,9 @@ uint64_t os_now_ns(void); /* monotonic */
 void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
+int os_memory_nodes(void); /* memories with cores near them (NUMA), at least 1 */
+/* Keeps the calling thread on the index-th of the cores it may use, counted round. */
+void os_pin_thread(int index);
 size_t os_rss_bytes(void);      /* 0 when unknown */
 /* Physical memory, or what of it a container leaves to this process; 0 when unknown. */
 size_t os_memory_bytes(void);

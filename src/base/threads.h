@@ -9,6 +9,11 @@
 
 struct thread_pool;
 
+/* Whether the workers of pools made from now on, though not the caller's thread, stay each on a core
+ * of their own. AUTO: on machines with several memories (NUMA). */
+enum thread_pinning { THREADS_PINNED_AUTO, THREADS_PINNED, THREADS_FREE };
+void thread_pool_set_pinning(enum thread_pinning wish);
+
 /* n_threads counts the caller: 1 starts no thread. 0: os_cpu_count(). */
 enum quern_status thread_pool_create(int n_threads, struct thread_pool **out,
                                      struct quern_error *err);

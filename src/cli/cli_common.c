@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "base/threads.h"
 #include "cli/cli_help.h"
 
 /* ---- errors ------------------------------------------------------------------ */
@@ -68,6 +69,11 @@ const char *cli_model_dir(const struct cli_model_args *args) {
     return from_environment && *from_environment ? from_environment : DEFAULT_MODEL_DIR;
 }
 
+void cli_set_pinning(const char *pin) {
+    if (pin && strcmp(pin, "auto") != 0)
+        thread_pool_set_pinning(strcmp(pin, "on") == 0 ? THREADS_PINNED : THREADS_FREE);
+}
+
 int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
                    quern_model **out) {
     const char *dir = cli_model_dir(args);
@@ -76,6 +82,7 @@ int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts
                          "is not here)",
                          DEFAULT_MODEL_DIR);
     struct cli_progress progress;
+    cli_set_pinning(args->pin);
     cli_progress_start(&progress, "Loading");
     struct quern_model_options options = {
         .n_threads = (int)args->n_threads,

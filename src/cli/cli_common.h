@@ -58,7 +58,7 @@ int cli_usage_error(const struct cli_command *c, const char *fmt, ...) PRINTF_LI
 struct cli_model_args {
     const char *dir;   /* NULL: $QUERN_MODEL, else models/quern-demo */
     int64_t n_threads; /* 0: all cores */
-    const char *cpu;
+    const char *cpu, *pin;
 };
 
 #define CLI_MODEL_DIR_OPTION(type, field)            \
@@ -69,13 +69,20 @@ struct cli_model_args {
         OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,      \
                 "threads to compute with (default: one per core)"),       \
         OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni", type, field.cpu, \
-                   "instruction set to use (default: the best there is)")
+                   "instruction set to use (default: the best there is)"), \
+        CLI_PIN_OPTION(type, field.pin)
+#define CLI_PIN_OPTION(type, field)                        \
+    OPT_CHOICE(0, "pin", "auto|on|off", type, field,       \
+               "keep each thread on a core of its own (default: with several memories)")
 #define CLI_CONTEXT_OPTION(type, field)                     \
     OPT_INT('c', "context", "N", type, field, 1, INT32_MAX, \
             "most tokens held at once (default: the model's maximum, at most 4096)")
 
 /* The directory to use, never NULL. */
 const char *cli_model_dir(const struct cli_model_args *args);
+
+/* `pin`: a word of the option, or NULL. */
+void cli_set_pinning(const char *pin);
 
 /* What of a model directory a command needs. */
 enum cli_model_parts { CLI_WHOLE_MODEL = 0, CLI_TOKENIZER_ONLY = 1, CLI_WEIGHTS_ONLY = 2 };

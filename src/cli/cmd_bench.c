@@ -20,6 +20,7 @@ struct int_list {
 struct bench_args {
     struct bench_source source;
     const char *prompts, *generates, *batches, *depths, *threads; /* lists */
+    const char *pin;
     int64_t repeats, chunk;
     bool json, paced;
     struct int_list p, n, b, d, t;
@@ -45,8 +46,9 @@ static const struct option_spec bench_specs[] = {
             "measurements of each kind (default: 5)"),
     OPT_INT(0, "chunk", "N", struct bench_args, chunk, 1, 1 << 16,
             "most tokens of a prompt computed at once (default: 512)"),
-    OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512", struct bench_args, source.cpu,
+    OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni", struct bench_args, source.cpu,
                "instruction set to use (default: the best there is)"),
+    CLI_PIN_OPTION(struct bench_args, pin),
     OPT_FLAG(0, "json", struct bench_args, json, "print JSON"),
     OPT_FLAG(0, "paced", struct bench_args, paced,
              "with --json: measure once for each line read from standard input, and answer it"),
@@ -293,6 +295,7 @@ int cmd_bench(int argc, char **argv) {
     if (code != CLI_GO_ON)
         return code;
     json_t *all = json_array();
+    cli_set_pinning(args.pin);
     enum quern_status status = all ? QUERN_OK : error_nomem(&err);
     if (!args.paced)
         interrupt_catch();

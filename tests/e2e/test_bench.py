@@ -1,5 +1,8 @@
 """quern bench: what it measures and prints, not how fast anything is."""
 import json
+import pathlib
+import subprocess
+import time
 
 import pytest
 
@@ -61,6 +64,29 @@ def test_a_pace_is_kept(quern):
     assert json.loads(ready) == {"ready": True}
     seconds = [json.loads(line)["seconds"] for line in (first, second)]
     assert json.loads(summary)[0]["results"][0]["seconds"] == pytest.approx(sorted(seconds))
+
+
+def test_waiting_burns_no_cpu(program, environment):
+    """A model is loaded, its threads have computed, and now there is nothing to do."""
+    process = subprocess.Popen([program, "bench", "--shape", "tiny", "-p", "0", "-n", "2", "-t", "2", "--paced",
+                                "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+    def ticks():
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    try:
+        assert json.loads(process.stdout.readline()) == {"ready": True}
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert "seconds" in json.loads(process.stdout.readline())
+        time.sleep(0.05)
+        before = ticks()
+        time.sleep(1)
+        assert ticks() - before <= 1  # of a hundred or more that a spinning thread would take
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers(quern):

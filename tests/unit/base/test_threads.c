@@ -1,9 +1,11 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -126,6 +128,49 @@ static void workers_take_no_signals_but_faults_of_their_own(void **state) {
     thread_pool_destroy(pool);
 }
 
+static double cpu_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void an_idle_pool_burns_no_cpu(void **state) {
+    (void)state;
+    struct thread_pool *pool = make_pool(4);
+    struct tally t = {0};
+    for (int i = 0; i < 100; i++)
+        thread_pool_run(pool, count_call, &t);
+    usleep(20000); /* they may spin for a moment */
+    const double before = cpu_seconds();
+    usleep(500000);
+    /* Spinning would take a second and more; nothing at all is expected of a sleeping process. */
+    assert_true(cpu_seconds() - before < 0.005);
+    thread_pool_destroy(pool);
+}
+
+static void note_core_count(void *ctx, int worker, int n_workers) {
+    (void)n_workers;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        ((int *)ctx)[worker] = CPU_COUNT(&set);
+}
+
+static void workers_stay_on_cores_of_their_own_when_asked(void **state) {
+    (void)state;
+    const int n_cpus = os_cpu_count();
+    for (int pinned = 0; pinned < 2; pinned++) {
+        int cores[2] = {0};
+        thread_pool_set_pinning(pinned ? THREADS_PINNED : THREADS_FREE);
+        struct thread_pool *pool = make_pool(n_cpus > 1 ? 2 : 1);
+        thread_pool_run(pool, note_core_count, cores);
+        assert_true(cores[0] >= n_cpus); /* the caller's own thread is left alone */
+        if (n_cpus > 1)
+            assert_int_equal(cores[1], pinned ? 1 : cores[0]);
+        thread_pool_destroy(pool);
+    }
+    thread_pool_set_pinning(THREADS_PINNED_AUTO);
+}
+
 static void bad_thread_counts_are_refused_with_a_message(void **state) {
     (void)state;
     struct thread_pool *pool = NULL;
@@ -169,6 +214,8 @@ int main(void) {
         cmocka_unit_test(run_returns_only_when_the_slowest_worker_has),
         cmocka_unit_test(runs_from_several_threads_queue),
         cmocka_unit_test(workers_take_no_signals_but_faults_of_their_own),
+        cmocka_unit_test(an_idle_pool_burns_no_cpu),
+        cmocka_unit_test(workers_stay_on_cores_of_their_own_when_asked),
         cmocka_unit_test(bad_thread_counts_are_refused_with_a_message),
         cmocka_unit_test(zero_threads_means_one_per_core),
         cmocka_unit_test(shares_cover_everything_once_in_whole_grains),
