@@ -25,12 +25,12 @@ Q         := $(if $(V),,@)
 say        = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 # ---- what to build ----------------------------------------------------------
-KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni
+KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni avx512bf16
 KERNEL_DIRS_aarch64 := generic neon
 KERNEL_DIRS := $(or $(KERNEL_DIRS_$(ARCH)),generic)
 
 ALL_SRCS  := $(sort $(shell find src -name '*.c'))
-ISA_SRCS  := $(filter src/kernels/generic/% src/kernels/avx2/% src/kernels/avx512/% src/kernels/avx512vnni/% src/kernels/neon/%,$(ALL_SRCS))
+ISA_SRCS  := $(filter src/kernels/generic/% src/kernels/avx2/% src/kernels/avx512/% src/kernels/avx512vnni/% src/kernels/avx512bf16/% src/kernels/neon/%,$(ALL_SRCS))
 SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
 # The program's own part; the rest is the library.
@@ -119,6 +119,7 @@ ISA_FLAGS_generic := -O3
 ISA_FLAGS_avx2    := -O3 -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512  := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
+ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16
 ISA_FLAGS_neon    := -O3
 isa_flags = $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
 

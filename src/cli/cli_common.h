@@ -68,7 +68,7 @@ struct cli_model_args {
     CLI_MODEL_DIR_OPTION(type, field),                                    \
         OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,      \
                 "threads to compute with (default: one per core)"),       \
-        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni", type, field.cpu, \
+        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni|avx512bf16", type, field.cpu, \
                    "instruction set to use (default: the best there is)"), \
         CLI_PIN_OPTION(type, field.pin)
 #define CLI_PIN_OPTION(type, field)                        \

@@ -11,7 +11,7 @@
 #include <cpuid.h>
 
 struct cpu_features {
-    bool avx2, avx512, avx512vnni;
+    bool avx2, avx512, avx512vnni, avx512bf16;
 };
 
 /* What the operating system saves on a task switch; an instruction set counts only with its
@@ -32,7 +32,8 @@ static struct cpu_features detect(void) {
     const uint64_t avx512_f = 1u << 16, avx512_dq = 1u << 17, avx512_bw = 1u << 30, avx512_vl = 1u << 31;
     const uint64_t xcr0_ymm = 0x06, xcr0_zmm = 0xE6;
     const uint64_t vnni = 1u << 11; /* in ecx, the others in ebx */
-    struct cpu_features none = {false, false, false}, found;
+    const uint64_t avx512_bf16 = 1u << 5;
+    struct cpu_features none = {false, false, false, false}, found;
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has_all(c, osxsave | fma | f16c))
         return none;
@@ -43,14 +44,16 @@ static struct cpu_features detect(void) {
     found.avx512 = found.avx2 && has_all(b, avx512_f | avx512_dq | avx512_bw | avx512_vl) &&
                    has_all(xcr0, xcr0_zmm);
     found.avx512vnni = found.avx512 && has_all(c, vnni);
+    found.avx512bf16 = found.avx512vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+                       has_all(a, avx512_bf16);
     return found;
 }
 
 const struct kernels *const *kernels_available(size_t *n) {
     static const struct kernels *const tables[] = {&kernels_generic, &kernels_avx2, &kernels_avx512,
-                                                   &kernels_avx512vnni};
+                                                   &kernels_avx512vnni, &kernels_avx512bf16};
     struct cpu_features cpu = detect();
-    *n = cpu.avx512vnni ? 4 : cpu.avx512 ? 3 : cpu.avx2 ? 2 : 1;
+    *n = cpu.avx512bf16 ? 5 : cpu.avx512vnni ? 4 : cpu.avx512 ? 3 : cpu.avx2 ? 2 : 1;
     return tables;
 }
 #else

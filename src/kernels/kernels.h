@@ -37,6 +37,28 @@ struct matmul_args {
 };
 typedef void matmul_fn(const struct matmul_args *a);
 
+/* "Fast" products of bfloat16 weights with activations rounded to bfloat16, summed in float32 as
+ * vdpbf16ps sums. One chain for an output, over pairs of columns in increasing order:
+ *     s = +0;  s = mac(w[2i+1], x[2i+1], s), then s = mac(w[2i], x[2i], s)  for i = 0, 1, ...;  y = s (+ bias)
+ * mac(a, b, c) is fma(a, b, c) that takes subnormal a, b, c for zeros of their sign and gives a zero of its
+ * sign for a result that would be subnormal (below 2^-126 after rounding to 24 bits). An odd last column has
+ * +0 * +0 for its partner. Bias is added by plain addition. */
+struct matmul_bf16_args {
+    float *y;          /* [n_tokens, >= row_end], y_stride floats between tokens */
+    const uint16_t *x; /* [n_tokens, n_cols], x_stride (even) elements between tokens, 4-byte aligned;
+                          after an odd number of columns a zero */
+    const void *w;     /* [>= row_end, n_cols], row-major, at any address */
+    const float *bias; /* [>= row_end] or NULL */
+    size_t y_stride, x_stride;
+    size_t n_tokens, n_cols;
+    size_t row_begin, row_end;
+    void *scratch;     /* MATMUL_BF16_SCRATCH_BYTES, 64-byte aligned; what it holds is of no account */
+};
+typedef void matmul_bf16_fn(const struct matmul_bf16_args *a);
+
+/* Rows are best cut at multiples of MATMUL_BF16_ROWS. */
+enum { MATMUL_BF16_SCRATCH_BYTES = 128 * 1024, MATMUL_BF16_ROWS = 64 };
+
 /* Causal attention of one sequence and one KV head for n_tokens consecutive queries. Query i
  * has position first_position + i and sees positions [max(0, pos - window + 1), pos]; window 0:
  * all. Keys and values come in blocks: position p lives in row p % KV_BLOCK_TOKENS of
@@ -78,7 +100,11 @@ struct kernels {
     /* Indexed by enum dtype; NULL for types that are not weights. */
     matmul_fn *matmul[DTYPE_COUNT];
     attention_fn *attention;
+    matmul_bf16_fn *matmul_bf16;
+    bool bf16_is_fast; /* matmul_bf16 by an instruction, several times as fast as matmul[DTYPE_BF16] */
 
+    /* y = x rounded to bfloat16: to nearest, ties to even; NaN stays NaN, subnormals stay. */
+    void (*to_bf16)(uint16_t *y, const float *x, size_t n);
     /* y[i] = (x[i] * (1 / sqrt(sum(x^2)/n + eps))) * w[i].  y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
     /* Rotates pairs (i, i + d/2) of x[d]: x_i' = x_i*cos_i - x_j*sin_i; x_j' = x_j*cos_i + x_i*sin_i, each

@@ -46,6 +46,31 @@ static inline float fma32(float a, float b, float c) {
 #endif
 }
 
+/* 2^-126, the least normal float. */
+#define MIN_NORMAL 0x1p-126f
+
+static inline float flush_subnormal(float x) {
+    return fabsf(x) < MIN_NORMAL ? copysignf(0.0f, x) : x;
+}
+
+/* One of the two steps of vdpbf16ps: fma with subnormals of either side flushed to zero. A result counts as
+ * subnormal by its value rounded to 24 bits, whatever its exponent; so one that fma32 has rounded up
+ * to 2^-126 is zero when it was less than 2^-126 - 2^-151. */
+static inline float mac_bf16(float a, float b, float c) {
+    a = flush_subnormal(a);
+    b = flush_subnormal(b);
+    c = flush_subnormal(c);
+    float r = fma32(a, b, c);
+    if (!(fabsf(r) <= MIN_NORMAL))
+        return r;
+    double p = (double)a * (double)b, z = (double)c, s = p + z, t = s - p;
+    double lost = (p - (s - t)) + (z - t);
+    const double least = 0x1p-126 - 0x1p-151;
+    if (fabs(s) > least || (fabs(s) == least && !(s > 0.0 ? lost < 0.0 : lost > 0.0)))
+        return r;
+    return copysignf(0.0f, r);
+}
+
 /* s[i] += s[i+8], then 4, 2, 1; destroys s. */
 static inline float fold_lanes(float s[KERNEL_LANES]) {
     for (size_t half = KERNEL_LANES / 2; half > 0; half /= 2)

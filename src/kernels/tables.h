@@ -9,7 +9,9 @@
 extern const struct kernels kernels_generic;
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
-extern const struct kernels kernels_avx512vnni; /* in avx512.c: only the packed part is another */
+/* In avx512.c: they differ in few functions. */
+extern const struct kernels kernels_avx512vnni;
+extern const struct kernels kernels_avx512bf16;
 
 extern const struct packed_kernels packed_generic;
 extern const struct packed_kernels packed_avx2;

@@ -66,5 +66,7 @@ void tiles_attention(const struct attention_args *a, const struct attention_part
 #define EACH_4(M) M(0) M(1) M(2) M(3)
 #define EACH_5(M) M(0) M(1) M(2) M(3) M(4)
 #define EACH_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
+#define EACH_7(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6)
+#define EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
 
 #endif

@@ -174,6 +174,99 @@ static void check_matmul(size_t max_tokens, size_t max_rows, size_t n_cols) {
     expect_same("matmul");
 }
 
+/* Floats that are exact in bfloat16, and such that sums come near 2^-126 from either side: where
+ * flushing begins, and results are half a unit away from it. */
+static uint16_t random_bf16(enum flavour flavour, bool edge) {
+    if (!edge)
+        return f32_to_bf16(random_float(flavour));
+    uint32_t exponent = coin() ? (uint32_t)pick(0, 8) : (uint32_t)pick(40, 130);
+    uint32_t mantissa = coin() ? 0 : (uint32_t)pick(0, 127);
+    return (uint16_t)(coin() << 15 | exponent << 7 | mantissa);
+}
+
+static void fill_bf16(void *to, size_t n, enum flavour flavour, bool edge) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = random_bf16(flavour, edge);
+        memcpy((unsigned char *)to + 2 * i, &h, sizeof h);
+    }
+}
+
+static void check_matmul_bf16(size_t max_tokens, size_t max_rows, size_t n_cols) {
+    size_t row_begin = pick(0, 9), row_end = row_begin + pick(0, max_rows);
+    struct matmul_bf16_args a = {.n_tokens = pick(0, max_tokens), .n_cols = n_cols,
+                                 .row_begin = row_begin, .row_end = row_end};
+    size_t padded = (n_cols + 1) / 2 * 2, last = a.n_tokens ? a.n_tokens - 1 : 0;
+    a.x_stride = padded + 2 * pick(0, 3);
+    a.y_stride = row_end + pick(0, 5);
+    enum flavour flavour = any_flavour();
+    bool edge = pick(0, 3) == 0;
+    guarded_protect(&in_a, false);
+    uint16_t *x = guarded_place(&in_a, (last * a.x_stride + padded) * sizeof *x, coin(), 0);
+    fill_bf16(x, last * a.x_stride + padded, flavour, edge);
+    for (size_t t = 0; n_cols % 2 && t <= last; t++)
+        x[t * a.x_stride + n_cols] = 0;
+    guarded_protect(&in_a, true);
+    guarded_protect(&in_w, false);
+    void *w = guarded_place(&in_w, row_end * n_cols * 2, coin(), coin() ? 0 : pick(0, 63));
+    fill_bf16(w, row_end * n_cols, coin() ? flavour : SMALL, edge);
+    guarded_protect(&in_w, true);
+    a.x = x;
+    a.w = w;
+    a.bias = coin() ? input(&in_b, row_end, flavour) : NULL;
+    a.scratch = guarded_place(&scratch_area, MATMUL_BF16_SCRATCH_BYTES, coin(), 0);
+    memset(a.scratch, 0xFF, MATMUL_BF16_SCRATCH_BYTES);
+    struct matmul_bf16_args b = a;
+    output_pair(last * a.y_stride + row_end, SMALL, &a.y, &b.y);
+    reference->matmul_bf16(&a);
+    candidate->matmul_bf16(&b);
+    expect_same("matmul_bf16");
+}
+
+/* Sums of +-2^-126 and something 2^-20 to 2^-28 as large, where it is decided whether a result counts as
+ * subnormal and becomes zero. */
+static void check_flush_edge(void) {
+    enum { ROWS = 64, COLS = 4, LEAST = 1 << 7 }; /* LEAST: 2^-126 in bfloat16 */
+    guarded_protect(&in_a, false);
+    guarded_protect(&in_w, false);
+    uint16_t *x = guarded_place(&in_a, COLS * sizeof *x, coin(), 0);
+    uint16_t *w = guarded_place(&in_w, ROWS * COLS * sizeof *w, coin(), 0);
+    x[0] = f32_to_bf16(1.0f);
+    x[1] = 0;
+    x[2] = f32_to_bf16(ldexpf(1.0f, -56 - (int)pick(20, 28)));
+    x[3] = f32_to_bf16(ldexpf(1.0f, -56 - (int)pick(20, 28)));
+    for (size_t r = 0; r < ROWS; r++) {
+        w[COLS * r] = (uint16_t)(coin() << 15 | (LEAST + pick(0, 1)));
+        w[COLS * r + 1] = 0;
+        for (size_t i = 2; i < COLS; i++) /* +-2^-70, often exactly, or nothing */
+            w[COLS * r + i] = (uint16_t)(coin() << 15 | (pick(0, 2) ? 57u << 7 | (coin() ? pick(0, 3) : 0) : 0));
+    }
+    guarded_protect(&in_a, true);
+    guarded_protect(&in_w, true);
+    struct matmul_bf16_args a = {.x = x, .w = w, .y_stride = ROWS, .x_stride = COLS, .n_tokens = 1,
+                                 .n_cols = COLS, .row_end = ROWS};
+    a.scratch = guarded_place(&scratch_area, MATMUL_BF16_SCRATCH_BYTES, false, 0);
+    struct matmul_bf16_args b = a;
+    output_pair(ROWS, SMALL, &a.y, &b.y);
+    reference->matmul_bf16(&a);
+    candidate->matmul_bf16(&b);
+    expect_same("matmul_bf16 at 2^-126");
+}
+
+static void check_to_bf16(void) {
+    size_t n = any_size();
+    const float *x = input(&in_a, n, coin() ? ANY_BITS : any_flavour());
+    outputs_reset();
+    bool at_end = coin();
+    uint16_t *r = guarded_place(&out_ref, n * sizeof *r, at_end, 0);
+    uint16_t *c = guarded_place(&out_new, n * sizeof *c, at_end, 0);
+    reference->to_bf16(r, x, n);
+    candidate->to_bf16(c, x, n);
+    if (memcmp(out_ref.data, out_new.data, out_ref.size_bytes) != 0) {
+        printf("FAIL %s to_bf16, seed %llu\n", candidate->name, (unsigned long long)case_seed);
+        failures++;
+    }
+}
+
 enum { CHECK_BLOCKS = 12 };
 static struct guarded block_area[CHECK_BLOCKS];
 
@@ -336,9 +429,14 @@ static void check_case(uint64_t seed) {
     check_softmax();
     check_exp();
     check_to_f32();
+    check_matmul_bf16(pick(0, 3) ? 9 : 30, 90, any_size());
+    check_flush_edge();
+    check_to_bf16();
     /* Now and then wide enough for several cache blocks of weights. */
     if (seed % 64 == 0)
         check_matmul(15, 90, pick(4000, 4100));
+    if (seed % 16 == 0)
+        check_matmul_bf16(seed % 64 ? 3 : 40, 140, 64 * pick(1, 40) + pick(0, 2));
 }
 
 static void areas_init(void) {

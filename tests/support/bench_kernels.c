@@ -13,6 +13,7 @@ static struct {
     unsigned char *weights; /* BIG_BYTES: four times the last-level cache and more */
     float *x, *y, *scratch; /* SMALL_BYTES each */
     double peak_flops, peak_bytes;
+    double peak_bf16; /* of vdpbf16ps; 0: no such instruction */
 } bench;
 
 /* This thread's time on a core: what other programs take does not count. */
@@ -49,6 +50,19 @@ static double fma_flops(bool wide) {
     return (double)rounds * 12 * (wide ? 32 : 16) / (double)(cpu_ns() - start) * 1e9;
 }
 
+#define BF16_4(a, b, c, d)                                                                    \
+    "vdpbf16ps %%zmm0,%%zmm0,%%zmm" a "\n vdpbf16ps %%zmm0,%%zmm0,%%zmm" b "\n"               \
+    "vdpbf16ps %%zmm0,%%zmm0,%%zmm" c "\n vdpbf16ps %%zmm0,%%zmm0,%%zmm" d "\n"
+
+static double bf16_flops(void) {
+    const size_t rounds = 400000;
+    uint64_t start = cpu_ns();
+    for (size_t i = 0; i < rounds; i++)
+        __asm__ volatile(BF16_4("1", "2", "3", "4") BF16_4("5", "6", "7", "8")
+                         BF16_4("9", "10", "11", "12")::: FMA_CLOBBERS);
+    return (double)rounds * 12 * 64 / (double)(cpu_ns() - start) * 1e9;
+}
+
 static void read_all(bool wide) {
     for (const unsigned char *p = bench.weights; p < bench.weights + BIG_BYTES; p += 256) {
         if (wide)
@@ -62,11 +76,13 @@ static void read_all(bool wide) {
     }
 }
 
-static void measure_peaks(const char *best_table) {
-    bool wide = strncmp(best_table, "avx512", 6) == 0;
-    if (strcmp(best_table, "generic") == 0)
+static void measure_peaks(const struct kernels *best) {
+    bool wide = strncmp(best->name, "avx512", 6) == 0;
+    if (strcmp(best->name, "generic") == 0)
         return;
     for (int i = 0; i < 20; i++) {
+        double bf16 = best->bf16_is_fast ? bf16_flops() : 0;
+        bench.peak_bf16 = bf16 > bench.peak_bf16 ? bf16 : bench.peak_bf16;
         double flops = fma_flops(wide);
         uint64_t start = cpu_ns();
         read_all(wide);
@@ -76,10 +92,12 @@ static void measure_peaks(const char *best_table) {
     }
     printf("peaks of this machine, one thread: %.0f GFLOP/s (fp32 multiply-add), %.1f GB/s read\n",
            bench.peak_flops / 1e9, bench.peak_bytes / 1e9);
+    if (bench.peak_bf16 > 0)
+        printf("%.0f GFLOP/s (vdpbf16ps), of which the lines \"fast\" give the share\n", bench.peak_bf16 / 1e9);
 }
 #else
-static void measure_peaks(const char *best_table) {
-    (void)best_table;
+static void measure_peaks(const struct kernels *best) {
+    (void)best;
 }
 #endif
 
@@ -111,6 +129,19 @@ static double fastest(void (*fn)(const struct kernels *, const struct shape *), 
     return best;
 }
 
+/* Matrices begin 8 bytes into a cache line, as they may in a file. */
+static void call_matmul_bf16(const struct kernels *k, const struct shape *s) {
+    static size_t offset;
+    size_t bytes = s->rows * s->cols * 2;
+    offset = s->n_tokens > 32 || offset + 2 * bytes > BIG_BYTES - SMALL_BYTES - 8 ? 0 : offset + bytes;
+    struct matmul_bf16_args a = {.y = bench.y, .x = (const void *)(bench.weights + BIG_BYTES - SMALL_BYTES),
+                                 .w = bench.weights + 8 + offset,
+                                 .y_stride = s->rows, .x_stride = s->cols, .n_tokens = s->n_tokens,
+                                 .n_cols = s->cols, .row_begin = 0, .row_end = s->rows,
+                                 .scratch = bench.scratch};
+    k->matmul_bf16(&a);
+}
+
 static void print_line(const struct kernels *const *tables, size_t n_tables, const struct shape *s,
                        void (*fn)(const struct kernels *, const struct shape *), double flops, double bytes) {
     printf("%-34s", s->name);
@@ -123,8 +154,9 @@ static void print_line(const struct kernels *const *tables, size_t n_tables, con
         double seconds = fastest(fn, tables[t], s);
         printf(" %8s %8.2f us %7.1f GFLOP/s %5.1f GB/s", tables[t]->name, seconds * 1e6,
                flops / seconds / 1e9, bytes / seconds / 1e9);
-        if (t + 1 == n_tables && bench.peak_flops > 0)
-            printf(" | %3.0f %% %3.0f %%", 100 * flops / seconds / bench.peak_flops,
+        double peak = fn == call_matmul_bf16 && bench.peak_bf16 > 0 ? bench.peak_bf16 : bench.peak_flops;
+        if (t + 1 == n_tables && peak > 0)
+            printf(" | %3.0f %% %3.0f %%", 100 * flops / seconds / peak,
                    100 * bytes / seconds / bench.peak_bytes);
     }
     printf("\n");
@@ -164,6 +196,31 @@ static void bench_matmul(const struct kernels *const *tables, size_t n_tables) {
         double products = (double)s->n_tokens * (double)s->rows * (double)s->cols;
         double bytes = (double)s->rows * (double)s->cols * (double)dtype_size_bytes(s->type);
         print_line(tables, n_tables, s, call_matmul, 2 * products, bytes);
+    }
+}
+
+static void bench_matmul_bf16(const struct kernels *const *tables, size_t n_tables) {
+    static const struct shape shapes[] = {
+        {"fast bf16 1 x 3072 x 1024", DTYPE_BF16, 1, 3072, 1024},
+        {"fast bf16 1 x 1024 x 3072", DTYPE_BF16, 1, 1024, 3072},
+        {"fast bf16 1 x 4096 x 4096", DTYPE_BF16, 1, 4096, 4096},
+        {"fast bf16 1 x 4096 x 12288", DTYPE_BF16, 1, 4096, 12288},
+        {"fast bf16 2 x 4096 x 4096", DTYPE_BF16, 2, 4096, 4096},
+        {"fast bf16 4 x 4096 x 4096", DTYPE_BF16, 4, 4096, 4096},
+        {"fast bf16 8 x 4096 x 4096", DTYPE_BF16, 8, 4096, 4096},
+        {"fast bf16 16 x 4096 x 4096", DTYPE_BF16, 16, 4096, 4096},
+        {"fast bf16 16 x 3072 x 1024", DTYPE_BF16, 16, 3072, 1024},
+        {"fast bf16 32 x 4096 x 4096", DTYPE_BF16, 32, 4096, 4096},
+        {"fast bf16 64 x 4096 x 4096", DTYPE_BF16, 64, 4096, 4096},
+        {"fast bf16 512 x 3072 x 1024", DTYPE_BF16, 512, 3072, 1024},
+        {"fast bf16 512 x 1024 x 3072", DTYPE_BF16, 512, 1024, 3072},
+        {"fast bf16 512 x 4096 x 4096", DTYPE_BF16, 512, 4096, 4096},
+        {"fast bf16 512 x 4096 x 12288", DTYPE_BF16, 512, 4096, 12288},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const struct shape *s = &shapes[i];
+        double products = (double)s->n_tokens * (double)s->rows * (double)s->cols;
+        print_line(tables, n_tables, s, call_matmul_bf16, 2 * products, 2 * (double)s->rows * (double)s->cols);
     }
 }
 
@@ -265,7 +322,8 @@ int bench_kernels(const struct kernels *const *tables, size_t n_tables) {
         printf("out of memory\n");
     } else {
         fill_inputs();
-        measure_peaks(tables[n_tables - 1]->name);
+        measure_peaks(tables[n_tables - 1]);
+        bench_matmul_bf16(tables, n_tables);
         bench_matmul(tables, n_tables);
         bench_attention(tables, n_tables);
         bench_rows(tables, n_tables);

@@ -17,6 +17,8 @@ enum { AVX2_TOKENS = 3, AVX2_ROWS = 2 };
 extern const struct tile_set avx2_tiles_f32;
 
 matmul_fn avx2_matmul_f32, avx2_matmul_f16, avx2_matmul_bf16;
+matmul_bf16_fn avx2_matmul_bf16_pairs;
+void avx2_to_bf16(uint16_t *y, const float *x, size_t n);
 attention_fn avx2_attention;
 
 /* The parts of softmax; see struct attention_parts. */

@@ -1,5 +1,6 @@
 /* avx512.c - the element-wise functions and the table. Needs F, BW, VL, DQ. */
 #include "kernels/avx512/avx512.h"
+#include "kernels/avx512bf16/avx512bf16.h"
 #include "kernels/tables.h"
 
 #define W KERNEL_LANES
@@ -94,9 +95,14 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
                [DTYPE_F16] = avx512_matmul_f16,                                                      \
                [DTYPE_BF16] = avx512_matmul_bf16},                                                   \
     .attention = avx512_attention, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,         \
-    .add = add, .axpy = axpy, .softmax = softmax,                                                    \
+    .add = add, .axpy = axpy, .softmax = softmax, .to_bf16 = avx512_to_bf16,                         \
     .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
 
-const struct kernels kernels_avx512 = {.name = "avx512", .packed = &packed_avx512, SHARED};
+const struct kernels kernels_avx512 = {
+    .name = "avx512", .packed = &packed_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
 const struct kernels kernels_avx512vnni = {
-    .name = "avx512vnni", .packed = &packed_avx512vnni, SHARED};
+    .name = "avx512vnni", .packed = &packed_avx512vnni, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
+/* AVX512_BF16 came after VNNI. */
+const struct kernels kernels_avx512bf16 = {
+    .name = "avx512bf16", .packed = &packed_avx512vnni, .matmul_bf16 = avx512bf16_matmul,
+    .bf16_is_fast = true, SHARED};

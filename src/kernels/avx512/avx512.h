@@ -15,6 +15,8 @@ enum { AVX512_TOKENS = 6, AVX512_ROWS = 4 };
 extern const struct tile_set avx512_tiles_f32;
 
 matmul_fn avx512_matmul_f32, avx512_matmul_f16, avx512_matmul_bf16;
+matmul_bf16_fn avx512_matmul_bf16_pairs;
+void avx512_to_bf16(uint16_t *y, const float *x, size_t n);
 attention_fn avx512_attention;
 
 /* The parts of softmax; see struct attention_parts. */

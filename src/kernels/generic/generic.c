@@ -76,6 +76,31 @@ DEFINE_TO_F32(f32, load_f32, 4)
 DEFINE_TO_F32(f16, load_f16, 2)
 DEFINE_TO_F32(bf16, load_bf16, 2)
 
+static float dot_bf16(const uint16_t *x, const unsigned char *w, size_t n) {
+    float s = 0.0f;
+    for (size_t k = 0; k < n; k += 2) {
+        float w1 = k + 1 < n ? load_bf16(w, k + 1) : 0.0f, x1 = k + 1 < n ? bf16_to_f32(x[k + 1]) : 0.0f;
+        s = mac_bf16(w1, x1, s);
+        s = mac_bf16(load_bf16(w, k), bf16_to_f32(x[k]), s);
+    }
+    return s;
+}
+
+static void matmul_bf16_fast(const struct matmul_bf16_args *a) {
+    for (size_t r = a->row_begin; r < a->row_end; r++) {
+        const unsigned char *row = (const unsigned char *)a->w + r * a->n_cols * 2;
+        for (size_t t = 0; t < a->n_tokens; t++) {
+            float y = dot_bf16(a->x + t * a->x_stride, row, a->n_cols);
+            a->y[t * a->y_stride + r] = a->bias ? y + a->bias[r] : y;
+        }
+    }
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = f32_to_bf16(x[i]);
+}
+
 /* x[i] = exp(x[i] - max x); the sum of them. */
 static float exp_and_sum(float *x, size_t n) {
     float max = x[0];
@@ -159,6 +184,8 @@ const struct kernels kernels_generic = {
     .packed = &packed_generic,
     .matmul = {[DTYPE_F32] = matmul_f32, [DTYPE_F16] = matmul_f16, [DTYPE_BF16] = matmul_bf16},
     .attention = attention,
+    .matmul_bf16 = matmul_bf16_fast,
+    .to_bf16 = to_bf16,
     .rms_norm = rms_norm,
     .rope = rope,
     .silu_mul = silu_mul,

@@ -1,0 +1,9 @@
+/* avx512bf16.h - functions by the instructions of AVX512_BF16. */
+#ifndef QUERN_KERNELS_AVX512BF16_AVX512BF16_H
+#define QUERN_KERNELS_AVX512BF16_AVX512BF16_H
+
+#include "kernels/kernels.h"
+
+matmul_bf16_fn avx512bf16_matmul;
+
+#endif
