@@ -1,7 +1,8 @@
 /* check_kernels.c - every kernel table against the generic reference, bit for bit.
  *
  *     check_kernels [SEED [CASES]]     checks; exit code 1 on the first difference
- *     check_kernels --bench            speed of every function and table (bench_kernels.c)
+ *     check_kernels --bench [LINE [TABLE]]   speed of every function and table (bench_kernels.c), or of
+ *                                            those whose names contain LINE, or of one table
  *
  * Inputs are random and adversarial: denormals, huge values, zeros of both signs, infinities, NaN, odd
  * sizes, strides, unaligned weights. Every buffer touches an unreadable page, inputs are read-only
@@ -174,14 +175,17 @@ static void check_matmul(size_t max_tokens, size_t max_rows, size_t n_cols) {
     expect_same("matmul");
 }
 
-/* Floats that are exact in bfloat16, and such that sums come near 2^-126 from either side: where
- * flushing begins, and results are half a unit away from it. */
+static uint32_t random_sign(void) {
+    return coin() ? 0x8000 : 0;
+}
+
+/* `edge`: such that sums come near 2^-126 from either side, where flushing begins. */
 static uint16_t random_bf16(enum flavour flavour, bool edge) {
     if (!edge)
         return f32_to_bf16(random_float(flavour));
     uint32_t exponent = coin() ? (uint32_t)pick(0, 8) : (uint32_t)pick(40, 130);
     uint32_t mantissa = coin() ? 0 : (uint32_t)pick(0, 127);
-    return (uint16_t)(coin() << 15 | exponent << 7 | mantissa);
+    return (uint16_t)(random_sign() | exponent << 7 | mantissa);
 }
 
 static void fill_bf16(void *to, size_t n, enum flavour flavour, bool edge) {
@@ -235,10 +239,10 @@ static void check_flush_edge(void) {
     x[2] = f32_to_bf16(ldexpf(1.0f, -56 - (int)pick(20, 28)));
     x[3] = f32_to_bf16(ldexpf(1.0f, -56 - (int)pick(20, 28)));
     for (size_t r = 0; r < ROWS; r++) {
-        w[COLS * r] = (uint16_t)(coin() << 15 | (LEAST + pick(0, 1)));
+        w[COLS * r] = (uint16_t)(random_sign() | (LEAST + pick(0, 1)));
         w[COLS * r + 1] = 0;
         for (size_t i = 2; i < COLS; i++) /* +-2^-70, often exactly, or nothing */
-            w[COLS * r + i] = (uint16_t)(coin() << 15 | (pick(0, 2) ? 57u << 7 | (coin() ? pick(0, 3) : 0) : 0));
+            w[COLS * r + i] = (uint16_t)(random_sign() | (pick(0, 2) ? 57u << 7 | (coin() ? pick(0, 3) : 0) : 0));
     }
     guarded_protect(&in_a, true);
     guarded_protect(&in_w, true);
@@ -458,11 +462,18 @@ static void areas_release(void) {
         guarded_release(&block_area[i]);
 }
 
+static int bench(const struct kernels *const *tables, size_t n_tables, const char *line, const char *name) {
+    for (size_t t = 0; name && t < n_tables; t++)
+        if (strcmp(tables[t]->name, name) == 0)
+            return bench_kernels(tables + t, 1, line);
+    return bench_kernels(tables, n_tables, line);
+}
+
 int main(int argc, char **argv) {
     size_t n_tables;
     const struct kernels *const *tables = kernels_available(&n_tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
-        return bench_kernels(tables, n_tables);
+        return bench(tables, n_tables, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 300;
     areas_init();

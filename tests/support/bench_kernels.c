@@ -14,6 +14,7 @@ static struct {
     float *x, *y, *scratch; /* SMALL_BYTES each */
     double peak_flops, peak_bytes;
     double peak_bf16; /* of vdpbf16ps; 0: no such instruction */
+    const char *wanted; /* part of the names of the lines to print, or NULL */
 } bench;
 
 /* This thread's time on a core: what other programs take does not count. */
@@ -144,6 +145,8 @@ static void call_matmul_bf16(const struct kernels *k, const struct shape *s) {
 
 static void print_line(const struct kernels *const *tables, size_t n_tables, const struct shape *s,
                        void (*fn)(const struct kernels *, const struct shape *), double flops, double bytes) {
+    if (bench.wanted && !strstr(s->name, bench.wanted))
+        return;
     printf("%-34s", s->name);
     for (size_t t = 0; t < n_tables; t++) {
         /* The reference would take seconds. */
@@ -312,7 +315,8 @@ static void fill_inputs(void) {
     }
 }
 
-int bench_kernels(const struct kernels *const *tables, size_t n_tables) {
+int bench_kernels(const struct kernels *const *tables, size_t n_tables, const char *wanted) {
+    bench.wanted = wanted;
     bench.weights = pages_alloc(BIG_BYTES);
     bench.x = pages_alloc(SMALL_BYTES);
     bench.y = pages_alloc(SMALL_BYTES);

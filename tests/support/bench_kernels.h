@@ -5,7 +5,8 @@
 #include "kernels/kernels.h"
 
 /* Prints a line for each function and shape with a column for each table, and the share of the
- * machine's peak, measured in the same run. 0, or 1 when memory is short. */
-int bench_kernels(const struct kernels *const *tables, size_t n_tables);
+ * machine's peak, measured in the same run. `wanted`: only lines whose names contain it; NULL: all.
+ * 0, or 1 when memory is short. */
+int bench_kernels(const struct kernels *const *tables, size_t n_tables, const char *wanted);
 
 #endif
