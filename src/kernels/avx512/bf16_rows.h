@@ -9,6 +9,10 @@
  * behind memory. The next strip is fetched meanwhile, in the order in which it lies in memory: 16 rows
  * at a time would be 16 streams, and the hardware fetches ahead on fewer.
  *
+ * More tokens than registers have room for beside a transposed block: "wide strips", whose blocks go
+ * through the first-level cache; activations are transposed too, so that those of all tokens for a pair of
+ * columns lie side by side.
+ *
  * Many tokens: "panels" of 64 rows x PANEL_COLS columns are transposed once into scratch, where they stay in
  * the second-level cache while all tokens pass by; the first tile of tokens fetches the next panel.
  *
@@ -26,9 +30,10 @@ enum {
     BLOCK_COLS = 32, /* 64 bytes of a row */
     PANEL_ROWS = MATMUL_BF16_ROWS,
     PANEL_COLS = MATMUL_BF16_SCRATCH_BYTES / (PANEL_ROWS * 2),
-    /* Columns of a panel while few tokens share it: it then stays in the first-level cache. */
-    PANEL_COLS_FEW = 256,
     STRIP_TOKENS = 8,
+    WIDE_TOKENS = 16, /* of a tile */
+    WIDE_TILES = 2,
+    WIDE_COLS = MATMUL_BF16_SCRATCH_BYTES / (WIDE_TOKENS * WIDE_TILES * 2),
 };
 
 /* Columns of the first block: up to a cache line, where that helps, or all of a block. */
@@ -43,7 +48,7 @@ static inline __mmask32 first_cols(size_t n) {
 }
 
 /* Two neighbours, read as one. */
-static inline int load_pair(const uint16_t *p) {
+static inline int load_pair(const void *p) {
     int pair;
     memcpy(&pair, p, sizeof pair);
     return pair;
@@ -71,19 +76,16 @@ static inline void transpose_some(__m512i *kept, const unsigned char *p, size_t 
     const uint16_t *x##t = a->x + (token + t) * a->x_stride; \
     __m512 s##t = _mm512_setzero_ps();
 #define STRIP_PAIR(t) MAC2_AT(s##t, kept[j], x##t + k + 2 * j);
-#define STRIP_BLOCK(t)             \
-    {                              \
-        const uint16_t *x = x##t + k; \
-        EACH_16(STRIP_MAC_##t)     \
-    }
-#define STRIP_MAC_0(j) MAC2_AT(s0, t##j, x + 2 * j);
-#define STRIP_MAC_1(j) MAC2_AT(s1, t##j, x + 2 * j);
-#define STRIP_MAC_2(j) MAC2_AT(s2, t##j, x + 2 * j);
-#define STRIP_MAC_3(j) MAC2_AT(s3, t##j, x + 2 * j);
-#define STRIP_MAC_4(j) MAC2_AT(s4, t##j, x + 2 * j);
-#define STRIP_MAC_5(j) MAC2_AT(s5, t##j, x + 2 * j);
-#define STRIP_MAC_6(j) MAC2_AT(s6, t##j, x + 2 * j);
-#define STRIP_MAC_7(j) MAC2_AT(s7, t##j, x + 2 * j);
+/* Pair after pair, so that neighbouring instructions belong to different sums. */
+#define STRIP_MAC(t) MAC2_AT(s##t, w, x##t + at);
+#define STRIP_COLUMN_1(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_1(STRIP_MAC) }
+#define STRIP_COLUMN_2(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_2(STRIP_MAC) }
+#define STRIP_COLUMN_3(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_3(STRIP_MAC) }
+#define STRIP_COLUMN_4(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_4(STRIP_MAC) }
+#define STRIP_COLUMN_5(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_5(STRIP_MAC) }
+#define STRIP_COLUMN_6(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_6(STRIP_MAC) }
+#define STRIP_COLUMN_7(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_7(STRIP_MAC) }
+#define STRIP_COLUMN_8(j) { const __m512i w = t##j; const size_t at = k + 2 * j; EACH_8(STRIP_MAC) }
 #define STRIP_STORE(t) _mm512_mask_storeu_ps(a->y + (token + t) * a->y_stride + r, stored, s##t);
 
 /* Rows [r, r + rows), tokens [token, token + T). */
@@ -102,7 +104,7 @@ static inline void transpose_some(__m512i *kept, const unsigned char *p, size_t 
                     EACH_16(FETCH_LINE)                                                         \
                     EACH_16(LOAD_ROW)                                                           \
                     TRANSPOSE16                                                                 \
-                    EACH_##T(STRIP_BLOCK)                                                       \
+                    EACH_16(STRIP_COLUMN_##T)                                                   \
                 }                                                                               \
             } else {                                                                            \
                 __m512i kept[16];                                                               \
@@ -136,6 +138,108 @@ static void strips(const struct matmul_bf16_args *a) {
         for (size_t t = 0; t < a->n_tokens; t += STRIP_TOKENS) {
             size_t n = a->n_tokens - t < STRIP_TOKENS ? a->n_tokens - t : STRIP_TOKENS;
             strip_tokens[n](a, t, r, rows);
+        }
+    }
+}
+
+/* ---- wide strips ----------------------------------------------------------------------- */
+
+/* Columns [col, col + cols) of rows [row, row + rows), n tokens from `token` on: x[j][i] is pair j of
+ * token + i. Sums begin where those of the columns before ended: they lie in y. */
+struct wide {
+    const struct matmul_bf16_args *a;
+    const __m512i *x; /* [pairs] */
+    size_t token, n, row, rows, col, cols;
+    bool ahead; /* fetch the strip after this one */
+};
+
+static void spread_tokens(__m512i *to, const struct wide *s) {
+    const unsigned char *p = (const unsigned char *)(s->a->x + s->token * s->a->x_stride + s->col);
+    const size_t cols = (s->cols + 1) / 2 * 2;
+    for (size_t k = 0; k < cols; k += BLOCK_COLS, p += 64, to += 16)
+        transpose_some(to, p, s->a->x_stride * 2, s->n, cols - k < BLOCK_COLS ? cols - k : BLOCK_COLS);
+}
+
+#define WIDE_LOAD(t)                                                                     \
+    float *y##t = a->y + (s->token + t) * a->y_stride + s->row;                          \
+    __m512 s##t = t < s->n && s->col > 0 ? _mm512_maskz_loadu_ps(stored, y##t) : _mm512_setzero_ps();
+#define WIDE_MAC(t) MAC2_AT(s##t, w, x + t);
+#define WIDE_STORE(t)   \
+    if (t < s->n)       \
+        _mm512_mask_storeu_ps(y##t, stored, s##t);
+
+/* In order of memory, row after row of the next strip's columns. */
+#define WIDE_FETCH                                  \
+    if (s->ahead) {                                 \
+        EACH_16(FETCH_LINE)                         \
+        ahead += 1024;                              \
+        if (--run == 0) {                           \
+            run = (s->cols + 511) / 512;            \
+            row_ahead += stride, ahead = row_ahead; \
+        }                                           \
+    }
+
+#define DEFINE_WIDE(T)                                                                        \
+    static void wide_##T(const struct wide *s) {                                              \
+        const struct matmul_bf16_args *a = s->a;                                              \
+        const size_t stride = a->n_cols * 2;                                                  \
+        const unsigned char *p = (const unsigned char *)a->w + s->row * stride + 2 * s->col;  \
+        const unsigned char *row_ahead = p + STRIP_ROWS * stride, *ahead = row_ahead;         \
+        const uint32_t *x = (const uint32_t *)s->x;                                           \
+        const __mmask16 stored = first_lanes(s->rows);                                        \
+        size_t run = (s->cols + 511) / 512;                                                   \
+        size_t some = first_block_cols(p, stride, s->cols);                                   \
+        EACH_##T(WIDE_LOAD) for (size_t k = 0; k < s->cols; p += 2 * some, k += some,         \
+                                 some = s->cols - k < BLOCK_COLS ? s->cols - k : BLOCK_COLS) { \
+            __m512i kept[16];                                                                 \
+            WIDE_FETCH                                                                        \
+            if (s->rows == STRIP_ROWS && some == BLOCK_COLS) {                                \
+                EACH_16(LOAD_ROW)                                                             \
+                TRANSPOSE16                                                                   \
+                EACH_16(KEEP)                                                                 \
+            } else {                                                                          \
+                transpose_some(kept, p, stride, s->rows, some);                               \
+            }                                                                                 \
+            for (size_t j = 0; 2 * j < some; j++, x += 16) {                                  \
+                const __m512i w = kept[j];                                                    \
+                EACH_##T(WIDE_MAC)                                                            \
+            }                                                                                 \
+        }                                                                                     \
+        EACH_##T(WIDE_STORE)                                                                  \
+    }
+
+#define EACH_10(M) EACH_8(M) M(8) M(9)
+#define EACH_12(M) EACH_10(M) M(10) M(11)
+#define EACH_14(M) EACH_12(M) M(12) M(13)
+DEFINE_WIDE(8)
+DEFINE_WIDE(10)
+DEFINE_WIDE(12)
+DEFINE_WIDE(14)
+DEFINE_WIDE(16)
+
+typedef void wide_fn(const struct wide *s);
+/* By half the number of tokens. */
+static wide_fn *const wide_tokens[] = {NULL,   wide_8,  wide_8,  wide_8, wide_8,
+                                       wide_10, wide_12, wide_14, wide_16};
+
+static void wide_strips(const struct matmul_bf16_args *a) {
+    const size_t tiles = (a->n_tokens + WIDE_TOKENS - 1) / WIDE_TOKENS;
+    struct wide tile[WIDE_TILES];
+    for (size_t col = 0; col < a->n_cols; col += WIDE_COLS) {
+        size_t cols = a->n_cols - col < WIDE_COLS ? a->n_cols - col : WIDE_COLS;
+        for (size_t i = 0, token = 0; i < tiles; token += tile[i].n, i++) {
+            __m512i *x = (__m512i *)a->scratch + i * (WIDE_COLS / 2);
+            tile[i] = (struct wide){.a = a, .x = x, .token = token, .col = col, .cols = cols};
+            tile[i].n = (a->n_tokens - token + tiles - i - 1) / (tiles - i);
+            spread_tokens(x, &tile[i]);
+        }
+        for (size_t r = a->row_begin; r < a->row_end; r += STRIP_ROWS) {
+            for (size_t i = 0; i < tiles; i++) {
+                tile[i].row = r;
+                tile[i].rows = a->row_end - r < STRIP_ROWS ? a->row_end - r : STRIP_ROWS;
+                tile[i].ahead = i == 0 && r + STRIP_ROWS < a->row_end;
+                wide_tokens[(tile[i].n + 1) / 2](&tile[i]);
+            }
         }
     }
 }
@@ -274,12 +378,11 @@ static void aim_ahead(struct panel *p, size_t cols) {
 }
 
 static void panels(const struct matmul_bf16_args *a) {
-    const size_t most = a->n_tokens <= 32 ? PANEL_COLS_FEW : PANEL_COLS;
     struct panel p = {.a = a, .pairs = a->scratch};
     for (p.row = a->row_begin; p.row < a->row_end; p.row += PANEL_ROWS) {
         p.rows = a->row_end - p.row < PANEL_ROWS ? a->row_end - p.row : PANEL_ROWS;
         for (p.col = 0; p.col < a->n_cols; p.col += p.cols) {
-            p.cols = a->n_cols - p.col < most ? a->n_cols - p.col : most;
+            p.cols = a->n_cols - p.col < PANEL_COLS ? a->n_cols - p.col : PANEL_COLS;
             fill_panel(&p);
             aim_ahead(&p, p.cols);
             multiply_panel(&p);
@@ -300,6 +403,8 @@ static void bf16_bias(const struct matmul_bf16_args *a) {
 static void bf16_products(const struct matmul_bf16_args *a) {
     if (a->n_tokens <= STRIP_TOKENS || a->n_cols == 0)
         strips(a);
+    else if (a->n_tokens <= WIDE_TOKENS * WIDE_TILES)
+        wide_strips(a);
     else
         panels(a);
 }
