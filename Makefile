@@ -119,7 +119,8 @@ ISA_FLAGS_generic := -O3
 ISA_FLAGS_avx2    := -O3 -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512  := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
-ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16
+# Tuned for a CPU that has the instructions, gcc 12 spills fewer registers.
+ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mtune=icelake-server
 ISA_FLAGS_neon    := -O3
 isa_flags = $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
 

@@ -57,15 +57,29 @@ static inline int load_pair(const void *p) {
 /* ---- strips -------------------------------------------------------------------------- */
 
 /* 16 rows (the last one again where there are fewer), a block of them in hand. */
-#define LOAD_ROW(i) const __m512i w##i = _mm512_loadu_si512(p + i * stride);
+#define LOAD_FOUR(q, i0, i1, i2, i3)                             \
+    const __m512i w##i0 = _mm512_loadu_si512(q);                 \
+    const __m512i w##i1 = _mm512_loadu_si512(q + stride);        \
+    const __m512i w##i2 = _mm512_loadu_si512(q + 2 * stride);    \
+    const __m512i w##i3 = _mm512_loadu_si512(q + stride3);
+#define LOAD_ROWS                                                        \
+    LOAD_FOUR(p, 0, 1, 2, 3) LOAD_FOUR(p4, 4, 5, 6, 7)                   \
+    LOAD_FOUR(p8, 8, 9, 10, 11) LOAD_FOUR(p12, 12, 13, 14, 15)
+/* Four pointers and two strides, and the compiler kept from making them sixteen, for which there are no
+ * registers. */
+#define DECLARE_ROWS                                                         \
+    size_t stride3 = 3 * stride;                                             \
+    const unsigned char *p4 = p + 4 * stride, *p8 = p + 8 * stride, *p12 = p + 12 * stride; \
+    __asm__("" : "+r"(stride3), "+r"(p4), "+r"(p8), "+r"(p12));
+#define NEXT_BLOCK p += 64, p4 += 64, p8 += 64, p12 += 64
 #define LOAD_SOME(i) \
     const __m512i w##i = _mm512_maskz_loadu_epi16(m, p + (i < rows ? i : rows - 1) * stride);
 #define FETCH_LINE(i) fetch(ahead + i * 64);
 #define KEEP(i) _mm512_store_si512(kept + i, t##i);
 
 /* n <= 32 columns of up to 16 rows, transposed into kept[16]. */
-static inline void transpose_some(__m512i *kept, const unsigned char *p, size_t stride, size_t rows,
-                                  size_t n) {
+static __attribute__((noinline)) void transpose_some(__m512i *kept, const unsigned char *p,
+                                                     size_t stride, size_t rows, size_t n) {
     const __mmask32 m = first_cols(n);
     EACH_16(LOAD_SOME)
     TRANSPOSE16
@@ -100,9 +114,11 @@ static inline void transpose_some(__m512i *kept, const unsigned char *p, size_t 
         size_t some = first_block_cols(p, stride, n);                                           \
         while (k < n) {                                                                         \
             if (whole && some == BLOCK_COLS) {                                                  \
-                for (; k + BLOCK_COLS <= n; k += BLOCK_COLS, p += 64, ahead += 1024) {          \
+                DECLARE_ROWS                                                                    \
+                for (; k + BLOCK_COLS <= n; k += BLOCK_COLS, ahead += 1024) {                   \
                     EACH_16(FETCH_LINE)                                                         \
-                    EACH_16(LOAD_ROW)                                                           \
+                    LOAD_ROWS                                                                   \
+                    NEXT_BLOCK;                                                                 \
                     TRANSPOSE16                                                                 \
                     EACH_16(STRIP_COLUMN_##T)                                                   \
                 }                                                                               \
@@ -194,7 +210,8 @@ static void spread_tokens(__m512i *to, const struct wide *s) {
             __m512i kept[16];                                                                 \
             WIDE_FETCH                                                                        \
             if (s->rows == STRIP_ROWS && some == BLOCK_COLS) {                                \
-                EACH_16(LOAD_ROW)                                                             \
+                DECLARE_ROWS                                                                  \
+                LOAD_ROWS                                                                     \
                 TRANSPOSE16                                                                   \
                 EACH_16(KEEP)                                                                 \
             } else {                                                                          \
@@ -263,8 +280,9 @@ static void fill_strip(__m512i *to, const unsigned char *p, size_t stride, size_
     size_t some = first_block_cols(p, stride, cols);
     while (cols > 0) {
         if (rows == STRIP_ROWS && some == BLOCK_COLS) {
-            for (; cols >= BLOCK_COLS; cols -= BLOCK_COLS, p += 64, to += 64) {
-                EACH_16(LOAD_ROW)
+            DECLARE_ROWS
+            for (; cols >= BLOCK_COLS; cols -= BLOCK_COLS, NEXT_BLOCK, to += 64) {
+                LOAD_ROWS
                 TRANSPOSE16
                 EACH_16(PUT)
             }
