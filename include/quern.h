@@ -97,12 +97,37 @@ enum quern_yarn {
     QUERN_YARN_NEVER,
 };
 
+/* In what form matrices are held. */
+enum quern_weights {
+    QUERN_WEIGHTS_AUTO = 0, /* as the checkpoint has them, quantized ones too */
+    QUERN_WEIGHTS_BF16,
+    QUERN_WEIGHTS_F32,
+    /* Made while loading: docs/quantization.md */
+    QUERN_WEIGHTS_INT8, /* 8.1 bits a weight */
+    QUERN_WEIGHTS_INT4, /* 4.4 bits */
+    QUERN_WEIGHTS_NF4,  /* 4.5 bits */
+    QUERN_WEIGHTS_FP8,  /* 8.1 bits */
+};
+
+/* How products with them are computed (docs/NUMERICS.md). Either way results are the same to the
+ * last bit on every CPU, alone or in a batch. */
+enum quern_math {
+    QUERN_MATH_AUTO = 0, /* fast for what was quantized while loading, else exact */
+    QUERN_MATH_EXACT,    /* activations in float32 */
+    QUERN_MATH_FAST,     /* activations rounded to what the weights are made for: int8 or bfloat16 */
+};
+
 struct quern_model_options {
     int n_threads;            /* 0: one per available core */
     const char *cpu;          /* NULL or "auto"; "generic", "avx2", "avx512" */
     bool tokenizer_only;      /* do not map the weights (tokenize, render) */
     bool weights_only;        /* do not read tokenizer and chat template, which may be missing
                                  (logits of ids); what needs them gives QUERN_ERR_STATE */
+    enum quern_weights weights;
+    /* The same for the embedding and the head; AUTO: as the others, but int8 where they are made int8,
+     * int4, nf4 or fp8 (and an embedding that is not also the head stays as it is). */
+    enum quern_weights embed_weights;
+    enum quern_math math;
     /* Called while loading, fraction in [0,1]. NULL: silent. */
     void (*on_progress)(void *user, double fraction);
     void *user;

@@ -170,11 +170,16 @@ static enum quern_status open_all_parts(const char *dir, const struct quern_mode
 
 static enum quern_status open_weights(const char *dir, const struct quern_model_options *options,
                                       struct quern_model *m, struct quern_error *err) {
+    const struct model_options how = {.weights = options->weights,
+                                      .embed_weights = options->embed_weights,
+                                      .math = options->math,
+                                      .on_progress = options->on_progress,
+                                      .user = options->user};
     enum quern_status status = m->tokenizer ? check_vocabulary(dir, m, err) : QUERN_OK;
     if (!status)
         status = device_cpu_create(options->n_threads, options->cpu, &m->device, err);
     if (!status)
-        status = model_open(dir, &m->config, m->device, options->on_progress, options->user, &m->model, err);
+        status = model_open_with(dir, &m->config, m->device, &how, &m->model, err);
     return status;
 }
 

@@ -87,6 +87,13 @@ void os_map_close(struct os_map *map) {
     *map = (struct os_map){NULL, 0};
 }
 
+void os_map_forget(const void *p, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)p;
+    const uintptr_t begin = (at + page - 1) / page * page, end = (at + bytes) / page * page;
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* only advice */
+}
+
 /* Grows the buffer for the next read; `room` is how many bytes may still come, plus one
  * to notice that there are more. */
 static enum quern_status reserve_step(struct buffer *out, const char *what, size_t room,

@@ -20,6 +20,10 @@ struct os_map {
 enum quern_status os_map_open(struct os_map *map, const char *path, struct quern_error *err);
 void os_map_close(struct os_map *map); /* zeroed is fine */
 
+/* Gives the memory of the whole pages in [p, p + bytes) of a mapped file back; only for such, since other
+ * memory would lose its contents. */
+void os_map_forget(const void *p, size_t bytes);
+
 /* Appends the whole file to *out, for a path a person gave: it may be a pipe. Fails beyond
  * max_bytes, naming path and sizes. */
 enum quern_status os_read_file(const char *path, size_t max_bytes, struct buffer *out,

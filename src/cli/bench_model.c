@@ -97,7 +97,7 @@ void bench_model_close(struct bench_model *m) {
 /* ---- what it costs ------------------------------------------------------------- */
 
 static double weight_size(const struct weight *w) {
-    return (double)w->rows * (double)w->cols * (double)dtype_size_bytes(w->dtype);
+    return (double)weight_bytes(w);
 }
 
 static double products(const struct weight *w) {

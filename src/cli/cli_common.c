@@ -74,6 +74,23 @@ void cli_set_pinning(const char *pin) {
         thread_pool_set_pinning(strcmp(pin, "on") == 0 ? THREADS_PINNED : THREADS_FREE);
 }
 
+static int index_of(const char *word, const char *const *words, int n) {
+    for (int i = 0; word && i < n; i++)
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    return 0;
+}
+
+enum quern_weights cli_weights(const char *word) {
+    static const char *const words[] = {"auto", "bf16", "f32", "int8", "int4", "nf4", "fp8"};
+    return (enum quern_weights)index_of(word, words, sizeof words / sizeof *words);
+}
+
+enum quern_math cli_math(const char *word) {
+    static const char *const words[] = {"auto", "exact", "fast"};
+    return (enum quern_math)index_of(word, words, sizeof words / sizeof *words);
+}
+
 int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
                    quern_model **out) {
     const char *dir = cli_model_dir(args);
@@ -89,6 +106,9 @@ int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts
         .cpu = args->cpu,
         .tokenizer_only = parts == CLI_TOKENIZER_ONLY,
         .weights_only = parts == CLI_WEIGHTS_ONLY,
+        .weights = cli_weights(args->weights),
+        .embed_weights = cli_weights(args->embed_weights),
+        .math = cli_math(args->math),
         .on_progress = cli_progress_update,
         .user = &progress,
     };

@@ -58,7 +58,7 @@ int cli_usage_error(const struct cli_command *c, const char *fmt, ...) PRINTF_LI
 struct cli_model_args {
     const char *dir;   /* NULL: $QUERN_MODEL, else models/quern-demo */
     int64_t n_threads; /* 0: all cores */
-    const char *cpu, *pin;
+    const char *cpu, *pin, *weights, *embed_weights, *math;
 };
 
 #define CLI_MODEL_DIR_OPTION(type, field)            \
@@ -70,13 +70,29 @@ struct cli_model_args {
                 "threads to compute with (default: one per core)"),       \
         OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni|avx512bf16", type, field.cpu, \
                    "instruction set to use (default: the best there is)"), \
-        CLI_PIN_OPTION(type, field.pin)
+        CLI_PIN_OPTION(type, field.pin),                                   \
+        CLI_WEIGHTS_OPTIONS(type, field)
 #define CLI_PIN_OPTION(type, field)                        \
     OPT_CHOICE(0, "pin", "auto|on|off", type, field,       \
                "keep each thread on a core of its own (default: with several memories)")
+/* How weights are held and computed with; `field` has the words of struct cli_model_args. */
+#define CLI_WEIGHTS_WORDS "auto|bf16|f32|int8|int4|nf4|fp8"
+#define CLI_WEIGHTS_OPTIONS(type, field)                                                       \
+    OPT_CHOICE(0, "weights", CLI_WEIGHTS_WORDS, type, field.weights,                           \
+               "hold matrices in this form (default: auto, as the checkpoint has them)"),      \
+        OPT_CHOICE(0, "embed-weights", CLI_WEIGHTS_WORDS, type, field.embed_weights,           \
+                   "the same for the embedding and the head (default: int8 where --weights "   \
+                   "has 4 or 8 bits, else as --weights)"),                                     \
+        OPT_CHOICE(0, "math", "auto|exact|fast", type, field.math,                             \
+                   "exact: activations in float32; fast: rounded to int8 or bfloat16 for "     \
+                   "quantized weights (default: fast where --weights has 4 or 8 bits)")
 #define CLI_CONTEXT_OPTION(type, field)                     \
     OPT_INT('c', "context", "N", type, field, 1, INT32_MAX, \
             "most tokens held at once (default: the model's maximum, at most 4096)")
+
+/* The words of CLI_WEIGHTS_OPTIONS, which the parser has checked; NULL: auto. */
+enum quern_weights cli_weights(const char *word);
+enum quern_math cli_math(const char *word);
 
 /* The directory to use, never NULL. */
 const char *cli_model_dir(const struct cli_model_args *args);

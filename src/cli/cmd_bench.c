@@ -240,7 +240,7 @@ static enum quern_status describe(const struct bench_args *a, const struct bench
     *s = (struct bench_setting){
         .model = a->source.shape ? a->source.shape : a->source.dir,
         .cpu = m->device->name,
-        .weights = dtype_name(m->model->layers[0].q.dtype),
+        .weights = weight_type_name(&m->model->layers[0].q),
         .kv_type = "F32",
         .arithmetic = PEAK_F32,
         .n_threads = thread_pool_size(pool),

@@ -23,6 +23,21 @@ struct weight {
     const struct packed_matrix *packed; /* not NULL: a coded matrix; data is its data, dtype means nothing */
 };
 
+/* Bytes a product reads. */
+static inline size_t weight_bytes(const struct weight *w) {
+    if (w->packed)
+        return packed_n_panels(w->packed) * w->packed->panel_bytes;
+    return w->rows * w->cols * dtype_size_bytes(w->dtype);
+}
+
+/* "BF16", "int4", "nf4": for reports. */
+static inline const char *weight_type_name(const struct weight *w) {
+    static const char *const ints[] = {"int4", "int8"}, *const codes[] = {"nf4", "fp8"};
+    if (!w->packed)
+        return dtype_name(w->dtype);
+    return (w->packed->kind == QUANT_CODE ? codes : ints)[w->packed->bits == 8];
+}
+
 /* One of several products with the same x: y[n, w.rows] = x[n, w.cols] * W^T + bias */
 struct linear_out {
     float *y;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/os.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tensors.h"
 #include "formats/safetensors.h"
@@ -51,6 +52,11 @@ void checkpoint_close(struct checkpoint *c) {
     gguf_tensors_release(&c->tensors);
     gguf_close(c->gguf);
     free(c);
+}
+
+void checkpoint_forget(const struct checkpoint *c, const void *p, size_t bytes) {
+    if (!c->safetensors || safetensors_is_mapped(c->safetensors))
+        os_map_forget(p, bytes);
 }
 
 size_t checkpoint_count(const struct checkpoint *c) {

@@ -18,6 +18,10 @@ enum quern_status checkpoint_from_safetensors(struct safetensors *st, struct che
                                               struct quern_error *err);
 void checkpoint_close(struct checkpoint *c); /* NULL is fine */
 
+/* The bytes at `p` will hardly be read again: the system may have the memory of whole pages of the
+ * mapping among them. They read as before, from the file. Others may read them meanwhile. */
+void checkpoint_forget(const struct checkpoint *c, const void *p, size_t bytes);
+
 size_t checkpoint_count(const struct checkpoint *c);
 const struct tensor *checkpoint_at(const struct checkpoint *c, size_t i); /* file order */
 const struct tensor *checkpoint_find(const struct checkpoint *c, const char *name); /* or NULL */

@@ -279,6 +279,10 @@ const struct tensor *safetensors_find(const struct safetensors *st, const char *
     return map_get(&st->by_name, str_from(name), &i) ? &st->tensors[i] : NULL;
 }
 
+bool safetensors_is_mapped(const struct safetensors *st) {
+    return st->n_files > 0;
+}
+
 size_t safetensors_file_count(const struct safetensors *st) {
     return st->n_files ? st->n_files : 1;
 }

@@ -24,6 +24,7 @@ void safetensors_close(struct safetensors *st); /* NULL is fine */
 size_t safetensors_count(const struct safetensors *st);
 const struct tensor *safetensors_at(const struct safetensors *st, size_t i); /* file order */
 const struct tensor *safetensors_find(const struct safetensors *st, const char *name); /* or NULL */
+bool safetensors_is_mapped(const struct safetensors *st); /* false: tensors made in memory */
 size_t safetensors_file_count(const struct safetensors *st);
 size_t safetensors_total_bytes(const struct safetensors *st); /* of tensor data */
 /* A value of __metadata__ ("format"), or NULL. */

@@ -39,10 +39,11 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
         .scale = p->m->attention_scale,
     };
 
+    const struct linear_out qkv[] = {
+        {ws->q, &w->q, w->q_bias}, {ws->k, &w->k, w->k_bias}, {ws->v, &w->v, w->v_bias}};
+
     ops->rms_norm(d, ws->h, ws->x, w->input_norm, n, H, eps);             /* [n,H] */
-    ops->linear(d, ws->q, ws->h, &w->q, w->q_bias, n);                    /* [n,Q] = [n,H][Q,H]^T */
-    ops->linear(d, ws->k, ws->h, &w->k, w->k_bias, n);                    /* [n,K] = [n,H][K,H]^T */
-    ops->linear(d, ws->v, ws->h, &w->v, w->v_bias, n);                    /* [n,K] = [n,H][K,H]^T */
+    ops->linears(d, ws->h, qkv, 3, n);                                    /* [n,Q|K|K] = [n,H][Q|K|K,H]^T */
     ops->norm_rope(d, ws->q, w->q_norm, eps, ws->cos, ws->sin, n, nq, D); /* [n,nq,D] */
     ops->norm_rope(d, ws->k, w->k_norm, eps, ws->cos, ws->sin, n, nk, D); /* [n,nk,D] */
     ops->kv_store(d, &shape, ws->seqs, p->n_seqs, ws->k, ws->v);          /* [n,nk,D] */
@@ -59,14 +60,16 @@ static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
     const struct device_ops *ops = d->ops;
     const size_t n = p->n, H = (size_t)c->hidden_size, I = (size_t)c->intermediate_size;
 
+    const struct linear_out gate_up[] = {{ws->gate, &w->gate, w->gate_bias},
+                                         {ws->up, &w->up, w->up_bias}};
+
     ops->rms_norm(d, ws->h, ws->x, w->post_norm, n, H, c->rms_norm_eps); /* [n,H] */
     if (w->experts) {
         moe_forward(p->m, w, ws, ws->moe_out, ws->h, n); /* [n,H] */
         ops->add(d, ws->x, ws->moe_out, n * H);          /* [n,H] */
         return;
     }
-    ops->linear(d, ws->gate, ws->h, &w->gate, w->gate_bias, n); /* [n,I] = [n,H][I,H]^T */
-    ops->linear(d, ws->up, ws->h, &w->up, w->up_bias, n);       /* [n,I] = [n,H][I,H]^T */
+    ops->linears(d, ws->h, gate_up, 2, n);                      /* [n,I|I] = [n,H][I|I,H]^T */
     ops->silu_mul(d, ws->gate, ws->gate, ws->up, n * I);        /* [n,I] */
     ops->linear(d, ws->h, ws->gate, &w->down, w->down_bias, n); /* [n,H] = [n,I][H,I]^T */
     ops->add(d, ws->x, ws->h, n * H);                           /* [n,H] */

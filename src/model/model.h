@@ -29,16 +29,27 @@ struct layer_weights {
     struct expert_weights *experts;               /* [n_experts] or NULL */
 };
 
+struct weight_block;
+
 struct model {
     struct hf_config config;
     struct device *device;          /* borrowed */
     struct checkpoint *checkpoint;  /* owned: the mapping */
     struct arena arena;             /* norms in float32, tables */
+    struct weight_block *blocks;    /* weights that are not in the mapping (weight_loader.h) */
     struct weight embed;            /* [V,H] */
     struct weight lm_head;          /* [V,H]; the embedding when tied; data NULL: none */
     const float *final_norm;        /* [H] */
     struct layer_weights *layers;   /* [n_layers] */
     float attention_scale;          /* D^-0.5 */
+};
+
+/* How weights are to be held and computed with; zeroed: as they are, exactly. */
+struct model_options {
+    enum quern_weights weights, embed_weights;
+    enum quern_math math;
+    void (*on_progress)(void *user, double fraction); /* or NULL */
+    void *user;
 };
 
 /* Reads the weights of `dir`, whose config.json is `config`; NULL: it is read too. Every tensor's
@@ -54,6 +65,14 @@ enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
                                         const struct hf_config *config, struct device *device,
                                         void (*on_progress)(void *user, double fraction),
                                         void *user, struct model **out, struct quern_error *err);
+/* Both with options; NULL: none. */
+enum quern_status model_open_with(const char *dir, const struct hf_config *config,
+                                  struct device *device, const struct model_options *options,
+                                  struct model **out, struct quern_error *err);
+enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
+                                             const struct hf_config *config, struct device *device,
+                                             const struct model_options *options,
+                                             struct model **out, struct quern_error *err);
 void model_close(struct model *m); /* NULL is fine */
 
 #endif

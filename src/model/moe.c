@@ -94,11 +94,11 @@ void moe_forward(const struct model *m, const struct layer_weights *layer, struc
         const int32_t *tokens = plan->tokens + plan->begin[e]; /* [g] */
         const float *scale = plan->scale + plan->begin[e];     /* [g] */
         const size_t g = plan->begin[e + 1] - plan->begin[e];
+        const struct linear_out gate_up[] = {{ws->gate, &expert->gate, NULL}, {ws->up, &expert->up, NULL}};
         if (g == 0)
             continue;
         ops->gather(d, ws->expert_in, x, tokens, g, H);                   /* [g,H] */
-        ops->linear(d, ws->gate, ws->expert_in, &expert->gate, NULL, g);  /* [g,M] = [g,H][M,H]^T */
-        ops->linear(d, ws->up, ws->expert_in, &expert->up, NULL, g);      /* [g,M] = [g,H][M,H]^T */
+        ops->linears(d, ws->expert_in, gate_up, 2, g);                    /* [g,M|M] = [g,H][M|M,H]^T */
         ops->silu_mul(d, ws->gate, ws->gate, ws->up, g * M);              /* [g,M] */
         ops->linear(d, ws->expert_out, ws->gate, &expert->down, NULL, g); /* [g,H] = [g,M][H,M]^T */
         ops->scatter_add(d, out, ws->expert_out, tokens, scale, g, H);    /* [n,H] += [g,H] */

@@ -9,7 +9,7 @@
 #include "base/map.h"
 #include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
-#include "model/model.h"
+#include "model/weight_loader.h"
 
 enum { TENSOR_NAME_MAX = 192 };
 
@@ -22,6 +22,7 @@ struct binder {
     const char *prefix; /* "model." or "" */
     char scope[64];     /* "layers.7." */
     struct map bound;   /* names taken so far */
+    const struct model_options *options;
 };
 
 static bool fail(struct binder *b, enum quern_status status) {
@@ -125,55 +126,44 @@ static const void *ordered(struct binder *b, const struct tensor *t) {
     return copy;
 }
 
-/* The exact values of a coded matrix. */
-static const float *decoded(struct binder *b, const struct quant_source *s) {
-    float *values = hold(b, s->rows, s->cols * sizeof *values);
-    void *scratch = values ? malloc(quant_dequantize_scratch_bytes(s, 1)) : NULL;
-    for (size_t r = 0; scratch && r < s->rows; r++)
-        quant_dequantize_rows(s, r, 1, values + r * s->cols, scratch);
-    if (values && !scratch)
-        fail(b, error_nomem(b->err));
-    free(scratch);
-    return scratch ? values : NULL;
+/* ---- matrices ----------------------------------------------------------------------- */
+
+static bool is_coded(enum quern_weights w) {
+    return w == QUERN_WEIGHTS_INT8 || w == QUERN_WEIGHTS_INT4 || w == QUERN_WEIGHTS_NF4 ||
+           w == QUERN_WEIGHTS_FP8;
 }
 
-/* A tensor's data on the device, in its own type and as the file aligns it: kernels take weights
- * at any address. NULL after any failure. */
-static const char *stored(struct binder *b, const char *name, int rank, const size_t *shape,
-                          enum dtype *dtype) {
-    const struct tensor *t = take(b, name, rank, shape);
-    if (!t)
-        return NULL;
-    *dtype = t->coded ? DTYPE_F32 : t->dtype;
-    const void *data = t->coded ? decoded(b, t->coded) : ordered(b, t);
-    const size_t elements = t->coded ? t->coded->rows * t->coded->cols : 0;
-    return data ? upload(b, data, t->coded ? elements * sizeof(float) : t->size_bytes) : NULL;
+/* Activations may be rounded: for weights that the user had quantized, unless told otherwise. */
+static bool fast_math(const struct binder *b, enum quern_weights as) {
+    const enum quern_math math = b->options->math;
+    return math == QUERN_MATH_FAST || (math == QUERN_MATH_AUTO && is_coded(as));
 }
 
-static struct weight plain(enum dtype dtype, size_t rows, size_t cols, const void *data) {
-    return (struct weight){.dtype = dtype, .rows = rows, .cols = cols, .data = data};
+static void from_coded(struct binder *b, struct weight *out, const struct quant_source *s,
+                       enum quern_weights as) {
+    if (b->status != QUERN_OK)
+        return;
+    if (as == QUERN_WEIGHTS_AUTO)
+        b->status = weight_from_source(b->m, out, s, NULL, fast_math(b, as), b->err);
+    else
+        b->status = weight_from_values(b->m, out, as, fast_math(b, as), s, b->err);
 }
 
-/* ---- quantized checkpoints --------------------------------------------------------- */
-
-/* The values of a coded matrix in float32. */
-static void decode(struct binder *b, struct weight *out, const struct quant_source *s) {
-    enum { STEP = 32 };
-    size_t n;
-    float *values = NULL;
-    void *scratch = malloc(quant_dequantize_scratch_bytes(s, STEP));
-    if (scratch && checked_mul(s->rows, s->cols, &n))
-        values = arena_calloc(&b->m->arena, n, sizeof *values);
-    if (!values) {
-        free(scratch);
-        fail(b, error_nomem(b->err));
+/* Elements at `data`, a part of the tensor t. As they are, they stay where they are: kernels take
+ * plain weights at any address. */
+static void from_plain(struct binder *b, struct weight *out, const struct tensor *t, const void *data,
+                       size_t rows, size_t cols, enum quern_weights as) {
+    const enum dtype same = as == QUERN_WEIGHTS_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    if (b->status != QUERN_OK)
+        return;
+    if (as == QUERN_WEIGHTS_AUTO || (!is_coded(as) && t->dtype == same)) {
+        data = upload(b, data, rows * cols * dtype_size_bytes(t->dtype));
+        *out = (struct weight){.dtype = t->dtype, .rows = rows, .cols = cols, .data = data};
         return;
     }
-    for (size_t r = 0; r < s->rows; r += STEP)
-        quant_dequantize_rows(s, r, s->rows - r < STEP ? s->rows - r : STEP, values + r * s->cols,
-                              scratch);
-    free(scratch);
-    *out = plain(DTYPE_F32, s->rows, s->cols, upload(b, values, n * sizeof *values));
+    b->status = weight_from_floats(b->m, out, as, fast_math(b, as), t->dtype, data, rows, cols, b->err);
+    if (!t->interleaved_heads)
+        checkpoint_forget(b->m->checkpoint, data, rows * cols * dtype_size_bytes(t->dtype));
 }
 
 /* Marks the tensors of a coded matrix and its name without ".weight" as taken. */
@@ -187,7 +177,7 @@ static bool take_parts(struct binder *b, const struct quantized_linear *l, const
 
 /* The matrix "NAME.weight" if the checkpoint holds it coded. False: it does not, or after a failure. */
 static bool coded_matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
-                         size_t cols) {
+                         size_t cols, enum quern_weights as) {
     static const char suffix[] = ".weight";
     char base[TENSOR_NAME_MAX];
     struct quantized_linear *l = NULL;
@@ -203,18 +193,31 @@ static bool coded_matrix(struct binder *b, struct weight *out, const char *name,
         return fail(b, st);
     if (!l || !take_parts(b, l, base))
         return false;
-    decode(b, out, &l->source);
+    from_coded(b, out, &l->source, as);
+    for (size_t i = 0; i < l->n_parts; i++)
+        checkpoint_forget(b->m->checkpoint, l->parts[i]->data, l->parts[i]->size_bytes);
     return b->status == QUERN_OK;
 }
 
-static void matrix(struct binder *b, struct weight *out, const char *name, size_t rows,
-                   size_t cols) {
-    enum dtype dtype = DTYPE_F32;
-    if (coded_matrix(b, out, name, rows, cols))
+static void matrix_as(struct binder *b, struct weight *out, const char *name, size_t rows, size_t cols,
+                      enum quern_weights as) {
+    if (coded_matrix(b, out, name, rows, cols, as))
         return;
-    const void *data = stored(b, name, 2, (const size_t[]){rows, cols}, &dtype);
+    const struct tensor *t = take(b, name, 2, (const size_t[]){rows, cols});
+    if (!t)
+        return;
+    if (t->coded) {
+        from_coded(b, out, t->coded, as);
+        checkpoint_forget(b->m->checkpoint, t->data, t->size_bytes);
+        return;
+    }
+    const void *data = ordered(b, t);
     if (data)
-        *out = plain(dtype, rows, cols, data);
+        from_plain(b, out, t, data, rows, cols, as);
+}
+
+static void matrix(struct binder *b, struct weight *out, const char *name, size_t rows, size_t cols) {
+    matrix_as(b, out, name, rows, cols, b->options->weights);
 }
 
 /* A norm or bias, converted to float32. */
@@ -247,20 +250,19 @@ static void separate_experts(struct binder *b, struct expert_weights *experts, s
 /* Experts as transformers holds them in memory: gate_up_proj [E, 2M, H], down_proj [E, H, M]. */
 static void fused_experts(struct binder *b, struct expert_weights *experts, size_t n, size_t H,
                           size_t M) {
-    enum dtype gate_up_type = DTYPE_F32, down_type = DTYPE_F32;
-    const char *gate_up =
-        stored(b, "mlp.experts.gate_up_proj", 3, (const size_t[]){n, 2 * M, H}, &gate_up_type);
-    const char *down = stored(b, "mlp.experts.down_proj", 3, (const size_t[]){n, H, M}, &down_type);
+    const struct tensor *gate_up = take(b, "mlp.experts.gate_up_proj", 3, (const size_t[]){n, 2 * M, H});
+    const struct tensor *down = take(b, "mlp.experts.down_proj", 3, (const size_t[]){n, H, M});
     if (!gate_up || !down)
         return;
     /* The products are within the tensors' checked sizes. */
-    const size_t half_bytes = M * H * dtype_size_bytes(gate_up_type);
-    const size_t down_bytes = H * M * dtype_size_bytes(down_type);
+    const size_t half_bytes = M * H * dtype_size_bytes(gate_up->dtype);
+    const size_t down_bytes = H * M * dtype_size_bytes(down->dtype);
+    const enum quern_weights as = b->options->weights;
     for (size_t e = 0; e < n; e++) {
-        const char *up = gate_up + (2 * e + 1) * half_bytes;
-        experts[e].gate = plain(gate_up_type, M, H, gate_up + 2 * e * half_bytes);
-        experts[e].up = plain(gate_up_type, M, H, up);
-        experts[e].down = plain(down_type, H, M, down + e * down_bytes);
+        const char *gate = (const char *)gate_up->data + 2 * e * half_bytes;
+        from_plain(b, &experts[e].gate, gate_up, gate, M, H, as);
+        from_plain(b, &experts[e].up, gate_up, gate + half_bytes, M, H, as);
+        from_plain(b, &experts[e].down, down, (const char *)down->data + e * down_bytes, H, M, as);
     }
 }
 
@@ -268,8 +270,10 @@ static void moe(struct binder *b, struct layer_weights *w) {
     const struct hf_config *c = &b->m->config;
     const size_t n = (size_t)c->n_experts, H = (size_t)c->hidden_size;
     const size_t M = (size_t)c->moe_intermediate_size;
-    /* The router first: its shape vouches for the number of experts. */
-    matrix(b, &w->router, "mlp.gate.weight", n, H);
+    /* The router first: its shape vouches for the number of experts. It is small, and a choice that
+     * falls otherwise is a large error: it is not quantized. */
+    const bool coded = is_coded(b->options->weights);
+    matrix_as(b, &w->router, "mlp.gate.weight", n, H, coded ? QUERN_WEIGHTS_AUTO : b->options->weights);
     if (b->status != QUERN_OK)
         return;
     w->experts = arena_calloc(&b->m->arena, n, sizeof *w->experts);
@@ -331,19 +335,28 @@ static void layer(struct binder *b, size_t i) {
     b->scope[0] = '\0';
 }
 
+static enum quern_weights embed_weights(const struct model_options *o) {
+    if (o->embed_weights != QUERN_WEIGHTS_AUTO)
+        return o->embed_weights;
+    return is_coded(o->weights) ? QUERN_WEIGHTS_INT8 : o->weights;
+}
+
 /* Embedding checkpoints are saved from the model without its head: no prefix, and the head
  * missing unless tied. */
 static void ends(struct binder *b) {
     struct model *m = b->m;
     const size_t H = (size_t)m->config.hidden_size, V = (size_t)m->config.vocab_size;
     const bool headless = b->prefix[0] == '\0';
-    matrix(b, &m->embed, "embed_tokens.weight", V, H);
+    const enum quern_weights asked = embed_weights(b->options);
+    /* Of an embedding alone only a row a token is read. */
+    const bool keep = !m->config.tie_word_embeddings && b->options->embed_weights == QUERN_WEIGHTS_AUTO;
+    matrix_as(b, &m->embed, "embed_tokens.weight", V, H, keep ? QUERN_WEIGHTS_AUTO : asked);
     vector(b, &m->final_norm, "norm.weight", H);
     b->prefix = "";
     if (m->config.tie_word_embeddings)
         m->lm_head = m->embed;
     else if (!headless || has(b, "lm_head.weight"))
-        matrix(b, &m->lm_head, "lm_head.weight", V, H);
+        matrix_as(b, &m->lm_head, "lm_head.weight", V, H, asked);
 }
 
 static bool all_zero(const struct tensor *t) {
@@ -390,9 +403,9 @@ static void warn_of_surplus(const struct binder *b) {
                  b->m->config.architecture_name, first);
 }
 
-static enum quern_status bind_all(struct model *m, void (*on_progress)(void *user, double fraction),
-                                  void *user, struct quern_error *err) {
-    struct binder b = {.m = m, .err = err, .prefix = "model."};
+static enum quern_status bind_all(struct model *m, const struct model_options *options,
+                                  struct quern_error *err) {
+    struct binder b = {.m = m, .err = err, .prefix = "model.", .options = options};
     const size_t n = (size_t)m->config.n_layers;
     if (!has(&b, "embed_tokens.weight") && checkpoint_find(m->checkpoint, "embed_tokens.weight"))
         b.prefix = "";
@@ -401,14 +414,14 @@ static enum quern_status bind_all(struct model *m, void (*on_progress)(void *use
         fail(&b, error_nomem(err));
     for (size_t i = 0; i < n && b.status == QUERN_OK; i++) {
         layer(&b, i);
-        if (on_progress)
-            on_progress(user, (double)(i + 1) / (double)(n + 1));
+        if (options->on_progress)
+            options->on_progress(options->user, (double)(i + 1) / (double)(n + 1));
     }
     ends(&b);
     if (b.status == QUERN_OK) {
         warn_of_surplus(&b);
-        if (on_progress)
-            on_progress(user, 1);
+        if (options->on_progress)
+            options->on_progress(options->user, 1);
     }
     map_release(&b.bound);
     return b.status;
@@ -422,10 +435,11 @@ static enum quern_status take_config(const char *dir, const struct hf_config *gi
     return QUERN_OK;
 }
 
-enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
-                                        const struct hf_config *config, struct device *device,
-                                        void (*on_progress)(void *user, double fraction),
-                                        void *user, struct model **out, struct quern_error *err) {
+enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
+                                             const struct hf_config *config, struct device *device,
+                                             const struct model_options *options,
+                                             struct model **out, struct quern_error *err) {
+    static const struct model_options none;
     struct model *m = calloc(1, sizeof *m);
     if (!m) {
         checkpoint_close(checkpoint);
@@ -436,7 +450,7 @@ enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
     m->config = *config;
     m->attention_scale = (float)(1 / sqrt((double)config->head_dim));
     arena_init(&m->arena, 0);
-    enum quern_status st = bind_all(m, on_progress, user, err);
+    enum quern_status st = bind_all(m, options ? options : &none, err);
     if (st != QUERN_OK)
         model_close(m);
     else
@@ -444,9 +458,9 @@ enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
     return st;
 }
 
-enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
-                             void (*on_progress)(void *user, double fraction), void *user,
-                             struct model **out, struct quern_error *err) {
+enum quern_status model_open_with(const char *dir, const struct hf_config *config,
+                                  struct device *device, const struct model_options *options,
+                                  struct model **out, struct quern_error *err) {
     struct hf_config own;
     struct checkpoint *checkpoint = NULL;
     enum quern_status st = take_config(dir, config, &own, err);
@@ -454,15 +468,31 @@ enum quern_status model_open(const char *dir, const struct hf_config *config, st
         st = checkpoint_open(dir, &checkpoint, err);
     if (st != QUERN_OK)
         return st;
-    st = model_from_checkpoint(checkpoint, &own, device, on_progress, user, out, err);
+    st = model_from_checkpoint_with(checkpoint, &own, device, options, out, err);
     if (st != QUERN_OK)
         error_prefix(err, st, "%s", dir);
     return st;
 }
 
+enum quern_status model_from_checkpoint(struct checkpoint *checkpoint,
+                                        const struct hf_config *config, struct device *device,
+                                        void (*on_progress)(void *user, double fraction),
+                                        void *user, struct model **out, struct quern_error *err) {
+    const struct model_options options = {.on_progress = on_progress, .user = user};
+    return model_from_checkpoint_with(checkpoint, config, device, &options, out, err);
+}
+
+enum quern_status model_open(const char *dir, const struct hf_config *config, struct device *device,
+                             void (*on_progress)(void *user, double fraction), void *user,
+                             struct model **out, struct quern_error *err) {
+    const struct model_options options = {.on_progress = on_progress, .user = user};
+    return model_open_with(dir, config, device, &options, out, err);
+}
+
 void model_close(struct model *m) {
     if (!m)
         return;
+    weight_blocks_release(m);
     checkpoint_close(m->checkpoint);
     arena_release(&m->arena);
     free(m);

@@ -288,9 +288,9 @@ static void read_fp8(const struct quant_source *s, size_t first, size_t n, uint8
 static enum quern_status code_scales(struct quantizer *z, struct quern_error *err) {
     const struct quant_source *s = &z->source;
     const size_t groups = quant_n_groups(&s->spec, s->cols), n = s->rows * groups;
-    uint8_t *code = malloc(n + 1);
-    float *nested = malloc((n / NF4_NESTED + 1) * sizeof *nested), x[GROUP_MOST];
-    z->scales = malloc((n + 1) * sizeof *z->scales);
+    uint8_t *code = calloc(n + 1, 1);
+    float *nested = calloc(n / NF4_NESTED + 1, sizeof *nested), x[GROUP_MOST];
+    z->scales = calloc(n + 1, sizeof *z->scales);
     enum quern_status status = QUERN_OK;
     if (!code || !nested || !z->scales) {
         status = error_nomem(err);
