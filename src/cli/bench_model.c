@@ -49,20 +49,41 @@ static enum quern_status check_memory(const struct bench_source *source, size_t 
                      cli_format_bytes((double)available, have));
 }
 
+/* Of matrices that are made anew while loading; 0: they stay where they are. */
+static double bytes_a_weight(enum quern_weights w) {
+    static const double bytes[] = {[QUERN_WEIGHTS_AUTO] = 0,    [QUERN_WEIGHTS_BF16] = 0,
+                                   [QUERN_WEIGHTS_F32] = 4,     [QUERN_WEIGHTS_INT8] = 1.02,
+                                   [QUERN_WEIGHTS_INT4] = 0.55, [QUERN_WEIGHTS_NF4] = 0.57,
+                                   [QUERN_WEIGHTS_FP8] = 1.02};
+    return bytes[w];
+}
+
+/* What is converted on loading is read once, so that all tensors may share memory. */
+static size_t random_bytes(const struct bench_source *source, const struct hf_config *c,
+                           bool *overlapping) {
+    const double each = bytes_a_weight(cli_weights(source->weights));
+    int64_t active;
+    *overlapping = each > 0;
+    return random_tensors_bytes(c, *overlapping) +
+           (size_t)(each * (double)hf_config_param_count(c, &active));
+}
+
 static enum quern_status open_random(const struct bench_source *source, int n_threads,
-                                     struct bench_model *m, struct quern_error *err) {
+                                     const struct model_options *options, struct bench_model *m,
+                                     struct quern_error *err) {
     struct thread_pool *pool = NULL;
     struct checkpoint *checkpoint = NULL;
-    const size_t needed = random_tensors_bytes(&m->config, false);
+    bool overlapping;
+    const size_t needed = random_bytes(source, &m->config, &overlapping);
     enum quern_status status = check_memory(source, needed, err);
     if (!status)
         status = thread_pool_create(n_threads, &pool, err);
     if (!status)
-        status = random_tensors_create(&m->config, false, pool, &checkpoint, err);
+        status = random_tensors_create(&m->config, overlapping, pool, &checkpoint, err);
     thread_pool_destroy(pool);
     if (status)
         return status;
-    return model_from_checkpoint(checkpoint, &m->config, m->device, NULL, NULL, &m->model, err);
+    return model_from_checkpoint_with(checkpoint, &m->config, m->device, options, &m->model, err);
 }
 
 enum quern_status bench_model_open(const struct bench_source *source, int n_threads,
@@ -70,15 +91,19 @@ enum quern_status bench_model_open(const struct bench_source *source, int n_thre
     struct bench_model m = {.device = NULL};
     struct cli_progress progress;
     const uint64_t start = os_now_ns();
+    const struct model_options options = {.weights = cli_weights(source->weights),
+                                          .embed_weights = cli_weights(source->embed_weights),
+                                          .math = cli_math(source->math),
+                                          .on_progress = cli_progress_update,
+                                          .user = &progress};
     enum quern_status status = bench_config(source, &m.config, err);
     if (!status)
         status = device_cpu_create(n_threads, source->cpu, &m.device, err);
     cli_progress_start(&progress, source->shape ? "Making weights" : "Loading");
     if (!status && source->shape)
-        status = open_random(source, n_threads, &m, err);
+        status = open_random(source, n_threads, &options, &m, err);
     else if (!status)
-        status = model_open(source->dir, &m.config, m.device, cli_progress_update, &progress,
-                            &m.model, err);
+        status = model_open_with(source->dir, &m.config, m.device, &options, &m.model, err);
     cli_progress_finish(&progress);
     m.load_seconds = (double)(os_now_ns() - start) * 1e-9;
     if (status)

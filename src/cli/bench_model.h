@@ -9,6 +9,7 @@ struct bench_source {
     const char *dir, *shape; /* one of them */
     int64_t n_layers;        /* of a shape: the first ones only; 0: all */
     const char *cpu;
+    const char *weights, *embed_weights, *math; /* CLI_WEIGHTS_OPTIONS */
 };
 
 struct bench_model {
