@@ -180,6 +180,15 @@ static enum quern_status create_parts(struct engine *e, const struct engine_setu
     return status;
 }
 
+static enum quern_status open_disk(struct engine *e, const struct quern_engine_options *o,
+                                   struct quern_error *err) {
+    const uint64_t default_bytes = (uint64_t)4 << 30;
+    if (!o->disk_cache || !e->cache)
+        return QUERN_OK;
+    return disk_open(e, o->disk_cache, o->disk_cache_bytes ? o->disk_cache_bytes : default_bytes,
+                     err);
+}
+
 static void free_parts(struct engine *e) {
     prefix_cache_destroy(e->cache);
     kv_pool_destroy(e->pool);
@@ -246,7 +255,9 @@ static void publish(struct engine *e) {
 
 /* Sleeps until there may be something to do. False when the engine is to end. */
 static bool wait_for_work(struct engine *e, bool idle) {
-    const uint64_t next_ns = idle ? schedule_next_event_ns(e) : 0;
+    const uint64_t request_ns = idle ? schedule_next_event_ns(e) : 0;
+    const uint64_t disk_ns = idle ? disk_next_event_ns(e) : 0;
+    const uint64_t next_ns = request_ns < disk_ns ? request_ns : disk_ns;
     mutex_lock(&e->lock);
     while (idle && !e->stopping && !e->incoming && !e->woken) {
         if (next_ns == UINT64_MAX)
@@ -274,6 +285,7 @@ static void run_thread(void *arg) {
         const uint64_t now_ns = os_now_ns();
         take_incoming(e);
         schedule_sweep(e, now_ns);
+        disk_tick(e, now_ns);
         schedule_admit(e, now_ns);
         schedule_plan(e);
         idle = e->n_batch == 0 && !e->preempted;
@@ -309,11 +321,16 @@ enum quern_status engine_create(const struct engine_setup *setup, struct engine 
     e->incoming_tail = &e->incoming;
     e->stats.accepting = true;
     publish(e);
-    status = thread_start(&e->thread, "quern-engine", run_thread, e, err);
+    status = open_disk(e, setup->options, err);
     if (status)
         goto fail_condition;
+    status = thread_start(&e->thread, "quern-engine", run_thread, e, err);
+    if (status)
+        goto fail_disk;
     *out = e;
     return QUERN_OK;
+fail_disk:
+    disk_close(e);
 fail_condition:
     condition_release(&e->changed);
 fail_lock:
@@ -332,6 +349,7 @@ void engine_destroy(struct engine *e) {
     condition_signal_all(&e->changed);
     mutex_unlock(&e->lock);
     thread_join(&e->thread);
+    disk_close(e);
     condition_release(&e->changed);
     mutex_release(&e->lock);
     free_parts(e);

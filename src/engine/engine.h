@@ -26,15 +26,14 @@ struct engine_setup {
     int32_t n_tokens_known; /* ids from here up are padding, never sampled */
     const int32_t *gaps;    /* [n_gaps] nor are these */
     size_t n_gaps;
-    size_t n_context;        /* > 0: options->n_context resolved */
-    bool rope_scaled;        /* apply YaRN */
-    const char *fingerprint; /* of the model's files, for what is kept on disk; NULL: nothing is */
+    size_t n_context;                           /* > 0: options->n_context resolved */
+    bool rope_scaled;                           /* apply YaRN */
     const struct quern_engine_options *options; /* n_context, yarn and draft are not read */
     const struct engine_setup *draft;           /* the draft model's, or NULL */
 };
 
-/* All that setup points to is borrowed and must outlive the engine, but for setup, options and
- * fingerprint themselves. */
+/* All that setup points to is borrowed and must outlive the engine, but for setup and options
+ * themselves. */
 enum quern_status engine_create(const struct engine_setup *setup, struct engine **out,
                                 struct quern_error *err);
 void engine_destroy(struct engine *e); /* NULL is fine */

@@ -6,6 +6,7 @@
 #include "base/sync.h"
 #include "engine/completion.h"
 #include "engine/engine.h"
+#include "engine/kv_store.h"
 #include "engine/ngram.h"
 #include "engine/prefix_cache.h"
 #include "engine/speed.h"
@@ -17,6 +18,29 @@
 enum {
     ENGINE_DRAFTS_MAX = 8,    /* guesses for one request in one step */
     ENGINE_PROBE_TOKENS = 64, /* made without guesses before they are tried again */
+};
+
+/* A sequence that was computed and may be continued; its blocks are in the prefix cache for now. */
+struct conversation {
+    char *salt;
+    int32_t *tokens; /* [n_tokens] */
+    size_t n_tokens;
+    uint64_t ended_ns;
+};
+
+enum { DISK_CONVERSATIONS = 64 };
+
+/* disk.c: the prefix cache's longer arm. */
+struct disk {
+    struct kv_store *store;                          /* NULL: nothing is kept */
+    struct conversation unsaved[DISK_CONVERSATIONS]; /* [n_unsaved] the latest last */
+    size_t n_unsaved;
+    /* The job the store is at. */
+    struct conversation at_work;
+    bool loading;
+    int32_t *blocks; /* [n_blocks] of its tokens, a reference to each */
+    size_t n_blocks;
+    uint64_t for_order; /* + 1 of the request a load is for */
 };
 
 enum request_state {
@@ -46,6 +70,7 @@ struct request {
 
     uint64_t submit_ns, start_ns, first_ns, deadline_ns; /* 0: not yet, none */
     uint64_t stalled_ns;                                 /* since when it is paused */
+    bool asked_disk; /* whether it has a longer beginning than memory */
     uint64_t behind; /* order + 1 of a request that is computing what this one begins with */
     struct quern_usage usage;
 
@@ -87,6 +112,7 @@ struct engine {
     struct workspace *workspace;
     struct kv_pool *pool;
     struct prefix_cache *cache;
+    struct disk disk;
     float *logits; /* [n_logit_rows, vocab_size] */
     size_t n_logit_rows, logits_bytes;
     float *hidden;         /* [max_running, hidden_size] */
@@ -99,7 +125,7 @@ struct engine {
     struct forward_seq *seqs; /* [max_running] of this step */
     struct request **batch;   /* [n_batch] whose they are */
     size_t n_batch, n_batch_tokens, n_batch_rows;
-    bool preempted;           /* somebody was, while the step was planned */
+    bool preempted; /* somebody was, while the step was planned */
     struct speed speed;
     double end_interval_ns; /* between two requests' ends, of late */
     uint64_t last_end_ns, counted_ns;
@@ -136,7 +162,21 @@ void request_share_blocks(struct engine *e, struct request *r);
 void request_end(struct engine *e, struct request *r, enum quern_finish finish,
                  const struct quern_error *cause, float *values, size_t n_values);
 
+/* disk.c */
+enum quern_status disk_open(struct engine *e, const char *dir, uint64_t max_bytes,
+                            struct quern_error *err);
+/* Writes what is not on disk yet. No step runs any more. Zeroed is fine. */
+void disk_close(struct engine *e);
+/* The first n_tokens of a request that ends are computed and in the prefix cache. */
+void disk_note(struct engine *e, const struct request *r, size_t n_tokens);
+void disk_tick(struct engine *e, uint64_t now_ns); /* ends a job, begins the next */
+/* Whether the request had better wait: a part of its prompt is being read. */
+bool disk_holds(struct engine *e, struct request *r);
+uint64_t disk_next_event_ns(const struct engine *e);
+
 /* schedule.c */
+/* A free block, for which a cached one may have to go; KV_NO_BLOCK. */
+int32_t schedule_spare_block(struct engine *e);
 void schedule_sweep(struct engine *e, uint64_t now_ns); /* cancelled, late and stalled ones */
 void schedule_admit(struct engine *e, uint64_t now_ns); /* from waiting to running */
 void schedule_plan(struct engine *e);                   /* fills batch and seqs */

@@ -179,10 +179,14 @@ void request_share_blocks(struct engine *e, struct request *r) {
     remember(e, r, r->kv.n_tokens / PREFIX_BLOCK_TOKENS * PREFIX_BLOCK_TOKENS);
 }
 
-void request_drop_blocks(struct engine *e, struct request *r) {
-    /* When something failed, computed guesses may stand where the last token made belongs. */
+/* When something failed, computed guesses may stand where the last token made belongs. */
+static size_t sure_tokens(const struct request *r) {
     const size_t sure = r->n_tokens - (r->n_tokens > r->n_prompt);
-    remember(e, r, r->kv.n_tokens < sure ? r->kv.n_tokens : sure);
+    return r->kv.n_tokens < sure ? r->kv.n_tokens : sure;
+}
+
+void request_drop_blocks(struct engine *e, struct request *r) {
+    remember(e, r, sure_tokens(r));
     kv_cache_release(&r->kv);
 }
 
@@ -253,6 +257,7 @@ void request_end(struct engine *e, struct request *r, enum quern_finish finish,
     struct quern_request_result result;
     push_last_text(r, &finish, &own);
     schedule_remove(e, r);
+    disk_note(e, r, sure_tokens(r));
     request_drop_blocks(e, r);
     if (r->extras.on_release)
         r->extras.on_release(r->extras.user);

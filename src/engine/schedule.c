@@ -146,6 +146,12 @@ static bool make_room(struct engine *e, struct request *r, size_t n) {
     return kv_cache_reserve(&r->kv, n, NULL) == QUERN_OK;
 }
 
+int32_t schedule_spare_block(struct engine *e) {
+    if (e->pool->n_free == 0 && e->cache)
+        prefix_cache_evict(e->cache);
+    return kv_pool_take(e->pool);
+}
+
 /* ---- admission ----------------------------------------------------------------------- */
 
 /* How many tokens of the prompt need not be computed: never the last, whose logits are wanted. */
@@ -269,7 +275,7 @@ static void start(struct engine *e, struct request *r, uint64_t now_ns) {
 void schedule_admit(struct engine *e, uint64_t now_ns) {
     for (size_t i = 0; i < e->n_waiting && e->n_running < e->limits.max_running;) {
         struct request *r = e->waiting[i];
-        if (r->stalled_ns || waits_for_leader(e, r)) {
+        if (r->stalled_ns || waits_for_leader(e, r) || disk_holds(e, r)) {
             i++;
             continue;
         }
