@@ -231,6 +231,13 @@ static enum quern_status measure_all(const struct bench_args *a, const struct be
     return QUERN_OK;
 }
 
+/* What products with a matrix are made of. */
+static enum peak_kind arithmetic_of(const struct weight *w) {
+    if (!w->packed || w->packed->math == MATH_EXACT)
+        return PEAK_F32;
+    return w->packed->math == MATH_INT8 ? PEAK_INT8 : PEAK_BF16;
+}
+
 static enum quern_status describe(const struct bench_args *a, const struct bench_model *m,
                                   int n_threads, struct bench_setting *s,
                                   struct quern_error *err) {
@@ -243,7 +250,7 @@ static enum quern_status describe(const struct bench_args *a, const struct bench
         .cpu = m->device->name,
         .weights = weight_type_name(&m->model->layers[0].q),
         .kv_type = "F32",
-        .arithmetic = PEAK_F32,
+        .arithmetic = arithmetic_of(&m->model->layers[0].q),
         .n_threads = thread_pool_size(pool),
         .load_seconds = m->load_seconds,
         .weight_bytes = bench_model_weight_bytes(m->model),
