@@ -11,6 +11,7 @@
 static const struct cli_entry commands[] = {
     {"chat", cmd_chat, "talk with a model"},
     {"run", cmd_run, "answer one prompt, or continue a text"},
+    {"batch", cmd_batch, "answer the requests of a file"},
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
     {"render", cmd_render, "messages to the text a model sees"},
