@@ -122,7 +122,9 @@ ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 # Tuned for a CPU that has the instructions, gcc 12 spills fewer registers.
 ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mtune=icelake-server
 ISA_FLAGS_neon    := -O3
-isa_flags = $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
+# Quantizers are loops that want vectors.
+file_flags = $(if $(filter src/quant/%,$(1)),-O3)
+isa_flags = $(call file_flags,$(1)) $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
 
 .PHONY: all lib
 all: $(OUT)/quern lib

@@ -36,8 +36,13 @@ static void do_group(const struct walk *k, size_t panel, size_t g, size_t first,
     /* Later blocks find the panel in the second-level cache. */
     t.ahead = first == k->a->token_begin ? AHEAD_BYTES : 0;
     packed_tile_fn *const *fn = parts->dot;
+    struct packed_numbers numbers;
     size_t most = parts->n_tokens;
-    if (parts->direct && n <= parts->n_direct) {
+    if (parts->numbers) {
+        parts->numbers(&numbers, &t);
+        t.numbers = &numbers;
+    }
+    if (parts->direct && n <= parts->direct_most) {
         fn = parts->direct;
         most = parts->n_direct;
     } else if (parts->unpack) {
@@ -45,6 +50,8 @@ static void do_group(const struct walk *k, size_t panel, size_t g, size_t first,
         t.codes = k->unpacked;
         t.ahead = 0;
     }
+    /* Tiles of about the same size. */
+    most = (n + (n + most - 1) / most - 1) / ((n + most - 1) / most);
     for (size_t i = 0; i < n; i += most) {
         const size_t some = n - i < most ? n - i : most, token = first + i;
         t.sums = k->sums + i * PACKED_ROWS;

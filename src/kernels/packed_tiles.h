@@ -8,6 +8,16 @@
 /* Most tokens of a tile; an instruction set may stop earlier. */
 enum { PACKED_TILE_TOKENS = 6 };
 
+/* Scales and zeros of a group, each row's by itself and ready for arithmetic: tokens of a block share the
+ * work. */
+struct packed_numbers {
+    _Alignas(64) float scale[PACKED_ROWS];
+    union {
+        float f[PACKED_ROWS];   /* QUANT_AFFINE */
+        int32_t i[PACKED_ROWS]; /* QUANT_INT, where zeros differ */
+    } zero;
+};
+
 /* Adds one group of a panel for a tile of tokens: sums[t][64], and x[t] as struct packed_input has it. */
 struct packed_tile {
     float *sums;                /* [the tile's tokens][PACKED_ROWS] */
@@ -16,6 +26,7 @@ struct packed_tile {
     const int32_t *x_sum;       /* [tokens]; MATH_INT8 */
     const struct packed_matrix *w;
     const unsigned char *scales, *zeros;
+    const struct packed_numbers *numbers; /* the same as `parts->numbers` makes them; NULL without */
     const void *codes;          /* packed, or what `unpack` made of them */
     size_t x_stride, n_cols;    /* of the group, without padding */
     size_t ahead;               /* bytes from a packed code to what should be fetched meanwhile; 0: nothing */
@@ -29,9 +40,11 @@ struct packed_parts {
     packed_tile_fn *const *dot; /* [1 .. n_tokens]: reads unpacked codes */
     size_t n_tokens;
     packed_unpack_fn *unpack;   /* NULL: dot reads packed codes */
-    /* [1 .. n_direct], or NULL: reads packed codes; for so few tokens that unpacking does not pay. */
+    /* [1 .. n_direct], or NULL: reads packed codes; for at most direct_most tokens, so few that
+     * unpacking does not pay. */
     packed_tile_fn *const *direct;
-    size_t n_direct;
+    size_t n_direct, direct_most;
+    void (*numbers)(struct packed_numbers *to, const struct packed_tile *group); /* or NULL */
 };
 
 void packed_tiles_matmul(const struct packed_args *a, const struct packed_parts *parts);

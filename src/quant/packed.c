@@ -145,6 +145,10 @@ enum quern_status packed_plan(struct packed_matrix *out, const struct quant_sour
 /* ---- writing ------------------------------------------------------------------------ */
 
 static void put_number(enum dtype t, void *p, size_t i, float f) {
+    if (t == DTYPE_BF16) { /* exact, and the usual case */
+        memcpy((char *)p + i * 2, (const char *)&f + 2, 2);
+        return;
+    }
     dtype_from_f32(t, &f, (char *)p + i * dtype_size_bytes(t), 1);
 }
 
@@ -158,17 +162,31 @@ static void put_zero(const struct packed_matrix *m, unsigned char *zeros, size_t
         put_number(m->number, zeros, r, zero);
 }
 
+/* Four bytes of a row: the codes of a chunk. Missing columns have code 0. */
+static void put_chunk(const struct packed_matrix *m, unsigned char *to, const uint8_t *q) {
+    if (m->bits == 8) {
+        memcpy(to, q, 4);
+    } else if (m->kind == QUANT_CODE) {
+        to[0] = (unsigned char)(q[0] | q[2] << 4);
+        to[1] = (unsigned char)(q[4] | q[6] << 4);
+        to[2] = (unsigned char)(q[1] | q[3] << 4);
+        to[3] = (unsigned char)(q[5] | q[7] << 4);
+    } else {
+        for (size_t j = 0; j < 4; j++)
+            to[j] = (unsigned char)(q[j] | q[4 + j] << 4);
+    }
+}
+
 static void put_codes(const struct packed_matrix *m, unsigned char *codes, size_t r, const uint8_t *q,
                       size_t n) {
-    if (m->bits == 8) {
-        for (size_t c = 0; c < n; c++)
-            codes[c / 4 * PACKED_CHUNK_BYTES + 4 * r + c % 4] = q[c];
-        return;
-    }
-    for (size_t c = 0; c < n; c++) {
-        const size_t nibble = m->kind == QUANT_CODE ? c % 8 / 2 + c % 2 * 4 : c % 4 * 2 + c % 8 / 4;
-        unsigned char *byte = codes + c / 8 * PACKED_CHUNK_BYTES + 4 * r + nibble / 2;
-        *byte = (unsigned char)(*byte | (q[c] & 15) << nibble % 2 * 4);
+    const size_t step = packed_chunk_cols(m->bits), whole = n / step * step;
+    unsigned char *to = codes + 4 * r;
+    uint8_t last[8] = {0};
+    for (size_t c = 0; c < whole; c += step, to += PACKED_CHUNK_BYTES)
+        put_chunk(m, to, q + c);
+    if (whole < n) {
+        memcpy(last, q + whole, n - whole);
+        put_chunk(m, to, last);
     }
 }
 

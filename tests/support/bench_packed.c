@@ -141,8 +141,8 @@ static void bench_line(const struct kernels *const *tables, size_t n_tables, con
 int bench_packed(const struct kernels *const *tables, size_t n_tables) {
     static const struct format formats[] = {
         {"int8", QUANT_INT, 8, 128, MATH_INT8, false},
-        {"int4", QUANT_INT, 4, 64, MATH_INT8, false},
-        {"int4 zeros", QUANT_INT, 4, 128, MATH_INT8, true},
+        {"int4", QUANT_INT, 4, 64, MATH_INT8, true},
+        {"int4 of 128", QUANT_INT, 4, 128, MATH_INT8, false},
         {"q4_k", QUANT_AFFINE, 4, 32, MATH_INT8, true},
         {"int8 exact", QUANT_INT, 8, 128, MATH_EXACT, false},
         {"awq exact", QUANT_INT, 4, 128, MATH_EXACT, true},

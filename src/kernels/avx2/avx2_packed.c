@@ -97,11 +97,11 @@ static inline void add_int8(const struct packed_tile *a, size_t t, size_t row, _
         const __m256i zero = packed_int_zeros(w, a->zeros, row);
         dot = _mm256_sub_epi32(dot, _mm256_mullo_epi32(zero, _mm256_set1_epi32(a->x_sum[t])));
     }
-    const __m256 scale = packed_numbers(w->number, a->scales, row);
+    const __m256 scale = numbers_at(w->number, a->scales, row);
     __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scale, _mm256_set1_ps(a->x_scale[t])),
                                _mm256_loadu_ps(to));
     if (w->kind == QUANT_AFFINE)
-        y = _mm256_fnmadd_ps(packed_numbers(w->number, a->zeros, row),
+        y = _mm256_fnmadd_ps(numbers_at(w->number, a->zeros, row),
                              _mm256_set1_ps(a->x_scale[t] * (float)a->x_sum[t]), y);
     _mm256_storeu_ps(to, y);
 }
@@ -211,12 +211,12 @@ static void unpack_floats(void *to, const struct packed_tile *a) {
     const __m256i low = _mm256_set1_epi32(a->w->bits == 8 ? 255 : 15);
     for (size_t row = 0; row < PACKED_ROWS; row += HALF_LANES) {
         const unsigned char *q = (const unsigned char *)a->codes + 4 * row;
-        const __m256 scale = packed_numbers(a->w->number, a->scales, row);
+        const __m256 scale = numbers_at(a->w->number, a->scales, row);
         __m256 zero = _mm256_setzero_ps();
         if (a->w->kind == QUANT_INT)
             zero = _mm256_cvtepi32_ps(packed_int_zeros(a->w, a->zeros, row));
         else if (a->w->kind == QUANT_AFFINE)
-            zero = packed_numbers(a->w->number, a->zeros, row);
+            zero = numbers_at(a->w->number, a->zeros, row);
         float *out = (float *)to + row;
         for (size_t k = 0; k < a->n_cols; k += per_chunk, q += PACKED_CHUNK_BYTES) {
             const __m256i v = _mm256_loadu_si256((const void *)q);
@@ -234,7 +234,7 @@ static inline void add_exact(const struct packed_tile *a, size_t t, size_t row, 
     if (a->w->kind == QUANT_AFFINE)
         _mm256_storeu_ps(to, _mm256_add_ps(y, sum));
     else
-        _mm256_storeu_ps(to, _mm256_fmadd_ps(sum, packed_numbers(a->w->number, a->scales, row), y));
+        _mm256_storeu_ps(to, _mm256_fmadd_ps(sum, numbers_at(a->w->number, a->scales, row), y));
 }
 
 #define DECLARE_F(t)                                                 \

@@ -8,7 +8,7 @@
 packed_matmul_fn avx2_packed_int8; /* what AVX-512 without VNNI uses too */
 
 /* Numbers i .. i+7. */
-static inline __m256 packed_numbers(enum dtype type, const unsigned char *p, size_t i) {
+static inline __m256 numbers_at(enum dtype type, const unsigned char *p, size_t i) {
     if (type == DTYPE_F32)
         return _mm256_loadu_ps((const float *)(const void *)(p + 4 * i));
     const __m128i h = _mm_loadu_si128((const void *)(p + 2 * i));

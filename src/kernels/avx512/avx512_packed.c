@@ -77,6 +77,17 @@ void avx512_prepare_int8(const struct packed_prepare_args *a) {
     }
 }
 
+void avx512_packed_numbers(struct packed_numbers *to, const struct packed_tile *a) {
+    const struct packed_matrix *w = a->w;
+    for (size_t row = 0; row < PACKED_ROWS; row += W) {
+        _mm512_store_ps(to->scale + row, numbers_at(w->number, a->scales, row));
+        if (w->kind == QUANT_AFFINE)
+            _mm512_store_ps(to->zero.f + row, numbers_at(w->number, a->zeros, row));
+        else if (w->kind == QUANT_INT)
+            _mm512_store_si512(to->zero.i + row, packed_int_zeros(w, a->zeros, row));
+    }
+}
+
 /* ---- codes as floats ---------------------------------------------------------------- */
 
 /* What turns the codes of 16 rows into floats. */
@@ -91,9 +102,9 @@ static struct decoder decoder_of(const struct packed_tile *a, size_t row) {
     const struct packed_matrix *w = a->w;
     struct decoder d = {.code = w->code, .affine = w->kind == QUANT_AFFINE};
     d.by_row = w->kind == QUANT_INT && (w->bits == 8 || w->zeros != ZEROS_CONSTANT);
-    d.scale = packed_numbers(w->number, a->scales, row);
+    d.scale = numbers_at(w->number, a->scales, row);
     if (d.affine)
-        d.zero = packed_numbers(w->number, a->zeros, row);
+        d.zero = numbers_at(w->number, a->zeros, row);
     else if (d.by_row)
         d.zero = _mm512_cvtepi32_ps(packed_int_zeros(w, a->zeros, row));
     const __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -161,7 +172,7 @@ static inline void add_group(const struct packed_tile *a, size_t t, size_t row, 
     if (a->w->kind == QUANT_AFFINE)
         _mm512_storeu_ps(to, _mm512_add_ps(y, sum));
     else
-        _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, packed_numbers(a->w->number, a->scales, row), y));
+        _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, numbers_at(a->w->number, a->scales, row), y));
 }
 
 #define DECLARE(t)                                                           \

@@ -9,7 +9,7 @@ packed_prepare_fn avx512_prepare_exact, avx512_prepare_int8;
 packed_matmul_fn avx512_packed_exact, avx2_packed_int8;
 
 /* Numbers i .. i+15. */
-static inline __m512 packed_numbers(enum dtype type, const unsigned char *p, size_t i) {
+static inline __m512 numbers_at(enum dtype type, const unsigned char *p, size_t i) {
     if (type == DTYPE_F32)
         return _mm512_loadu_ps(p + 4 * i);
     const __m256i h = _mm256_loadu_si256((const void *)(p + 2 * i));
@@ -26,5 +26,8 @@ static inline __m512i packed_int_zeros(const struct packed_matrix *w, const unsi
         return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p + 2 * i)));
     return _mm512_set1_epi32(w->zero);
 }
+
+/* packed_parts.numbers */
+void avx512_packed_numbers(struct packed_numbers *to, const struct packed_tile *group);
 
 #endif

@@ -21,35 +21,11 @@ static inline __m512i four_of(const int8_t *x) {
     return _mm512_set1_epi32(four);
 }
 
-/* ---- the end of a group ---------------------------------------------------------------- */
-
-/* Of 16 rows. */
-struct numbers {
-    __m512 scale, zero;
-    __m512i int_zero;
-};
-
-static inline struct numbers numbers_of(const struct packed_tile *a, size_t row) {
-    struct numbers n = {.scale = packed_numbers(a->w->number, a->scales, row)};
-    if (a->w->kind == QUANT_AFFINE)
-        n.zero = packed_numbers(a->w->number, a->zeros, row);
-    else if (a->w->zeros != ZEROS_CONSTANT)
-        n.int_zero = packed_int_zeros(a->w, a->zeros, row);
-    return n;
-}
-
-/* The sums of one token and 16 rows, with constant zeros taken off already. */
-static inline void add_group(const struct packed_tile *a, const struct numbers *n, size_t t, size_t row,
-                             __m512i dot) {
-    float *to = a->sums + t * PACKED_ROWS + row;
-    const __m512 x_scale = _mm512_set1_ps(a->x_scale[t]);
-    if (a->w->kind == QUANT_INT && a->w->zeros != ZEROS_CONSTANT)
-        dot = _mm512_sub_epi32(dot, _mm512_mullo_epi32(n->int_zero, _mm512_set1_epi32(a->x_sum[t])));
-    __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(n->scale, x_scale),
-                               _mm512_loadu_ps(to));
-    if (a->w->kind == QUANT_AFFINE)
-        y = _mm512_fnmadd_ps(n->zero, _mm512_set1_ps(a->x_scale[t] * (float)a->x_sum[t]), y);
-    _mm512_storeu_ps(to, y);
+/* sums -= zero * x_sum: two of 16 bits are enough, and this instruction needs no second one. */
+static inline __m512i less_zeros(__m512i sums, __m512i zero, int32_t x_sum) {
+    const __m512i minus = _mm512_set1_epi32(-x_sum & 0xffff);
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(zero), "v"(minus));
+    return sums;
 }
 
 /* ---- tiles ------------------------------------------------------------------------------ */
@@ -66,18 +42,50 @@ static inline void add_group(const struct packed_tile *a, const struct numbers *
         s##t##2 = dot4(s##t##2, w2, x);          \
         s##t##3 = dot4(s##t##3, w3, x);          \
     }
-#define FINISH_0(t) add_group(a, &n, t, 0, s##t##0);
-#define FINISH_1(t) add_group(a, &n, t, 16, s##t##1);
-#define FINISH_2(t) add_group(a, &n, t, 32, s##t##2);
-#define FINISH_3(t) add_group(a, &n, t, 48, s##t##3);
-#define FINISH(T)                                  \
-    {                                              \
-        struct numbers n = numbers_of(a, 0);       \
-        EACH_##T(FINISH_0) n = numbers_of(a, 16);  \
-        EACH_##T(FINISH_1) n = numbers_of(a, 32);  \
-        EACH_##T(FINISH_2) n = numbers_of(a, 48);  \
-        EACH_##T(FINISH_3)                         \
+/* The end of a group, for 16 rows of a token: constant zeros are taken off already. */
+#define ADD(t, r)                                                                                    \
+    {                                                                                                \
+        const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(a->x_scale[t]));                       \
+        float *to = a->sums + t * PACKED_ROWS + 16 * r;                                              \
+        _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_cvtepi32_ps(s##t##r), by, _mm512_loadu_ps(to))); \
     }
+#define ADD_ZEROS(t, r)                                          \
+    s##t##r = less_zeros(s##t##r, zero, a->x_sum[t]);            \
+    ADD(t, r)
+#define ADD_AFFINE(t, r)                                                                             \
+    {                                                                                                \
+        const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(a->x_scale[t]));                       \
+        const __m512 sum = _mm512_set1_ps(a->x_scale[t] * (float)a->x_sum[t]);                       \
+        float *to = a->sums + t * PACKED_ROWS + 16 * r;                                              \
+        const __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s##t##r), by, _mm512_loadu_ps(to));      \
+        _mm512_storeu_ps(to, _mm512_fnmadd_ps(zero, sum, y));                                        \
+    }
+#define ADD_0(t) ADD(t, 0)
+#define ADD_1(t) ADD(t, 1)
+#define ADD_2(t) ADD(t, 2)
+#define ADD_3(t) ADD(t, 3)
+#define ADD_ZEROS_0(t) ADD_ZEROS(t, 0)
+#define ADD_ZEROS_1(t) ADD_ZEROS(t, 1)
+#define ADD_ZEROS_2(t) ADD_ZEROS(t, 2)
+#define ADD_ZEROS_3(t) ADD_ZEROS(t, 3)
+#define ADD_AFFINE_0(t) ADD_AFFINE(t, 0)
+#define ADD_AFFINE_1(t) ADD_AFFINE(t, 1)
+#define ADD_AFFINE_2(t) ADD_AFFINE(t, 2)
+#define ADD_AFFINE_3(t) ADD_AFFINE(t, 3)
+#define FINISH_ROWS(T, r)                                                                   \
+    {                                                                                       \
+        const __m512 scale = _mm512_load_ps(a->numbers->scale + 16 * r);                    \
+        if (a->w->kind == QUANT_AFFINE) {                                                   \
+            const __m512 zero = _mm512_loadu_ps(a->numbers->zero.f + 16 * r);               \
+            EACH_##T(ADD_AFFINE_##r)                                                        \
+        } else if (a->w->zeros == ZEROS_CONSTANT) {                                         \
+            EACH_##T(ADD_##r)                                                               \
+        } else {                                                                            \
+            const __m512i zero = _mm512_loadu_si512(a->numbers->zero.i + 16 * r);           \
+            EACH_##T(ADD_ZEROS_##r)                                                         \
+        }                                                                                   \
+    }
+#define FINISH(T) FINISH_ROWS(T, 0) FINISH_ROWS(T, 1) FINISH_ROWS(T, 2) FINISH_ROWS(T, 3)
 
 /* Bytes in chunks of four columns. */
 #define DEFINE_BYTES(T)                                                                          \
@@ -161,9 +169,11 @@ static packed_tile_fn *const bytes[] = {NULL,    bytes_1, bytes_2, bytes_3,
 static packed_tile_fn *const nibbles[] = {NULL, nibbles_1, nibbles_2, nibbles_3, nibbles_4};
 
 static void matmul_int8(const struct packed_args *a) {
-    static const struct packed_parts parts8 = {.dot = bytes, .n_tokens = 6};
-    static const struct packed_parts parts4 = {
-        .dot = bytes, .n_tokens = 6, .unpack = unpack, .direct = nibbles, .n_direct = 4};
+    static const struct packed_parts parts8 = {
+        .dot = bytes, .n_tokens = 6, .numbers = avx512_packed_numbers};
+    static const struct packed_parts parts4 = {.dot = bytes, .n_tokens = 6, .unpack = unpack,
+                                               .direct = nibbles, .n_direct = 4, .direct_most = 16,
+                                               .numbers = avx512_packed_numbers};
     packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
 }
 
