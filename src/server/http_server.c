@@ -95,10 +95,11 @@ static void *on_request_line(void *user, const char *uri, struct MHD_Connection 
     struct http_server *s = user;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    (void)uri;
     struct http_call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
+    /* Decoded, it would end the path for everybody who looks at it later. */
+    call->has_zero_byte = strstr(uri, "%00") != NULL;
     call->server = s;
     call->connection = connection;
     call->began_ns = os_now_ns();
@@ -117,7 +118,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
     (void)connection;
     if (!call)
         return;
-    call->client_left = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        call->client_left = true;
     if (call->admitted) {
         if (s->setup.done)
             s->setup.done(s->setup.user, call);
@@ -144,6 +146,8 @@ static enum quern_status begin_call(struct http_call *call, struct api_error *er
         call->slot->has_waker = true;
     }
     call->waker = &call->slot->waker;
+    if (call->has_zero_byte)
+        return api_fail(err, API_NOT_FOUND, NULL, "Invalid URL: it contains a zero byte.");
     enum quern_status status = check_headers(call, err);
     return status ? status : s->setup.admit(s->setup.user, call, err);
 }
@@ -299,7 +303,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *to, size_t size)
         while (!st->ended && !st->out.len)
             st->ended = !st->ops->next(st->stream, st->call, &st->out);
         set_timeout(st->call, st->call->server->setup.write_timeout_s);
-        if (st->out.failed)
+        if (st->out.failed || st->call->client_left)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         if (!st->out.len)
             return MHD_CONTENT_READER_END_OF_STREAM;

@@ -37,7 +37,7 @@ struct http_call {
     bool client_left;
 
     /* internal */
-    bool admitted, answered;
+    bool admitted, answered, has_zero_byte;
     struct http_connection *slot;
 };
 

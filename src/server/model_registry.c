@@ -130,6 +130,7 @@ static void load(struct model_registry *r, struct model_entry *e) {
     e->state = status ? MODEL_FAILED : MODEL_READY;
     e->failure = err;
     e->last_used_ns = now_ns;
+    e->was_loaded = e->was_loaded || !status;
     e->load_ms = (now_ns - began_ns) / 1000000;
     condition_signal_all(&r->changed);
     mutex_unlock(&r->lock);
@@ -219,7 +220,7 @@ void model_registry_stop(struct model_registry *r) {
  * that was put away for want of use is waited for. */
 static enum quern_status wait_until_ready(struct model_registry *r, struct model_entry *e,
                                           struct api_error *err) {
-    bool may_wait = r->config->lazy || e->load_ms > 0;
+    bool may_wait = r->config->lazy || e->was_loaded;
     if (e->state == MODEL_UNLOADED) {
         e->state = MODEL_LOADING;
         condition_signal_all(&r->changed);

@@ -23,6 +23,7 @@ struct model_entry {
     int n_users;
     uint64_t last_used_ns;
     uint64_t load_ms;
+    bool was_loaded; /* once at least */
     struct served_model served;
     struct model_registry *registry;
 };

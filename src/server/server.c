@@ -108,6 +108,12 @@ static void decorate(void *user, struct http_call *call, struct MHD_Response *re
         return;
     http_add_header(response, "Access-Control-Allow-Origin", origin);
     http_add_header(response, "Vary", "Origin");
+    if (call->route != &preflight)
+        return;
+    http_add_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    http_add_header(response, "Access-Control-Allow-Headers",
+                    "Authorization, Content-Type, x-api-key, anthropic-version, anthropic-beta");
+    http_add_header(response, "Access-Control-Max-Age", "600");
 }
 
 static void write_error(void *user, const struct http_call *call, const struct api_error *err,
