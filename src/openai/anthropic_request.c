@@ -6,6 +6,7 @@
 struct raw_messages {
     const char *model;
     const json_t *messages, *system, *stop_sequences, *tools, *tool_choice, *thinking;
+    const json_t *output_config;
     int32_t max_tokens, top_k;
     float temperature, top_p;
     bool stream;
@@ -28,8 +29,14 @@ static const struct field_spec messages_specs[] = {
     FIELD_IGNORED("service_tier"),
     FIELD_IGNORED("cache_control"),
     FIELD_IGNORED("context_management"),
-    FIELD_IGNORED("output_config"),
+    FIELD_OF(FIELD_OBJECT, "output_config", struct raw_messages, output_config),
     FIELD_IGNORED("betas"),
+    FIELD_IGNORED("container"),
+    FIELD_IGNORED("diagnostics"),
+    FIELD_IGNORED("inference_geo"),
+    FIELD_IGNORED("speed"),
+    FIELD_IGNORED("user_profile_id"),
+    FIELD_IGNORED("workspace_id"),
     FIELD_LAST,
 };
 
@@ -265,6 +272,26 @@ static enum quern_status convert_tools(const struct raw_messages *raw, json_t *o
     return status;
 }
 
+/* {"effort": "low", "format": {"type": "json_schema", "schema": {...}}} */
+static enum quern_status convert_output_config(const json_t *config, json_t *out,
+                                               struct api_error *err) {
+    json_t *effort = json_object_get(config, "effort");
+    const json_t *format = json_object_get(config, "format");
+    json_t *schema = json_object_get(format, "schema");
+    bool ok = true;
+    if (json_is_string(effort)) {
+        bool max = strcmp(json_string_value(effort), "max") == 0;
+        ok = json_object_set_new(out, "reasoning_effort",
+                                 max ? json_string("xhigh") : json_incref(effort)) == 0;
+    }
+    if (json_is_object(format)) {
+        json_t *form = json_pack("{s:s, s:{s:s, s:O*}}", "type", "json_schema", "json_schema",
+                                 "name", "answer", "schema", schema);
+        ok = json_object_set_new(out, "response_format", form) == 0 && ok;
+    }
+    return ok ? QUERN_OK : api_nomem(err);
+}
+
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 static bool set_number(json_t *out, const char *key, double value) {
@@ -302,6 +329,8 @@ enum quern_status anthropic_to_openai(const json_t *root, bool counting,
         status = convert_messages(&raw, converted, limits, err);
     if (!status)
         status = convert_tools(&raw, converted, err);
+    if (!status)
+        status = convert_output_config(raw.output_config, converted, err);
     if (status)
         json_decref(converted);
     else
