@@ -98,7 +98,7 @@ void api_keys_release(struct api_keys *k) {
 /* Every byte of every key is looked at, and no branch depends on what it is. */
 const struct api_key *api_keys_find(const struct api_keys *k, struct str given) {
     char padded[API_KEY_BYTES] = {0};
-    if (given.len >= API_KEY_BYTES || !given.len)
+    if (given.len >= API_KEY_BYTES || !given.len || memchr(given.ptr, '\0', given.len))
         return NULL;
     memcpy(padded, given.ptr, given.len);
     size_t found = 0;
