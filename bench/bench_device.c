@@ -1,10 +1,11 @@
 /* bench_device.c - the operations of a Qwen3-0.6B forward pass on the CPU device, without a
  * model: what the arithmetic alone allows.
  *
- *     bench_device [THREADS [KERNELS]]     0 threads: all cores
+ *     bench_device [THREADS [KERNELS [KV [DEPTH]]]]     0 threads: all cores; KV: f32, bf16 or int8
  *
  * Prints the median time of each operation over all layers and tokens a second, for one token after
- * 128 and 4096 others, and for a prompt of 512. One thread is measured by its own CPU time, which
+ * 128, 4096 and 16384 others, and for a prompt of 512 at the start and after 15872 (or only
+ * for one token after DEPTH). One thread is measured by its own CPU time, which
  * other programs do not lengthen; several by wall-clock time, which they do. */
 #include <stdint.h>
 #include <stdio.h>
@@ -18,8 +19,9 @@
 
 enum {
     LAYERS = 28, H = 1024, I = 3072, N_HEADS = 16, N_KV = 8, D = 128, Q = N_HEADS * D, K = N_KV * D,
-    VOCAB = 151936, MAX_TOKENS = 512, MAX_CONTEXT = 4128, BLOCKS = MAX_CONTEXT / KV_BLOCK_TOKENS,
-    BLOCK_FLOATS = LAYERS * 2 * K * KV_BLOCK_TOKENS, RUNS = 9,
+    VOCAB = 151936, MAX_TOKENS = 512, MAX_CONTEXT = 16416, BLOCKS = MAX_CONTEXT / KV_BLOCK_TOKENS,
+    RUNS = 9,
+    STORAGE = 1 << 30, /* of the cache; long sequences have some blocks several times */
 };
 
 enum op { NORM, QKV, NORM_ROPE, STORE, ATTENTION, O, GATE_UP, SILU, DOWN, ADD, HEAD, TOTAL, OPS };
@@ -31,8 +33,9 @@ struct bench {
     int n_threads;
     unsigned char *weights, *next;
     size_t weight_bytes;
-    float *storage;
-    const float *blocks[BLOCKS];
+    struct kv_layout layout;
+    unsigned char *storage;
+    const void *blocks[BLOCKS];
     float *x, *h, *q, *k, *v, *a, *gate, *up, *logits, *cos, *norm;
     uint64_t ns[OPS], since;
 };
@@ -75,8 +78,7 @@ static void linear(struct bench *b, float *y, const float *x, size_t rows, size_
 static void layer(struct bench *b, size_t index, size_t n, size_t past) {
     const struct device_ops *ops = b->d->ops;
     struct attention_seq seq = {b->blocks, 0, n, past};
-    size_t matrix = (size_t)K * KV_BLOCK_TOKENS;
-    struct attention_shape shape = {N_HEADS, N_KV, D, 0, 2 * index * matrix, (2 * index + 1) * matrix, 0.088f};
+    struct attention_shape shape = {N_HEADS, N_KV, 0, &b->layout, index, 0.088f};
     ops->rms_norm(b->d, b->h, b->x, b->norm, n, H, 1e-6f);
     mark(b, NORM);
     linear(b, b->q, b->h, Q, H, n);
@@ -140,15 +142,16 @@ static void report(struct bench *b, size_t n, size_t past) {
         printf("  %-10s %10.3f ms\n", op_names[i], (double)all[i][RUNS / 2] / 1e6);
     }
     double seconds = (double)all[TOTAL][RUNS / 2] / 1e9;
-    printf("  %.1f tokens/s, weights read at %.1f GB/s\n", (double)n / seconds,
-           (double)b->weight_bytes / seconds / 1e9);
+    double kv_bytes = (double)b->layout.block_bytes / KV_BLOCK_TOKENS * (double)(past + n);
+    printf("  %.1f tokens/s, weights read at %.1f GB/s, keys and values at %.1f\n", (double)n / seconds,
+           (double)b->weight_bytes / seconds / 1e9, kv_bytes / (double)all[ATTENTION][RUNS / 2]);
 }
 
 static void init(struct bench *b) {
     size_t layer_weights = (size_t)(2 * Q + 2 * K + 3 * I) * H;
     b->weight_bytes = 2 * (LAYERS * layer_weights + (size_t)VOCAB * H);
     b->weights = b->d->ops->alloc(b->d, b->weight_bytes);
-    b->storage = b->d->ops->alloc(b->d, sizeof(float) * BLOCKS * BLOCK_FLOATS);
+    b->storage = b->d->ops->alloc(b->d, STORAGE);
     if (!b->weights || !b->storage) {
         fprintf(stderr, "out of memory\n");
         exit(1);
@@ -158,9 +161,9 @@ static void init(struct bench *b) {
         memcpy(b->weights + i, &w, sizeof w);
     }
     /* Touched, or reading it would be reading one page of zeros over and over. */
-    memset(b->storage, 0x3C, sizeof(float) * BLOCKS * BLOCK_FLOATS);
+    memset(b->storage, 0x3C, STORAGE);
     for (size_t i = 0; i < BLOCKS; i++)
-        b->blocks[i] = b->storage + i * BLOCK_FLOATS;
+        b->blocks[i] = b->storage + i % (STORAGE / b->layout.block_bytes) * b->layout.block_bytes;
     b->x = floats(b, MAX_TOKENS * H);
     b->h = floats(b, MAX_TOKENS * H);
     b->q = floats(b, (size_t)MAX_TOKENS * Q);
@@ -181,14 +184,27 @@ int main(int argc, char **argv) {
     if (b.n_threads == 0)
         b.n_threads = os_cpu_count();
     if (device_cpu_create(b.n_threads, argc > 2 ? argv[2] : NULL, &b.d, &err) ||
-        b.d->ops->reserve(b.d, MAX_CONTEXT, N_HEADS / N_KV, &err)) {
+        b.d->ops->reserve(b.d, MAX_CONTEXT, N_HEADS / N_KV, D, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    enum kv_type type = KV_F32;
+    if (argc > 3 && !kv_type_from_name(argv[3], &type)) {
+        fprintf(stderr, "no cache of type %s\n", argv[3]);
+        return 1;
+    }
+    kv_layout_init(&b.layout, type, LAYERS, N_KV, D);
     init(&b);
-    printf("%s, %d threads\n", b.d->name, b.n_threads);
+    printf("%s, %d threads, KV %s\n", b.d->name, b.n_threads, kv_type_name(type));
+    if (argc > 4) {
+        size_t depth = strtoull(argv[4], NULL, 10);
+        report(&b, 1, depth < MAX_CONTEXT ? depth : MAX_CONTEXT - 1);
+        return 0;
+    }
     report(&b, 1, 128);
     report(&b, 1, 4096);
+    report(&b, 1, 16384);
     report(&b, 512, 0);
+    report(&b, 512, 15872);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "kernels/kv_layout.h"
 #include "quant/packed.h"
 
 /* A matrix of a model: [rows, cols], y = x * W^T. */
@@ -47,16 +48,16 @@ struct linear_out {
 
 /* Queries of one sequence in a batch. */
 struct attention_seq {
-    const float *const *blocks; /* the sequence's KV blocks, in order (kernels.h) */
-    size_t first_row;           /* its first token's row in the batch */
+    const void *const *blocks; /* the sequence's KV blocks, in order (kernels/kv_layout.h) */
+    size_t first_row;          /* its first token's row in the batch */
     size_t n_tokens;
-    size_t first_position;      /* that token's position */
+    size_t first_position;     /* that token's position */
 };
 
 struct attention_shape {
-    size_t n_heads, n_kv_heads, head_dim, window; /* window 0: full */
-    size_t k_offset, v_offset; /* floats from a block's start to this layer's K and V; within:
-                                  [n_kv_heads][KV_BLOCK_TOKENS][head_dim] */
+    size_t n_heads, n_kv_heads, window; /* window 0: full */
+    const struct kv_layout *layout;     /* of the blocks */
+    size_t layer;
     float scale;
 };
 
@@ -119,9 +120,9 @@ struct device_ops {
     /* x = softmax of each row, in place */
     void (*softmax)(struct device *d, float *x, size_t n, size_t cols);
     void (*zero)(struct device *d, float *x, size_t n);
-    /* Called before the first attention over sequences of up to n_positions: scratch
-     * grows here, so that attention itself allocates nothing. */
-    enum quern_status (*reserve)(struct device *d, size_t n_positions, size_t n_rep,
+    /* Called before the first attention over sequences of up to n_positions with n_rep query heads
+     * of head_dim to a KV head: scratch grows here, so that attention itself allocates nothing. */
+    enum quern_status (*reserve)(struct device *d, size_t n_positions, size_t n_rep, size_t head_dim,
                                  struct quern_error *err);
     void (*destroy)(struct device *d); /* called by device_destroy */
 };

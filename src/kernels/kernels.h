@@ -59,37 +59,81 @@ typedef void matmul_bf16_fn(const struct matmul_bf16_args *a);
 /* Rows are best cut at multiples of MATMUL_BF16_ROWS. */
 enum { MATMUL_BF16_SCRATCH_BYTES = 128 * 1024, MATMUL_BF16_ROWS = 64 };
 
-/* Causal attention of one sequence and one KV head for n_tokens consecutive queries. Query i
- * has position first_position + i and sees positions [max(0, pos - window + 1), pos]; window 0:
- * all. Keys and values come in blocks: position p lives in row p % KV_BLOCK_TOKENS of
- * blocks[p / KV_BLOCK_TOKENS] + k_offset (or v_offset), rows of head_dim floats. For each
- * query head: s_j = dot(q, k_j) * scale; m = max s; p_j = exp(s_j - m); l = sum p_j (16 partial sums,
- * j counted from the first visible position); out = (sum over j, in order, of fma(p_j, v_j)) / l. */
+/* Causal attention of one sequence and one KV head for n_tokens consecutive queries of n_rep heads.
+ * Query i has position first_position + i and sees positions [max(0, pos - window + 1), pos]; window
+ * 0: all. Keys and values come in blocks (kv_layout.h): the head's part of the block of position p starts at
+ * blocks[p / KV_BLOCK_TOKENS] + head_offset bytes. All of a block that holds a position somebody sees may be
+ * read, other blocks are not touched.
+ *
+ * Positions are cut into chunks of ATTENTION_CHUNK at multiples of it, and a chunk counts for a query with the
+ * positions it sees. Of one chunk, j in order:
+ *     s_j = dot(q, k_j) * scale,  m = max s_j,  p_j = exp(s_j - m),
+ *     l = sum p_j (16 partial sums by j mod 16),  o = sum p_j v_j
+ * Chunks are joined in order: (M, L, O) starts as the first one's (m, l, o); then
+ *     M' = max(M, m),  a = exp(M - M'),  b = exp(m - M'),  L' = fma(l, b, L * a),  O' = fma(o, b, O * a)
+ * and the result is O / L. So neither the cut of a prompt nor that of the work changes a bit.
+ *
+ * What differs between the types of the cache:
+ * f32   dot: 4 chains, term d goes to chain d mod 4 by fma; (c0 + c2) + (c1 + c3).
+ *       o: a chain of fma(p_j, v_jd, o_d).
+ * bf16  q is rounded to bfloat16, and so is p_j, l included. mac(a, b, c) is fma(a, b, c) that takes
+ *       subnormal numbers for zeros, and gives zero of the same sign where the result is subnormal: what
+ *       vdpbf16ps does, which is why odd goes first.
+ *       dot: a chain of s = mac(q_2i+1, k_2i+1, s), s = mac(q_2i, k_2i, s).
+ *       o: the same over pairs of positions (2i+1, 2i), that of an unseen one being mac(0, 0, o).
+ * int8  q becomes integers: t = max |q_d|, u_d = rint(q_d * (16256 / t)).
+ *       s_j = float(sum u_d * K_jd) * (kscale_j * ((t / 16256) * scale)), K codes, the sum exact.
+ *       w_j = p_j * vscale_j, y = max w_j, c_j = rint(w_j * (32767 / y));
+ *       o_d = float(sum c_j * V_jd) * (y / 32767).
+ *       t or y below 2^-100 count as 0, with u or c all 0. A vscale that is NaN makes o NaN. */
+enum { ATTENTION_CHUNK = 256 };
+
 struct attention_args {
-    float *out;        /* [n_tokens][n_rep][head_dim], out_stride floats between tokens */
-    const float *q;    /* same shape, q_stride floats between tokens */
-    const float *const *blocks;
-    size_t k_offset, v_offset; /* in floats */
+    float *out;        /* [n_tokens][n_rep][head_dim], out_stride floats between tokens: O, not divided */
+    float *max, *sum;  /* [n_tokens][n_rep] M and L; L 0: no chunk yet, M and O are not read */
+    const float *q;    /* shape of out, q_stride floats between tokens */
+    const void *const *blocks;
+    const struct kv_layout *layout;
+    size_t head_offset;
     size_t out_stride, q_stride;
-    size_t n_tokens, n_rep, head_dim;
+    size_t n_tokens, n_rep;
     size_t first_position, window;
+    size_t chunk_begin, chunk_end; /* the chunks to join; those a query sees nothing of are left out */
     float scale;
-    float *scratch;    /* attention_scratch_floats(n_rep, last position + 1) */
+    void *scratch;     /* attention_scratch_bytes(head_dim), 64-byte aligned; what it holds is of no account */
 };
 typedef void attention_fn(const struct attention_args *a);
 
-/* Queries (tokens x heads of one KV head) that share a walk over the keys and values: what the
- * 32 KB of a block cost to read is spread over them. */
-enum { ATTENTION_TILE_ROWS = 24 };
+/* A chunk's (m, l, o), l not 0, joined to (max, sum, out). */
+struct attention_join {
+    float *out, *max, *sum;
+    const float *o;
+    float m, l;
+    size_t n; /* head_dim */
+};
 
-/* Tokens in such a tile. A caller that splits a sequence over threads cuts at multiples of it. */
-static inline size_t attention_tile_tokens(size_t n_rep) {
-    return n_rep >= ATTENTION_TILE_ROWS ? 1 : ATTENTION_TILE_ROWS / n_rep;
+/* Queries that go through a chunk together. */
+enum { ATTENTION_ROWS = 24 };
+
+static inline size_t attention_scratch_bytes(size_t head_dim) {
+    size_t padded = (head_dim + 15) / 16 * 16;
+    /* A query packed, its scores, its sum of values. */
+    return ATTENTION_ROWS * ((2 * padded + 16 + ATTENTION_CHUNK) * sizeof(float));
 }
 
-static inline size_t attention_scratch_floats(size_t n_rep, size_t n_positions) {
-    return attention_tile_tokens(n_rep) * n_rep * ((n_positions + 15) / 16 * 16 + 16);
-}
+/* Stores n_rows keys and values of one head, k and v [n_rows][head_dim] with `stride` floats between
+ * rows, as positions first_row .. of the block whose part of this head is `head`. Nothing of other positions
+ * changes.
+ * bf16: rounded to nearest even, subnormals to zero. int8: t = max |x_d|, scale = t / 127,
+ * code = rint(x_d * (127 / t)); t below 2^-100: scale 0, codes 0; an infinity or NaN in x: scale NaN, codes 0. */
+struct kv_store_args {
+    unsigned char *head;
+    const struct kv_layout *layout;
+    const float *k, *v;
+    size_t stride;
+    size_t first_row, n_rows; /* within [0, KV_BLOCK_TOKENS] */
+};
+typedef void kv_store_fn(const struct kv_store_args *a);
 
 struct packed_kernels;
 
@@ -99,7 +143,9 @@ struct kernels {
 
     /* Indexed by enum dtype; NULL for types that are not weights. */
     matmul_fn *matmul[DTYPE_COUNT];
-    attention_fn *attention;
+    attention_fn *attention[KV_TYPE_COUNT];
+    void (*attention_join)(const struct attention_join *a);
+    kv_store_fn *kv_store[KV_TYPE_COUNT];
     matmul_bf16_fn *matmul_bf16;
     bool bf16_is_fast; /* matmul_bf16 by an instruction, several times as fast as matmul[DTYPE_BF16] */
 
@@ -116,6 +162,8 @@ struct kernels {
     void (*add)(float *y, const float *x, size_t n);
     /* y[i] = fma(a, x[i], y[i]) */
     void (*axpy)(float *y, float a, const float *x, size_t n);
+    /* x[i] /= by */
+    void (*divide)(float *x, size_t n, float by);
     /* x = exp(x - max) / sum, in place; n >= 1 */
     void (*softmax)(float *x, size_t n);
     /* Weights to float32, exactly. */

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "quant/dtype.h"
+
 /* Partial sums of every reduction. */
 enum { KERNEL_LANES = 16 };
 
@@ -129,5 +131,22 @@ static inline float exp32(float x) {
     uint32_t half = (k >> 1) | (k & 0x80000000u);
     return (p * exp2_int(half)) * exp2_int(k - half);
 }
+
+/* The nearest integer, ties to even, of |x| < 2^22. */
+static inline int32_t round_to_int(float x) {
+    return (int32_t)((x + EXP_ROUND) - EXP_ROUND);
+}
+
+/* To bfloat16, to nearest even, with subnormals as zero, as vcvtneps2bf16 does. */
+static inline uint16_t bf16_flushed(float x) {
+    return f32_to_bf16(flush_subnormal(x));
+}
+
+/* The range of codes in the attention of int8 caches: queries have 15 bits, sums of 512 dimensions stay
+ * below 2^31; weights of values 15 bits, sums of a chunk stay below 2^31. */
+#define INT8_QUERY 16256.0f
+#define INT8_WEIGHT 32767.0f
+/* Below this, a largest number counts as zero: its reciprocal must not overflow. */
+#define INT8_LEAST 0x1p-100f
 
 #endif

@@ -1,11 +1,11 @@
-/* tiles.h - what the instruction sets share: how matrix products and attention are cut into
+/* tiles.h - what the instruction sets share: how matrix products are cut into
  * register tiles. A folder supplies the tiles; the cutting is plain C (tiles.c). */
 #ifndef QUERN_KERNELS_TILES_H
 #define QUERN_KERNELS_TILES_H
 
 #include "kernels/kernels.h"
 
-/* Most tokens (or queries) a tile takes at once; an instruction set may stop earlier. */
+/* Most tokens a tile takes at once; an instruction set may stop earlier. */
 enum { TILE_TOKENS_MAX = 6 };
 
 /* y[t][r] = dot(x[t], row r of w) (+ bias[r]), r in [0, n_rows), t in [0, the tile's tokens). */
@@ -20,17 +20,7 @@ struct tile {
 };
 typedef void tile_fn(const struct tile *a);
 
-/* out[q][0..head_dim) = fma(p[q][j], v[j]) for j in [0, n) in order. */
-struct weighing {
-    float *out[TILE_TOKENS_MAX];
-    const float *p[TILE_TOKENS_MAX];
-    const float *v; /* rows of head_dim floats */
-    size_t n, head_dim;
-    ptrdiff_t ahead; /* bytes from a row of v to what should be fetched meanwhile */
-};
-typedef void weigh_fn(const struct weighing *a);
-
-/* Tables of functions are indexed by the number of tokens or queries, 1..n_tokens. */
+/* Tables of functions are indexed by the number of tokens, 1..n_tokens. */
 struct tile_set {
     tile_fn *const *dot;
     size_t n_tokens, row_multiple; /* rows are taken so many at a time */
@@ -46,17 +36,7 @@ static inline void fetch(const void *p) {
 #endif
 }
 
-struct attention_parts {
-    struct tile_set scores; /* of float32 keys */
-    weigh_fn *const *weigh;
-    size_t n_weigh;
-    /* s = exp(s * scale - max) over n scores; their sum */
-    float (*exp_scores)(float *s, size_t n, float scale);
-    void (*divide)(float *x, size_t n, float by);
-};
-
 void tiles_matmul(const struct matmul_args *a, const struct tile_set *set);
-void tiles_attention(const struct attention_args *a, const struct attention_parts *parts);
 
 /* M(0) .. M(n-1): the sums of a tile need names, since gcc 12 keeps arrays of vectors in
  * memory. */

@@ -32,10 +32,9 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
     const struct attention_shape shape = {
         .n_heads = nq,
         .n_kv_heads = nk,
-        .head_dim = D,
         .window = (size_t)c->layer_window[layer],
-        .k_offset = layer * p->layout->layer_bytes / sizeof(float),
-        .v_offset = (layer * p->layout->layer_bytes + p->layout->v_offset) / sizeof(float),
+        .layout = p->layout,
+        .layer = layer,
         .scale = p->m->attention_scale,
     };
 

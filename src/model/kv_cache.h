@@ -8,7 +8,7 @@
 
 struct kv_cache {
     struct kv_pool *pool;
-    const float **blocks; /* [n_blocks] device pointers, for attention */
+    const void **blocks; /* [n_blocks] device pointers, for attention */
     int32_t *ids;         /* [n_blocks] the same as blocks of the pool; a reference on each */
     size_t n_blocks;
     size_t n_tokens;   /* positions filled; may end within the last block, or before it */

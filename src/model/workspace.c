@@ -114,7 +114,8 @@ enum quern_status workspace_create(const struct model *m, size_t max_tokens, siz
         st = make_host_part(ws, &m->config, err);
     if (st == QUERN_OK)
         st = m->device->ops->reserve(m->device, max_context,
-                                     (size_t)(m->config.n_heads / m->config.n_kv_heads), err);
+                                     (size_t)(m->config.n_heads / m->config.n_kv_heads),
+                                     (size_t)m->config.head_dim, err);
     if (st != QUERN_OK) {
         workspace_destroy(ws);
         return st;

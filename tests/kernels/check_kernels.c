@@ -271,70 +271,6 @@ static void check_to_bf16(void) {
     }
 }
 
-enum { CHECK_BLOCKS = 12 };
-static struct guarded block_area[CHECK_BLOCKS];
-
-/* Blocks that hold K and V in either order. What no query sees is NaN or, where a whole block or the
- * end of the last one is not seen, absent. */
-static void fill_blocks(const struct attention_args *a, const float **blocks, size_t first_visible,
-                        enum flavour flavour) {
-    size_t end = a->first_position + a->n_tokens;
-    size_t later = a->k_offset > a->v_offset ? a->k_offset : a->v_offset;
-    for (size_t b = 0; b * KV_BLOCK_TOKENS < end; b++) {
-        blocks[b] = NULL;
-        if ((b + 1) * KV_BLOCK_TOKENS <= first_visible)
-            continue;
-        size_t rows = end - b * KV_BLOCK_TOKENS < KV_BLOCK_TOKENS ? end - b * KV_BLOCK_TOKENS
-                                                                  : KV_BLOCK_TOKENS;
-        guarded_protect(&block_area[b], false);
-        float *p = guarded_place(&block_area[b], (later + rows * a->head_dim) * sizeof *p, true, 0);
-        for (size_t i = 0; i < later + rows * a->head_dim; i++)
-            p[i] = NAN;
-        for (size_t r = 0; r < rows; r++) {
-            if (b * KV_BLOCK_TOKENS + r < first_visible)
-                continue;
-            fill(p + a->k_offset + r * a->head_dim, a->head_dim, flavour);
-            fill(p + a->v_offset + r * a->head_dim, a->head_dim, flavour);
-        }
-        guarded_protect(&block_area[b], true);
-        blocks[b] = p;
-    }
-}
-
-static void check_attention(void) {
-    static const size_t usual_dims[] = {64, 80, 96, 128, 256};
-    const float *blocks[CHECK_BLOCKS];
-    struct attention_args a = {.blocks = blocks};
-    a.head_dim = coin() ? usual_dims[pick(0, 4)] : pick(1, 70);
-    a.n_rep = pick(0, 9) ? pick(1, 9) : pick(10, 30);
-    a.n_tokens = coin() ? pick(1, 3) : pick(1, 60);
-    while (a.n_tokens * (a.n_rep * a.head_dim + 5) > 100000) /* the areas' size */
-        a.n_tokens--;
-    a.first_position = pick(0, 3) ? pick(0, 300) : 0;
-    a.window = coin() ? 0 : pick(1, 90);
-    a.scale = coin() ? 0.125f : random_float(SMALL);
-    size_t matrix = KV_BLOCK_TOKENS * a.head_dim;
-    bool v_first = coin();
-    size_t before = pick(0, 7);
-    a.k_offset = before + (v_first ? matrix : 0);
-    a.v_offset = before + (v_first ? 0 : matrix);
-    size_t row = a.n_rep * a.head_dim;
-    a.q_stride = row + pick(0, 5);
-    a.out_stride = row + pick(0, 5);
-    enum flavour flavour = coin() ? SMALL : any_flavour();
-    size_t oldest = a.first_position + 1;
-    fill_blocks(&a, blocks, a.window && oldest > a.window ? oldest - a.window : 0, flavour);
-    a.q = input(&in_a, (a.n_tokens - 1) * a.q_stride + row, flavour);
-    size_t floats = attention_scratch_floats(a.n_rep, a.first_position + a.n_tokens);
-    a.scratch = guarded_place(&scratch_area, floats * sizeof(float), coin(), 0);
-    struct attention_args b = a;
-    output_pair((a.n_tokens - 1) * a.out_stride + row, SMALL, &a.out, &b.out);
-    reference->attention(&a);
-    memset(scratch_area.data, 0xFF, scratch_area.size_bytes); /* NaN: nothing may be left over */
-    candidate->attention(&b);
-    expect_same("attention");
-}
-
 static void check_rms_norm(void) {
     size_t n = any_size();
     enum flavour flavour = any_flavour();
@@ -425,7 +361,6 @@ static void check_to_f32(void) {
 static void check_case(uint64_t seed) {
     case_seed = rng_state = seed;
     check_matmul(14, 40, any_size());
-    check_attention();
     check_rms_norm();
     check_rope();
     check_silu_mul();
@@ -450,16 +385,12 @@ static void areas_init(void) {
     guarded_init(&in_b, 512 * 1024);
     guarded_init(&in_w, 2 * 1024 * 1024);
     guarded_init(&scratch_area, 512 * 1024);
-    for (size_t i = 0; i < CHECK_BLOCKS; i++)
-        guarded_init(&block_area[i], (2 * KV_BLOCK_TOKENS * 256 + 8) * sizeof(float));
 }
 
 static void areas_release(void) {
     struct guarded *all[] = {&out_ref, &out_new, &in_a, &in_b, &in_w, &scratch_area};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         guarded_release(all[i]);
-    for (size_t i = 0; i < CHECK_BLOCKS; i++)
-        guarded_release(&block_area[i]);
 }
 
 static int bench(const struct kernels *const *tables, size_t n_tables, const char *line, const char *name) {

@@ -107,7 +107,7 @@ static void measure_peaks(const struct kernels *best) {
 struct shape {
     const char *name;
     enum dtype type;
-    size_t n_tokens, rows, cols; /* attention: new tokens, query heads, tokens before them */
+    size_t n_tokens, rows, cols;
 };
 
 /* Calls fn until a quarter of a second has passed; the fastest call, in seconds. */
@@ -227,36 +227,6 @@ static void bench_matmul_bf16(const struct kernels *const *tables, size_t n_tabl
     }
 }
 
-static void call_attention(const struct kernels *k, const struct shape *s) {
-    enum { HEAD_DIM = 128, BLOCK_FLOATS = 2 * KV_BLOCK_TOKENS * HEAD_DIM };
-    static const float *blocks[BIG_BYTES / (BLOCK_FLOATS * 4)];
-    for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++)
-        blocks[b] = (const float *)(const void *)bench.weights + b * BLOCK_FLOATS;
-    size_t row = s->rows * HEAD_DIM;
-    struct attention_args a = {.out = bench.y, .q = bench.x, .blocks = blocks, .k_offset = 0,
-                               .v_offset = BLOCK_FLOATS / 2, .out_stride = row, .q_stride = row,
-                               .n_tokens = s->n_tokens, .n_rep = s->rows, .head_dim = HEAD_DIM,
-                               .first_position = s->cols, .scale = 0.088f, .scratch = bench.scratch};
-    k->attention(&a);
-}
-
-static void bench_attention(const struct kernels *const *tables, size_t n_tables) {
-    static const struct shape shapes[] = {
-        {"attention 1 token at 512, 2 heads", DTYPE_F32, 1, 2, 511},
-        {"attention 1 token at 65536, 2 heads", DTYPE_F32, 1, 2, 65535},
-        {"attention 1 token at 65536, 8 heads", DTYPE_F32, 1, 8, 65535},
-        {"attention 512 tokens at 0, 2 heads", DTYPE_F32, 512, 2, 0},
-        {"attention 512 tokens at 4096, 2 h.", DTYPE_F32, 512, 2, 4096},
-        {"attention 512 tokens at 4096, 8 h.", DTYPE_F32, 512, 8, 4096},
-    };
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const struct shape *s = &shapes[i];
-        double n = (double)s->n_tokens, pairs = n * (double)s->cols + n * (n + 1) / 2;
-        double last = (double)(s->cols + s->n_tokens);
-        print_line(tables, n_tables, s, call_attention, pairs * (double)s->rows * 128 * 4, last * 128 * 8);
-    }
-}
-
 static void call_rms_norm(const struct kernels *k, const struct shape *s) {
     k->rms_norm(bench.y, bench.x, bench.x + s->cols, s->cols, 1e-6f);
 }
@@ -329,7 +299,6 @@ int bench_kernels(const struct kernels *const *tables, size_t n_tables, const ch
         measure_peaks(tables[n_tables - 1]);
         bench_matmul_bf16(tables, n_tables);
         bench_matmul(tables, n_tables);
-        bench_attention(tables, n_tables);
         bench_rows(tables, n_tables);
     }
     pages_free(bench.weights, BIG_BYTES);

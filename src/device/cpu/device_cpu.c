@@ -91,6 +91,7 @@ static void cpu_destroy(struct device *d) {
     for (int i = 0; cpu->scratch && i < thread_pool_size(cpu->pool); i++)
         pages_free(cpu->scratch[i].data, cpu->scratch[i].bytes);
     cpu_packed_release(cpu);
+    cpu_attention_release(cpu);
     thread_pool_destroy(cpu->pool);
     free(cpu->scratch);
     free(cpu);
@@ -141,10 +142,9 @@ enum quern_status device_cpu_create(int n_threads, const char *cpu_name, struct 
     if (status)
         goto fail;
     cpu->scratch = calloc((size_t)thread_pool_size(cpu->pool), sizeof *cpu->scratch);
-    if (!cpu->scratch) {
-        status = error_nomem(err);
+    status = cpu->scratch ? cpu_attention_init(cpu, err) : error_nomem(err);
+    if (status)
         goto fail;
-    }
     *out = &cpu->base;
     return QUERN_OK;
 fail:

@@ -24,6 +24,14 @@ struct scratch {
     size_t bytes;
 };
 
+/* Attention cut into chunks of positions: their results, and for each unit of work how many of its
+ * chunks are done (0 between operations). Touched inside runs of the pool only. */
+struct cpu_parts {
+    struct scratch buffer;
+    atomic_size_t *done; /* [n_done] */
+    size_t n_done;
+};
+
 /* What products with packed matrices need: activations as the kernels want them, for as many
  * tokens as are done at a time, and a place for each worker. Touched inside runs of the pool only. */
 struct cpu_packed {
@@ -38,6 +46,7 @@ struct device_cpu {
     struct thread_pool *pool;
     struct scratch *scratch; /* [n_threads] */
     struct cpu_packed packed;
+    struct cpu_parts parts;
     char name[32];
 };
 
@@ -85,7 +94,10 @@ void cpu_kv_store(struct device *d, const struct attention_shape *shape, const s
                   size_t n_seqs, const float *k, const float *v);
 void cpu_attention(struct device *d, const struct attention_shape *shape, const struct attention_seq *seqs,
                    size_t n_seqs, float *out, const float *q);
-enum quern_status cpu_reserve(struct device *d, size_t n_positions, size_t n_rep, struct quern_error *err);
+enum quern_status cpu_reserve(struct device *d, size_t n_positions, size_t n_rep, size_t head_dim,
+                              struct quern_error *err);
+enum quern_status cpu_attention_init(struct device_cpu *cpu, struct quern_error *err);
+void cpu_attention_release(struct device_cpu *cpu);
 
 /* For matrices that are packed and share their input (packed_same_input). */
 void cpu_packed_linears(struct device_cpu *cpu, const float *x, const struct linear_out *outs,

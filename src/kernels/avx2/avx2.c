@@ -1,5 +1,6 @@
 /* avx2.c - the element-wise functions and the table. Needs AVX2, FMA, F16C. */
 #include "kernels/avx2/avx2.h"
+#include "kernels/generic/generic.h"
 #include "kernels/tables.h"
 
 /* Elements after the last whole vector are done by the scalar definitions of math.h: the same steps,
@@ -80,9 +81,39 @@ static void axpy(float *y, float a, const float *x, size_t n) {
         y[i] = fma32(a, x[i], y[i]);
 }
 
+/* In place; the sum of the results. */
+static float exp_and_sum(float *s, size_t n) {
+    const __m256 lowest = _mm256_set1_ps(-INFINITY);
+    __m256 max = lowest;
+    for (size_t j = 0; j < n; j += HALF_LANES) {
+        __m256i m = first_lanes(n - j);
+        max = _mm256_max_ps(max, select_lanes(m, _mm256_maskload_ps(s + j, m), lowest));
+    }
+    const __m256 top = _mm256_set1_ps(max_of(max));
+    __m256 low = _mm256_setzero_ps(), high = low;
+    for (size_t j = 0; j < n; j += HALF_LANES) {
+        __m256i m = first_lanes(n - j);
+        __m256 p = exp8(_mm256_sub_ps(_mm256_maskload_ps(s + j, m), top));
+        _mm256_maskstore_ps(s + j, m, p);
+        /* The lanes swap halves at every step, and back at the end. */
+        __m256 next = select_lanes(m, _mm256_add_ps(low, p), low);
+        low = high;
+        high = next;
+    }
+    return (n + HALF_LANES - 1) / HALF_LANES % 2 ? fold1(high, low) : fold1(low, high);
+}
+
+static void divide(float *x, size_t n, float by) {
+    const __m256 d = _mm256_set1_ps(by);
+    for (size_t i = 0; i < n; i += HALF_LANES) {
+        __m256i m = first_lanes(n - i);
+        _mm256_maskstore_ps(x + i, m, _mm256_div_ps(_mm256_maskload_ps(x + i, m), d));
+    }
+}
+
 static void softmax(float *x, size_t n) {
     /* A scale of one changes nothing. */
-    avx2_divide(x, n, avx2_exp_scores(x, n, 1.0f));
+    divide(x, n, exp_and_sum(x, n));
 }
 
 static void f32_to_f32(float *y, const void *x, size_t n) {
@@ -121,7 +152,10 @@ const struct kernels kernels_avx2 = {
     .matmul = {[DTYPE_F32] = avx2_matmul_f32,
                [DTYPE_F16] = avx2_matmul_f16,
                [DTYPE_BF16] = avx2_matmul_bf16},
-    .attention = avx2_attention,
+    .attention = {avx2_attention_f32, generic_attention_bf16, generic_attention_int8},
+    .attention_join = avx2_attention_join,
+    .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},
+    .divide = divide,
     .matmul_bf16 = avx2_matmul_bf16_pairs,
     .to_bf16 = avx2_to_bf16,
     .rms_norm = rms_norm,

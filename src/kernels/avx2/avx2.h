@@ -19,11 +19,8 @@ extern const struct tile_set avx2_tiles_f32;
 matmul_fn avx2_matmul_f32, avx2_matmul_f16, avx2_matmul_bf16;
 matmul_bf16_fn avx2_matmul_bf16_pairs;
 void avx2_to_bf16(uint16_t *y, const float *x, size_t n);
-attention_fn avx2_attention;
-
-/* The parts of softmax; see struct attention_parts. */
-float avx2_exp_scores(float *s, size_t n, float scale);
-void avx2_divide(float *x, size_t n, float by);
+attention_fn avx2_attention_f32;
+void avx2_attention_join(const struct attention_join *a);
 
 /* A load that happens once. gcc 12 would repeat it as an operand of every multiply-add that uses
  * the value, and run into the limit on loads: 87 GFLOP/s instead of 119. */
@@ -83,6 +80,12 @@ static inline __m256 exp8(__m256 x) {
     __m256i k = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32((int)EXP_ROUND_BITS));
     __m256i half = _mm256_srai_epi32(k, 1);
     return _mm256_mul_ps(_mm256_mul_ps(p, exp2_int8(half)), exp2_int8(_mm256_sub_epi32(k, half)));
+}
+
+static inline float max_of(__m256 v) {
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
 #endif

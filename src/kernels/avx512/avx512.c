@@ -1,6 +1,7 @@
 /* avx512.c - the element-wise functions and the table. Needs F, BW, VL, DQ. */
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512bf16/avx512bf16.h"
+#include "kernels/generic/generic.h"
 #include "kernels/tables.h"
 
 #define W KERNEL_LANES
@@ -64,9 +65,36 @@ static void axpy(float *y, float a, const float *x, size_t n) {
     }
 }
 
+/* In place; the sum of the results. */
+static float exp_and_sum(float *s, size_t n) {
+    const __m512 lowest = _mm512_set1_ps(-INFINITY);
+    __m512 max = lowest;
+    for (size_t j = 0; j < n; j += KERNEL_LANES) {
+        __mmask16 m = n - j < KERNEL_LANES ? first_lanes(n - j) : (__mmask16)0xFFFF;
+        max = _mm512_mask_max_ps(max, m, max, _mm512_maskz_loadu_ps(m, s + j));
+    }
+    const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(max));
+    __m512 sum = _mm512_setzero_ps();
+    for (size_t j = 0; j < n; j += KERNEL_LANES) {
+        __mmask16 m = n - j < KERNEL_LANES ? first_lanes(n - j) : (__mmask16)0xFFFF;
+        __m512 p = exp16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, s + j), top));
+        _mm512_mask_storeu_ps(s + j, m, p);
+        sum = _mm512_mask_add_ps(sum, m, sum, p);
+    }
+    return fold1(sum);
+}
+
+static void divide(float *x, size_t n, float by) {
+    const __m512 d = _mm512_set1_ps(by);
+    for (size_t i = 0; i < n; i += KERNEL_LANES) {
+        __mmask16 m = n - i < KERNEL_LANES ? first_lanes(n - i) : (__mmask16)0xFFFF;
+        _mm512_mask_storeu_ps(x + i, m, _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), d));
+    }
+}
+
 static void softmax(float *x, size_t n) {
     /* A scale of one changes nothing. */
-    avx512_divide(x, n, avx512_exp_scores(x, n, 1.0f));
+    divide(x, n, exp_and_sum(x, n));
 }
 
 static void f32_to_f32(float *y, const void *x, size_t n) {
@@ -94,7 +122,10 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     .matmul = {[DTYPE_F32] = avx512_matmul_f32,                                                      \
                [DTYPE_F16] = avx512_matmul_f16,                                                      \
                [DTYPE_BF16] = avx512_matmul_bf16},                                                   \
-    .attention = avx512_attention, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,         \
+    .attention = {avx512_attention_f32, generic_attention_bf16, generic_attention_int8},             \
+    .attention_join = avx512_attention_join,                                                          \
+    .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},                \
+    .divide = divide, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,                      \
     .add = add, .axpy = axpy, .softmax = softmax, .to_bf16 = avx512_to_bf16,                         \
     .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
 

@@ -17,11 +17,8 @@ extern const struct tile_set avx512_tiles_f32;
 matmul_fn avx512_matmul_f32, avx512_matmul_f16, avx512_matmul_bf16;
 matmul_bf16_fn avx512_matmul_bf16_pairs;
 void avx512_to_bf16(uint16_t *y, const float *x, size_t n);
-attention_fn avx512_attention;
-
-/* The parts of softmax; see struct attention_parts. */
-float avx512_exp_scores(float *s, size_t n, float scale);
-void avx512_divide(float *x, size_t n, float by);
+attention_fn avx512_attention_f32;
+void avx512_attention_join(const struct attention_join *a);
 
 static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);

@@ -1,6 +1,6 @@
 /* generic.c - the reference: portable C that states what every other table must
  * compute, bit for bit. Written to be read; the speed is that of plain C. */
-#include "kernels/kernels.h"
+#include "kernels/generic/generic.h"
 #include "kernels/math.h"
 #include "kernels/tables.h"
 
@@ -114,44 +114,18 @@ static float exp_and_sum(float *x, size_t n) {
     return fold_lanes(s);
 }
 
-static void softmax(float *x, size_t n) {
-    float sum = exp_and_sum(x, n);
+static void divide(float *x, size_t n, float by) {
     for (size_t i = 0; i < n; i++)
-        x[i] /= sum;
+        x[i] /= by;
+}
+
+static void softmax(float *x, size_t n) {
+    divide(x, n, exp_and_sum(x, n));
 }
 
 static void axpy(float *y, float a, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++)
         y[i] = fma32(a, x[i], y[i]);
-}
-
-static void attend_one(const struct attention_args *a, float *out, const float *q, size_t first,
-                       size_t end) {
-    float *p = a->scratch;
-    size_t d = a->head_dim;
-    for (size_t j = first; j < end; j++) {
-        const float *k = a->blocks[j / KV_BLOCK_TOKENS] + a->k_offset + j % KV_BLOCK_TOKENS * d;
-        p[j - first] = dot(q, k, d) * a->scale;
-    }
-    float sum = exp_and_sum(p, end - first);
-    for (size_t i = 0; i < d; i++)
-        out[i] = 0.0f;
-    for (size_t j = first; j < end; j++) {
-        const float *v = a->blocks[j / KV_BLOCK_TOKENS] + a->v_offset + j % KV_BLOCK_TOKENS * d;
-        axpy(out, p[j - first], v, d);
-    }
-    for (size_t i = 0; i < d; i++)
-        out[i] /= sum;
-}
-
-static void attention(const struct attention_args *a) {
-    for (size_t t = 0; t < a->n_tokens; t++) {
-        size_t end = a->first_position + t + 1;
-        size_t first = a->window && end > a->window ? end - a->window : 0;
-        for (size_t h = 0; h < a->n_rep; h++)
-            attend_one(a, a->out + t * a->out_stride + h * a->head_dim,
-                       a->q + t * a->q_stride + h * a->head_dim, first, end);
-    }
 }
 
 static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps) {
@@ -183,7 +157,10 @@ const struct kernels kernels_generic = {
     .name = "generic",
     .packed = &packed_generic,
     .matmul = {[DTYPE_F32] = matmul_f32, [DTYPE_F16] = matmul_f16, [DTYPE_BF16] = matmul_bf16},
-    .attention = attention,
+    .attention = {generic_attention_f32, generic_attention_bf16, generic_attention_int8},
+    .attention_join = generic_attention_join,
+    .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},
+    .divide = divide,
     .matmul_bf16 = matmul_bf16_fast,
     .to_bf16 = to_bf16,
     .rms_norm = rms_norm,

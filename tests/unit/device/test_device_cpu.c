@@ -265,16 +265,17 @@ static void add_and_zero_work_on_every_element(void **state) {
 /* ---- attention ------------------------------------------------------------------------- */
 
 enum { HEADS = 6, KV_HEADS = 2, DIM = 24, N_SEQS = 3, MAX_BLOCKS = 5 };
-enum { MATRIX = KV_HEADS * KV_BLOCK_TOKENS * DIM, BLOCK = 4 * MATRIX };
+enum { LAYERS = 2, LAYER = 1 };
 
 /* Three sequences in one batch, of which two have a past, in the second of two layers. */
 struct batch {
     struct attention_shape shape;
     struct attention_seq seqs[N_SEQS];
-    const float *blocks[N_SEQS][MAX_BLOCKS];
+    struct kv_layout layout;
+    const void *blocks[N_SEQS][MAX_BLOCKS];
     size_t n_tokens;
     float *storage, *k, *v, *q, *out;
-    size_t out_floats;
+    size_t storage_floats, out_floats;
 };
 
 static const struct {
@@ -283,13 +284,15 @@ static const struct {
 
 static void batch_init(struct batch *b, size_t window) {
     memset(b, 0, sizeof *b);
-    b->shape = (struct attention_shape){.n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = DIM,
-                                        .window = window, .k_offset = 2 * MATRIX, .v_offset = 3 * MATRIX,
-                                        .scale = 0.2f};
-    b->storage = floats((size_t)N_SEQS * MAX_BLOCKS * BLOCK, 21);
+    kv_layout_init(&b->layout, KV_F32, LAYERS, KV_HEADS, DIM);
+    b->shape = (struct attention_shape){.n_heads = HEADS, .n_kv_heads = KV_HEADS, .window = window,
+                                        .layout = &b->layout, .layer = LAYER, .scale = 0.2f};
+    const size_t block = b->layout.block_bytes / sizeof(float);
+    b->storage_floats = N_SEQS * MAX_BLOCKS * block;
+    b->storage = floats(b->storage_floats, 21);
     for (size_t s = 0; s < N_SEQS; s++) {
         for (size_t i = 0; i < MAX_BLOCKS; i++) /* in no particular order in memory */
-            b->blocks[s][i] = b->storage + ((s * MAX_BLOCKS + i) * 7 % (N_SEQS * MAX_BLOCKS)) * BLOCK;
+            b->blocks[s][i] = b->storage + ((s * MAX_BLOCKS + i) * 7 % (N_SEQS * MAX_BLOCKS)) * block;
         b->seqs[s] = (struct attention_seq){b->blocks[s], b->n_tokens, batch_parts[s].n,
                                             batch_parts[s].first};
         b->n_tokens += batch_parts[s].n;
@@ -310,14 +313,21 @@ static void batch_release(struct batch *b) {
 }
 
 static void batch_run(struct batch *b, struct device *d) {
-    assert_int_equal(d->ops->reserve(d, MAX_BLOCKS * KV_BLOCK_TOKENS, HEADS / KV_HEADS, NULL), QUERN_OK);
+    assert_int_equal(d->ops->reserve(d, MAX_BLOCKS * KV_BLOCK_TOKENS, HEADS / KV_HEADS, DIM, NULL), QUERN_OK);
     d->ops->kv_store(d, &b->shape, b->seqs, N_SEQS, b->k, b->v);
     d->ops->attention(d, &b->shape, b->seqs, N_SEQS, b->out, b->q);
 }
 
-static const float *cached(const struct batch *b, size_t seq, size_t offset, size_t head, size_t position) {
-    return b->blocks[seq][position / KV_BLOCK_TOKENS] + offset +
-           (head * KV_BLOCK_TOKENS + position % KV_BLOCK_TOKENS) * DIM;
+/* K (part 0) or V (part 1) of a position: the layout of kv_layout.h for float32. */
+static size_t cached_at(const struct kv_layout *l, size_t part, size_t head, size_t row, size_t i) {
+    size_t start = (LAYER * l->layer_bytes + head * l->head_bytes + part * l->v_offset) / sizeof(float);
+    return start + (part == 0 ? i * KV_BLOCK_TOKENS + row : row * l->padded + i);
+}
+
+static double cached(const struct batch *b, size_t seq, size_t part, size_t head, size_t position,
+                     size_t i) {
+    const float *block = b->blocks[seq][position / KV_BLOCK_TOKENS];
+    return (double)block[cached_at(&b->layout, part, head, position % KV_BLOCK_TOKENS, i)];
 }
 
 static void expect_attention_row(const struct batch *b, size_t seq, size_t token, size_t head) {
@@ -327,15 +337,13 @@ static void expect_attention_row(const struct batch *b, size_t seq, size_t token
     const float *q = b->q + (row * HEADS + head) * DIM, *out = b->out + (row * HEADS + head) * DIM;
     double sum = 0, want[DIM] = {0};
     for (size_t j = first; j <= position; j++) {
-        const float *k = cached(b, seq, b->shape.k_offset, kv_head, j);
-        const float *v = cached(b, seq, b->shape.v_offset, kv_head, j);
         double s = 0;
         for (size_t i = 0; i < DIM; i++)
-            s += (double)q[i] * (double)k[i];
+            s += (double)q[i] * cached(b, seq, 0, kv_head, j, i);
         double p = exp(s * (double)b->shape.scale);
         sum += p;
         for (size_t i = 0; i < DIM; i++)
-            want[i] += p * (double)v[i];
+            want[i] += p * cached(b, seq, 1, kv_head, j, i);
     }
     /* |v| < 1. A score is exact to 10 halves of an ulp of 5, a sum of 133 terms to 133 of its
      * own: together below 2e-5 of the largest value. */
@@ -367,21 +375,23 @@ static void kv_store_writes_the_new_positions_only(void **state) {
     struct batch b;
     struct device *d = open_device(1, NULL);
     batch_init(&b, 0);
-    float *want = floats((size_t)N_SEQS * MAX_BLOCKS * BLOCK, 21);
+    float *want = floats(b.storage_floats, 21);
     for (size_t s = 0; s < N_SEQS; s++) {
         for (size_t t = 0; t < b.seqs[s].n_tokens; t++) {
             for (size_t h = 0; h < KV_HEADS; h++) {
                 size_t from = ((b.seqs[s].first_row + t) * KV_HEADS + h) * DIM;
                 size_t position = b.seqs[s].first_position + t;
-                float *block = want + (b.blocks[s][position / KV_BLOCK_TOKENS] - b.storage);
-                size_t to = (h * KV_BLOCK_TOKENS + position % KV_BLOCK_TOKENS) * DIM;
-                memcpy(block + 2 * MATRIX + to, b.k + from, DIM * sizeof(float));
-                memcpy(block + 3 * MATRIX + to, b.v + from, DIM * sizeof(float));
+                float *block = want + ((const float *)b.blocks[s][position / KV_BLOCK_TOKENS] - b.storage);
+                for (size_t i = 0; i < DIM; i++) {
+                    size_t row = position % KV_BLOCK_TOKENS;
+                    block[cached_at(&b.layout, 0, h, row, i)] = b.k[from + i];
+                    block[cached_at(&b.layout, 1, h, row, i)] = b.v[from + i];
+                }
             }
         }
     }
     d->ops->kv_store(d, &b.shape, b.seqs, N_SEQS, b.k, b.v);
-    assert_memory_equal(b.storage, want, (size_t)N_SEQS * MAX_BLOCKS * BLOCK * sizeof *want);
+    assert_memory_equal(b.storage, want, b.storage_floats * sizeof *want);
     free(want);
     batch_release(&b);
     device_destroy(d);
@@ -444,7 +454,7 @@ static void *call_often(void *arg) {
     struct caller *c = arg;
     for (int i = 0; i < 50; i++) {
         memset(c->batch.out, 0, c->batch.out_floats * sizeof(float));
-        c->device->ops->reserve(c->device, (size_t)(160 + 100 * i), HEADS / KV_HEADS, NULL);
+        c->device->ops->reserve(c->device, (size_t)(160 + 100 * i), HEADS / KV_HEADS, DIM, NULL);
         c->device->ops->attention(c->device, &c->batch.shape, c->batch.seqs, N_SEQS, c->batch.out,
                                   c->batch.q);
         c->wrong += memcmp(c->batch.out, c->want, c->batch.out_floats * sizeof(float)) != 0;
@@ -515,10 +525,10 @@ static void bad_requests_are_refused(void **state) {
     assert_int_not_equal(device_cpu_create(-1, NULL, &d, &err), QUERN_OK);
     assert_null(d);
     d = open_device(2, NULL);
-    assert_int_equal(d->ops->reserve(d, SIZE_MAX / 8, 4, &err), QUERN_ERR_LIMIT);
-    assert_int_equal(d->ops->reserve(d, SIZE_MAX - 3, 1, &err), QUERN_ERR_LIMIT);
-    assert_int_equal(d->ops->reserve(d, 100, 0, &err), QUERN_ERR_LIMIT);
-    assert_int_equal(d->ops->reserve(d, (size_t)1 << 54, 2, &err), QUERN_ERR_NOMEM);
+    assert_int_equal(d->ops->reserve(d, SIZE_MAX / 8, 4, 128, &err), QUERN_ERR_LIMIT);
+    assert_int_equal(d->ops->reserve(d, SIZE_MAX - 3, 1, 128, &err), QUERN_ERR_LIMIT);
+    assert_int_equal(d->ops->reserve(d, 100, 0, 128, &err), QUERN_ERR_LIMIT);
+    assert_int_equal(d->ops->reserve(d, (size_t)1 << 48, 2, 128, &err), QUERN_ERR_NOMEM);
     device_destroy(d);
 }
 
