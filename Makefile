@@ -26,11 +26,11 @@ say        = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 # ---- what to build ----------------------------------------------------------
 KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni avx512bf16
-KERNEL_DIRS_aarch64 := generic neon
+KERNEL_DIRS_aarch64 := generic neon neondot
 KERNEL_DIRS := $(or $(KERNEL_DIRS_$(ARCH)),generic)
 
 ALL_SRCS  := $(sort $(shell find src -name '*.c'))
-ISA_SRCS  := $(filter src/kernels/generic/% src/kernels/avx2/% src/kernels/avx512/% src/kernels/avx512vnni/% src/kernels/avx512bf16/% src/kernels/neon/%,$(ALL_SRCS))
+ISA_SRCS  := $(filter $(foreach d,$(notdir $(wildcard src/kernels/*)),src/kernels/$(d)/%),$(ALL_SRCS))
 SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
 # The program's own part; the rest is the library.
@@ -64,7 +64,7 @@ PKGS      := jansson libutf8proc libpcre2-8
 CLI_PKGS  := libedit libmicrohttpd inih
 
 # Targets that install packages, or build nothing, run without the libraries.
-NO_DEPS_GOALS := help clean test chat check format uninstall fuzz fuzz-run oracle
+NO_DEPS_GOALS := help clean test chat check format uninstall fuzz fuzz-run oracle check-kernels-neon neon-programs run-neon-programs
 ifneq ($(or $(filter-out $(NO_DEPS_GOALS),$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
 ifeq ($(shell command -v pkg-config),)
 $(error pkg-config is missing. Run scripts/install-deps.sh)
@@ -121,7 +121,10 @@ ISA_FLAGS_avx512  := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma
 ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 # Tuned for a CPU that has the instructions, gcc 12 spills fewer registers.
 ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mtune=icelake-server
-ISA_FLAGS_neon    := -O3
+# gcc 12 would load early what then finds no register: half of the sums moved to and fro.
+NO_EARLY_LOADS    := $(if $(findstring clang,$(CC)),,-fno-schedule-insns)
+ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)
+ISA_FLAGS_neondot := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod
 # Quantizers are loops that want vectors.
 file_flags = $(if $(filter src/quant/%,$(1)),-O3)
 isa_flags = $(call file_flags,$(1)) $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
@@ -273,6 +276,38 @@ unit: $(TEST_BINS)
 	$(RUN_PROGRAMS) $(TEST_BINS)
 check-kernels: $(CHECK_BINS)
 	$(RUN_PROGRAMS) $(CHECK_BINS)
+# The same programs for 64-bit ARM: cross-compiled, run by qemu-user. Without the compiler or qemu
+# a line says so.
+NEON_CC   ?= aarch64-linux-gnu-gcc
+NEON_RUN  ?= qemu-aarch64-static -cpu max
+NEON_CASES ?= 60
+NEON_OUT  := $(BUILD)/neon
+NEON_DIRS := generic neon neondot
+NEON_SRCS := $(filter-out src/base/net.c,$(wildcard src/base/*.c src/quant/*.c src/kernels/*.c)) \
+             $(filter $(foreach d,$(NEON_DIRS),src/kernels/$(d)/%),$(ALL_SRCS)) \
+             $(wildcard tests/support/guarded.c tests/support/bench_*.c)
+NEON_OBJS := $(NEON_SRCS:%.c=$(NEON_OUT)/%.o)
+NEON_BINS := $(CHECK_SRCS:%.c=$(NEON_OUT)/%)
+neon_flags = $(foreach d,$(NEON_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
+$(NEON_OUT)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$< (ARM))
+	$(Q)$(NEON_CC) -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -Itests -Itests/support/no_cmocka -ffp-contract=off \
+	    $(WARN) $(OPT_release) $(call neon_flags,$<) -MMD -MP -c $< -o $@
+$(NEON_BINS): %: %.o $(NEON_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(NEON_CC) -static -o $@ $^ -lm -lpthread
+.PHONY: check-kernels-neon neon-programs run-neon-programs
+neon-programs: $(NEON_BINS)
+run-neon-programs: $(NEON_BINS)
+	$(RUN_PROGRAMS) $(foreach b,$(NEON_BINS),"$(NEON_RUN) $(b) 1 $(NEON_CASES)")
+check-kernels-neon:
+	@if command -v $(NEON_CC) >/dev/null && command -v $(firstword $(NEON_RUN)) >/dev/null; then \
+	    $(MAKE) --no-print-directory run-neon-programs; \
+	else \
+	    echo "check-kernels-neon: skipped, $(NEON_CC) or $(firstword $(NEON_RUN)) is missing"; \
+	    echo "(Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)"; \
+	fi
 # The sanitizers bring allocators of their own, so not with MODE=asan or tsan.
 alloc: $(ALLOC_BIN)
 	$(RUN_PROGRAMS) $(ALLOC_BIN)
@@ -338,6 +373,7 @@ help:
 	    'make check            include rules, banned functions, sizes' \
 	    'make check-symbols    what the libraries show, and clashes with those we link' \
 	    'make check-kernels    kernels of every instruction set against the reference' \
+	    'make check-kernels-neon  the same for ARM, cross-compiled and under qemu-user' \
 	    'make e2e              end-to-end tests of the program' \
 	    'make alloc            every allocation failing in turn' \
 	    'make fuzz-replay      fuzz targets over their corpora' \
@@ -351,4 +387,4 @@ help:
 	    '' \
 	    'V=1 shows commands; CC=clang; WERROR=1 makes warnings errors; CFLAGS is added.'
 
--include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+-include $(shell find $(OUT) $(NEON_OUT) -name '*.d' 2>/dev/null)

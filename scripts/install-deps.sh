@@ -2,7 +2,7 @@
 # install-deps.sh [build|test|dev] - installs what is missing, and nothing else.
 #   build  what `make` needs
 #   test   what `make test` needs (the default)
-#   dev    that, and clang for the fuzzers, clang-format and clang-tidy
+#   dev    that, clang for the fuzzers, clang-format and clang-tidy, and what tests ARM's kernels
 # Debian and Ubuntu, as root or with sudo. Elsewhere it says what is missing and exits 1.
 set -u
 level=${1:-test}
@@ -55,6 +55,9 @@ need_dev() {
     need libclang-rt-dev "clang's libFuzzer and sanitizers" can_fuzz
     need clang-format "clang-format" has_command clang-format
     need clang-tidy "clang-tidy" has_command clang-tidy
+    need gcc-aarch64-linux-gnu "the cross compiler for ARM's kernels" has_command aarch64-linux-gnu-gcc
+    need libc6-dev-arm64-cross "its C library" test -e /usr/aarch64-linux-gnu/lib/libc.a
+    need qemu-user-static "qemu, to run them" has_command qemu-aarch64-static
 }
 
 case $level in

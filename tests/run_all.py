@@ -22,12 +22,13 @@ STEPS = [
     ("symbols", ["WERROR=1", "check-symbols"], False),
     ("unit tests", ["WERROR=1", "unit"], False),
     ("unit tests with sanitizers", ["WERROR=1", "MODE=asan", "unit"], False),
+    ("kernels for ARM", ["WERROR=1", "check-kernels-neon"], False),
     ("fuzz corpora", ["WERROR=1", "MODE=asan", "fuzz-replay"], False),
     ("allocation failures", ["WERROR=1", "alloc"], False),
     ("end to end", ["WERROR=1", "e2e"], False),
     ("build with clang", ["WERROR=1", "CC=clang", "BUILD=build/clang", "all", "test-programs"], False),
 ]
-NEEDS = {"build with clang": "clang"}
+NEEDS = {"build with clang": "clang", "kernels for ARM": "aarch64-linux-gnu-gcc"}
 
 
 def read_counts(results_dir):

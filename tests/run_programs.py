@@ -58,10 +58,16 @@ def run_one(command, timeout, one_each):
             "output": output, "seconds": time.monotonic() - start}
 
 
+def program_of(command):
+    """The program itself, also behind an emulator and its options."""
+    words = command.split()
+    return next((w for w in words if "/" in w), words[0])
+
+
 def report(r):
     state = "FAIL" if r["failed"] else "ok"
     skipped = f", {r['skipped']} skipped" if r["skipped"] else ""
-    print(f"{state:4} {r['command'].split()[0]} ({r['passed']} passed{skipped}, "
+    print(f"{state:4} {program_of(r['command'])} ({r['passed']} passed{skipped}, "
           f"{r['seconds']:.1f} s)")
     if r["failed"]:
         print(r["output"])

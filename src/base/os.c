@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
+#include <sys/auxv.h>
 #include <sys/random.h>
 #endif
 
@@ -390,6 +391,14 @@ static int cgroup_cpu_limit(void) {
     if (period <= 0 || quota / period >= INT_MAX)
         return INT_MAX;
     return (int)((quota + period - 1) / period);
+}
+
+unsigned long os_hwcap(void) {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP);
+#else
+    return 0;
+#endif
 }
 
 int os_cpu_count(void) {

@@ -63,6 +63,7 @@ enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, cons
 uint64_t os_now_ns(void); /* monotonic */
 void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
+unsigned long os_hwcap(void); /* the processor's abilities as Linux numbers them; 0 elsewhere */
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
 int os_memory_nodes(void); /* memories with cores near them (NUMA), at least 1 */
 /* Keeps the calling thread on the index-th of the cores it may use, counted round. */

@@ -61,6 +61,7 @@ struct cli_model_args {
     const char *cpu, *pin, *weights, *embed_weights, *math;
 };
 
+#define CLI_CPU_CHOICES "auto|generic|avx2|avx512|avx512vnni|avx512bf16|neon|neondot"
 #define CLI_MODEL_DIR_OPTION(type, field)            \
     OPT_STRING('m', "model", "DIR", type, field.dir, \
                "model directory or .gguf file (default: $QUERN_MODEL, else models/quern-demo)")
@@ -68,7 +69,7 @@ struct cli_model_args {
     CLI_MODEL_DIR_OPTION(type, field),                                    \
         OPT_INT('t', "threads", "N", type, field.n_threads, 0, 1024,      \
                 "threads to compute with (default: one per core)"),       \
-        OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni|avx512bf16", type, field.cpu, \
+        OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, type, field.cpu, \
                    "instruction set to use (default: the best there is)"), \
         CLI_PIN_OPTION(type, field.pin),                                   \
         CLI_WEIGHTS_OPTIONS(type, field)

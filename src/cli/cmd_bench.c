@@ -46,7 +46,7 @@ static const struct option_spec bench_specs[] = {
             "measurements of each kind (default: 5)"),
     OPT_INT(0, "chunk", "N", struct bench_args, chunk, 1, 1 << 16,
             "most tokens of a prompt computed at once (default: 512)"),
-    OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512|avx512vnni|avx512bf16", struct bench_args,
+    OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct bench_args,
                source.cpu, "instruction set to use (default: the best there is)"),
     CLI_WEIGHTS_OPTIONS(struct bench_args, source),
     CLI_PIN_OPTION(struct bench_args, pin),

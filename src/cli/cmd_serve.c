@@ -35,7 +35,7 @@ static const struct option_spec serve_specs[] = {
              "web origin whose pages may use the server, * for any (default: none)"),
     OPT_INT('t', "threads", "N", struct server_config, n_threads, 0, 1024,
             "threads to compute with (default: one per core)"),
-    OPT_CHOICE(0, "cpu", "auto|generic|avx2|avx512", struct server_config, cpu,
+    OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct server_config, cpu,
                "instruction set to use (default: the best there is)"),
     OPT_INT('c', "context", "N", struct server_config, context, 1, INT32_MAX,
             "most tokens of one conversation (default: the model's maximum, at most 4096)"),

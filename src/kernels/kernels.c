@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/os.h"
 #include "kernels/tables.h"
 
 #if defined(__x86_64__)
@@ -54,6 +55,22 @@ const struct kernels *const *kernels_available(size_t *n) {
                                                    &kernels_avx512vnni, &kernels_avx512bf16};
     struct cpu_features cpu = detect();
     *n = cpu.avx512bf16 ? 5 : cpu.avx512vnni ? 4 : cpu.avx512 ? 3 : cpu.avx2 ? 2 : 1;
+    return tables;
+}
+#elif defined(__aarch64__)
+static bool has_dot_products(void) {
+#if defined(__ARM_FEATURE_DOTPROD) /* the whole build takes it for granted, as on macOS */
+    return true;
+#else
+    const unsigned long asimddp = 1ul << 20;
+    return os_hwcap() & asimddp;
+#endif
+}
+
+/* Every 64-bit ARM has NEON. */
+const struct kernels *const *kernels_available(size_t *n) {
+    static const struct kernels *const tables[] = {&kernels_generic, &kernels_neon, &kernels_neondot};
+    *n = has_dot_products() ? 3 : 2;
     return tables;
 }
 #else

@@ -11,6 +11,8 @@ const struct sampling_kernels *sampling_kernels_named(const char *name) {
 #if defined(__x86_64__)
         &sampling_kernels_avx2,
         &sampling_kernels_avx512,
+#elif defined(__aarch64__)
+        &sampling_kernels_neon,
 #endif
     };
     for (size_t i = 1; i < sizeof all / sizeof *all; i++)

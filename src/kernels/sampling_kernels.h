@@ -33,5 +33,6 @@ const struct sampling_kernels *sampling_kernels_named(const char *name);
 extern const struct sampling_kernels sampling_kernels_generic;
 extern const struct sampling_kernels sampling_kernels_avx2;
 extern const struct sampling_kernels sampling_kernels_avx512;
+extern const struct sampling_kernels sampling_kernels_neon;
 
 #endif

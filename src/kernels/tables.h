@@ -12,10 +12,15 @@ extern const struct kernels kernels_avx512;
 /* In avx512.c: they differ in few functions. */
 extern const struct kernels kernels_avx512vnni;
 extern const struct kernels kernels_avx512bf16;
+/* In neon.c: only the packed part differs. */
+extern const struct kernels kernels_neon;
+extern const struct kernels kernels_neondot;
 
 extern const struct packed_kernels packed_generic;
 extern const struct packed_kernels packed_avx2;
 extern const struct packed_kernels packed_avx512;
 extern const struct packed_kernels packed_avx512vnni;
+extern const struct packed_kernels packed_neon;
+extern const struct packed_kernels packed_neondot;
 
 #endif
