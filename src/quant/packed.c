@@ -1,5 +1,6 @@
 #include "quant/packed.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -206,13 +207,31 @@ static void write_panel(const struct packed_matrix *m, unsigned char *panel, con
     }
 }
 
-void packed_write_rows(const struct packed_matrix *m, unsigned char *data, const struct quant_source *s,
+static bool has_nan_code(const uint8_t *q, size_t n) {
+    unsigned found = 0;
+    for (size_t i = 0; i < n; i++)
+        found |= (q[i] & 0x7f) == 0x7f;
+    return found;
+}
+
+bool packed_code_is_e4m3(const float *code) {
+    for (unsigned i = 0; i < 256; i++) {
+        const int exponent = i >> 3 & 15, fraction = i & 7;
+        const float m = exponent ? ldexpf((float)(8 + fraction), exponent - 10) : ldexpf((float)fraction, -9);
+        if ((i & 0x7f) != 0x7f && !same_bits(code[i], i & 0x80 ? -m : m))
+            return false;
+    }
+    return true;
+}
+
+bool packed_write_rows(const struct packed_matrix *m, unsigned char *data, const struct quant_source *s,
                        size_t first, size_t n, void *scratch) {
     const struct block b = read_block(s, first, n, scratch);
     for (size_t r = 0; r < n; r += PACKED_ROWS) {
         const size_t some = n - r < PACKED_ROWS ? n - r : PACKED_ROWS;
         write_panel(m, data + (first + r) / PACKED_ROWS * m->panel_bytes, s, &b, r, some);
     }
+    return m->bits == 8 && has_nan_code(b.q, n * s->cols);
 }
 
 /* ---- reading ------------------------------------------------------------------------ */

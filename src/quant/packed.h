@@ -55,6 +55,7 @@ struct packed_matrix {
     enum packed_zeros zeros;
     int32_t zero;              /* ZEROS_CONSTANT */
     const float *code;         /* [1 << bits]; QUANT_CODE */
+    bool is_e4m3;              /* QUANT_CODE, 8 bits: code is that of FP8, and no code is a NaN's */
     const uint32_t *col_order; /* as in struct quant_source; [cols] or NULL */
     size_t scales_bytes, zeros_bytes, group_bytes; /* of one (not the last) group of a panel */
     size_t panel_bytes;
@@ -126,9 +127,13 @@ enum quern_status packed_plan(struct packed_matrix *out, const struct quant_sour
                               const struct packed_survey *survey, enum packed_math math,
                               size_t *data_bytes, struct quern_error *err);
 /* Rows [first, first + n) into `data`, which holds the whole matrix and was zeroed; `first` is a
- * multiple of PACKED_ROWS, n too unless they are the last. On several threads at once. */
-void packed_write_rows(const struct packed_matrix *m, unsigned char *data, const struct quant_source *s,
+ * multiple of PACKED_ROWS, n too unless they are the last. On several threads at once. True when
+ * there is a code 0x7f or 0xff among 8-bit ones. */
+bool packed_write_rows(const struct packed_matrix *m, unsigned char *data, const struct quant_source *s,
                        size_t first, size_t n, void *scratch);
+
+/* Whether the 256 entries are FP8's (e4m3), NaN left aside. */
+bool packed_code_is_e4m3(const float *code);
 
 /* y[cols] = the exact values of row r, columns in the matrix's order. */
 void packed_row(const struct packed_matrix *m, size_t r, float *y);

@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/packed_kernels.h"
+#include "quant/quantizer.h"
 #include "support/bench_packed.h"
 #include "support/guarded.h"
 
@@ -42,11 +43,18 @@ struct random_source {
     uint32_t order[COLS_MAX];
     uint64_t seed;
     int number_form; /* 0: f16, 1: bf16, 2: f32 */
-    bool same_zeros, extreme;
+    bool same_zeros, extreme, fp8;
 };
 
 static float exact_in(int form, float x) {
     return form == 0 ? f16_to_f32(f32_to_f16(x)) : form == 1 ? bf16_to_f32(f32_to_bf16(x)) : x;
+}
+
+/* Of FP8's codes not the NaNs. */
+static uint8_t random_code(const struct random_source *r, unsigned levels) {
+    if (r->fp8)
+        return (uint8_t)(next_u64() % 127 | (next_u64() & 0x80));
+    return (uint8_t)(r->extreme ? levels - 1 : next_u64() % levels);
 }
 
 /* Every row by its own seed, so that blocks of rows agree however they are cut. */
@@ -66,7 +74,7 @@ static void read_rows(const struct quant_source *s, size_t first, size_t n, uint
                 zero[i * groups + g] = exact_in(r->number_form, unit());
         }
         for (size_t c = 0; c < s->cols; c++)
-            q[i * s->cols + c] = (uint8_t)(r->extreme ? levels - 1 : next_u64() % levels);
+            q[i * s->cols + c] = random_code(r, levels);
     }
     rng_state = saved;
 }
@@ -83,8 +91,9 @@ static void source_init(struct random_source *r) {
     r->source.spec.group = groups[pick(0, sizeof groups / sizeof *groups - 1)];
     r->source.rows = pick(0, 3) ? pick(1, 70) : pick(1, ROWS_MAX);
     r->source.cols = pick(0, 3) ? pick(1, 300) : pick(1, COLS_MAX);
+    r->fp8 = r->source.spec.bits == 8 && pick(0, 1);
     for (size_t i = 0; i < 256; i++)
-        r->code[i] = unit();
+        r->code[i] = r->fp8 ? e4m3_to_f32((uint8_t)i) : unit();
     r->source.spec.code = r->source.spec.kind == QUANT_CODE ? r->code : NULL;
     for (size_t i = 0; i < r->source.cols; i++)
         r->order[i] = (uint32_t)i;
@@ -124,7 +133,8 @@ static struct packed_matrix pack(const struct random_source *r, enum packed_math
         guarded_protect(&data_area, false);
         unsigned char *data = guarded_place(&data_area, bytes, true, 0);
         memset(data, 0, bytes);
-        packed_write_rows(&m, data, &r->source, 0, r->source.rows, scratch);
+        const bool nan_code = packed_write_rows(&m, data, &r->source, 0, r->source.rows, scratch);
+        m.is_e4m3 = m.kind == QUANT_CODE && m.bits == 8 && !nan_code && packed_code_is_e4m3(m.code);
         guarded_protect(&data_area, true);
         m.data = data;
     }

@@ -121,6 +121,7 @@ static void bench_line(const struct kernels *const *tables, size_t n_tables, con
     size_t bytes;
     if (packed_plan(&m, &s, &survey, f->math, &bytes, NULL))
         return;
+    m.is_e4m3 = f->kind == QUANT_CODE && f->bits == 8;
     printf("%-12s %3zu x %5zu x %5zu %5.2f bits", f->name, n, rows, cols,
            8.0 * (double)bytes / (double)(rows * cols));
     const double ops = 2.0 * (double)n * (double)rows * (double)cols;
@@ -147,6 +148,7 @@ int bench_packed(const struct kernels *const *tables, size_t n_tables) {
         {"int8 exact", QUANT_INT, 8, 128, MATH_EXACT, false},
         {"awq exact", QUANT_INT, 4, 128, MATH_EXACT, true},
         {"nf4 exact", QUANT_CODE, 4, 64, MATH_EXACT, false},
+        {"fp8 exact", QUANT_CODE, 8, 128, MATH_EXACT, false},
         {"nf4", QUANT_CODE, 4, 64, MATH_BF16, false},
         {"fp8", QUANT_CODE, 8, 128, MATH_BF16, false},
     };

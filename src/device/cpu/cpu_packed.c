@@ -125,7 +125,7 @@ struct pack_job {
     unsigned char *data;
     struct packed_survey *survey; /* [n_threads] */
     atomic_size_t next;
-    atomic_bool failed;
+    atomic_bool failed, nan_code;
 };
 
 static void pack_worker(void *ctx, int worker, int n_workers) {
@@ -140,10 +140,10 @@ static void pack_worker(void *ctx, int worker, int n_workers) {
     size_t i;
     while ((i = atomic_fetch_add_explicit(&job->next, PACK_ROWS, memory_order_relaxed)) < s->rows) {
         const size_t n = s->rows - i < PACK_ROWS ? s->rows - i : PACK_ROWS;
-        if (job->m)
-            packed_write_rows(job->m, job->data, s, i, n, scratch);
-        else
+        if (!job->m)
             packed_survey_rows(&job->survey[worker], s, i, n, scratch);
+        else if (packed_write_rows(job->m, job->data, s, i, n, scratch))
+            atomic_store(&job->nan_code, true);
     }
     free(scratch);
 }
@@ -152,6 +152,7 @@ static enum quern_status run_pack(struct device_cpu *cpu, struct pack_job *job, 
     job->cpu = cpu;
     atomic_init(&job->next, 0);
     atomic_init(&job->failed, false);
+    atomic_init(&job->nan_code, false);
     thread_pool_run(cpu->pool, pack_worker, job);
     return atomic_load(&job->failed) ? error_nomem(err) : QUERN_OK;
 }
@@ -233,6 +234,8 @@ enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memo
     struct pack_job job = {.source = s, .m = m, .data = memory};
     enum quern_status status = run_pack(cpu_of(d), &job, err);
     m->data = memory;
+    m->is_e4m3 = m->kind == QUANT_CODE && m->bits == 8 && !atomic_load(&job.nan_code) &&
+                 packed_code_is_e4m3(m->code);
     return status;
 }
 
