@@ -21,6 +21,7 @@ static const struct cli_entry commands[] = {
     {"serve", cmd_serve, "answer requests over HTTP, as OpenAI's and Anthropic's servers do"},
     {"init", cmd_init, "write a checkpoint with random weights"},
     {"bench", cmd_bench, "measure speed, and against what the machine allows"},
+    {"grammar", cmd_grammar, "check a text against a grammar, measure masks"},
     {NULL, NULL, NULL},
 };
 

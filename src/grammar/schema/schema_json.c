@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "grammar/schema/decimal.h"
+#include "text/json.h"
 #include "text/json_reader.h"
 
 /* Containers being filled; their children are collected on one stack. */
@@ -199,5 +200,30 @@ bool sj_equal(const struct sj_node *a, const struct sj_node *b) {
         return same_object(a, b);
     default:
         return true;
+    }
+}
+
+/* Recursion is bounded by the depth of what was parsed. */
+void sj_write(const struct sj_node *n, struct buffer *out) {
+    static const char *const words[] = {"null", "false", "true"};
+    if (n->kind <= SJ_TRUE) {
+        buffer_puts(out, words[n->kind]);
+    } else if (n->kind == SJ_NUMBER) {
+        buffer_append(out, n->text.ptr, n->text.len);
+    } else if (n->kind == SJ_STRING) {
+        json_write_string(n->text, out);
+    } else {
+        const bool object = n->kind == SJ_OBJECT;
+        buffer_puts(out, object ? "{" : "[");
+        for (size_t i = 0; i < n->n; i++) {
+            if (i > 0)
+                buffer_puts(out, ", ");
+            if (object) {
+                json_write_string(n->items[i]->key, out);
+                buffer_puts(out, ": ");
+            }
+            sj_write(n->items[i], out);
+        }
+        buffer_puts(out, object ? "}" : "]");
     }
 }

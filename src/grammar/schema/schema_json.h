@@ -5,6 +5,7 @@
 #define QUERN_GRAMMAR_SCHEMA_JSON_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -39,5 +40,8 @@ bool sj_is(const struct sj_node *n, enum sj_kind kind); /* false for NULL */
 bool sj_count(const struct sj_node *n, uint32_t *out);
 /* Equal as JSON values: 1 = 1.0, members in any order. */
 bool sj_equal(const struct sj_node *a, const struct sj_node *b);
+
+/* As Python's json.dumps(value, ensure_ascii=False) does, but numbers as they were written. */
+void sj_write(const struct sj_node *n, struct buffer *out);
 
 #endif

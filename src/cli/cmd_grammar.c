@@ -1,0 +1,138 @@
+/* cmd_grammar.c - quern grammar check and quern grammar bench. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/grammar_bench.h"
+#include "cli/grammar_source.h"
+#include "grammar/matcher.h"
+
+/* ---- check ------------------------------------------------------------------ */
+
+struct check_args {
+    struct grammar_source_args source;
+    const char *tokenizer, *text;
+};
+
+static const struct option_spec check_specs[] = {
+    GRAMMAR_SOURCE_OPTIONS(struct check_args, source),
+    OPT_STRING(0, "text", "FILE", struct check_args, text,
+               "the text to check (default: standard input)"),
+    OPT_STRING(0, "tokenizer", "DIR", struct check_args, tokenizer,
+               "also walk the text's tokens and check that each is in its mask"),
+    OPT_END,
+};
+
+static const struct cli_command check_command = {
+    "grammar check",
+    "(--schema FILE|--regex PATTERN) [options] [--text FILE]",
+    "Tells whether a text is within a grammar. Exit code 0: it is; 1: it is not, and standard error "
+    "names the byte and what was expected there; 2: something else went wrong.",
+    "quern grammar check --schema person.json --text answer.json\n"
+    "echo -n 2024-05-01 | quern grammar check --regex '\\d{4}-\\d\\d-\\d\\d'\n",
+    check_specs,
+};
+
+/* A newline at the end of a file is the editor's, unless the grammar wants it. */
+static int check_bytes(struct grammar *g, struct str text) {
+    struct quern_error err = {0};
+    struct matcher m;
+    size_t n = 0;
+    char expected[200];
+    if (matcher_init(&m, g, NULL, NULL, 0, &err) != QUERN_OK)
+        return cli_fail(&err), CLI_USAGE;
+    enum quern_status st = matcher_accept_bytes(&m, text, &n, &err);
+    if (st == QUERN_OK && matcher_can_end(&m))
+        return CLI_OK;
+    if (st != QUERN_OK && st != QUERN_ERR_FORMAT)
+        return cli_fail(&err), CLI_USAGE;
+    struct str accepted = {text.ptr, n};
+    if (n > 0 && st != QUERN_OK)
+        matcher_accept_bytes(&m, accepted, NULL, &err);
+    if (st != QUERN_OK && n + 1 == text.len && text.ptr[n] == '\n' && matcher_can_end(&m))
+        return CLI_OK;
+    matcher_expected(&m, expected, sizeof expected);
+    return cli_error("rejected at byte %zu%s; expected %s", n,
+                     n == text.len ? ", where the text ends" : "", expected);
+}
+
+static int check(int argc, char **argv) {
+    struct check_args args = {0};
+    int code = cli_parse(&check_command, argc, argv, &args, NULL);
+    if (code != CLI_GO_ON)
+        return code;
+    struct grammar *g = NULL;
+    struct buffer text;
+    buffer_init(&text, CLI_INPUT_MAX_BYTES);
+    code = grammar_source_compile(&check_command, &args.source, &g);
+    if (code == CLI_GO_ON && cli_read_input(args.text, &text) != CLI_GO_ON)
+        code = CLI_USAGE;
+    if (code == CLI_GO_ON)
+        code = check_bytes(g, buffer_str(&text));
+    if (code == CLI_OK && args.tokenizer)
+        code = grammar_check_tokens(g, args.tokenizer, buffer_str(&text));
+    grammar_destroy(g);
+    buffer_release(&text);
+    return code;
+}
+
+/* ---- bench ------------------------------------------------------------------ */
+
+static const struct option_spec bench_specs[] = {
+    OPT_STRING(0, "tokenizer", "DIR", struct grammar_bench_args, tokenizer,
+               "directory with a tokenizer.json"),
+    OPT_STRING(0, "maskbench", "DIR", struct grammar_bench_args, maskbench,
+               "directory of MaskBench's files: {\"schema\": ..., \"tests\": [{\"valid\", \"data\"}]}"),
+    OPT_STRING(0, "json", "FILE", struct grammar_bench_args, json,
+               "write the figures of every schema here"),
+    GRAMMAR_SCHEMA_OPTIONS(struct grammar_bench_args, schema),
+    OPT_END,
+};
+
+static const struct cli_command bench_command = {
+    "grammar bench",
+    "--tokenizer DIR --maskbench DIR [--json FILE]",
+    "The MaskBench protocol: every schema is compiled, its instances are tokenized and walked token "
+    "by token with a mask before each. Prints the times of masks, the time to the first mask, "
+    "compiling included, and how many schemas accept what is valid and reject what is not. One thread.",
+    "quern grammar bench --tokenizer models/Qwen3-8B --maskbench maskbench/files --json out.json\n",
+    bench_specs,
+};
+
+static int bench(int argc, char **argv) {
+    struct grammar_bench_args args = {0};
+    int code = cli_parse(&bench_command, argc, argv, &args, NULL);
+    if (code != CLI_GO_ON)
+        return code;
+    if (!args.tokenizer || !args.maskbench)
+        return cli_usage_error(&bench_command, "--tokenizer and --maskbench are needed");
+    args.schema.any_order = true; /* the instances are */
+    return cli_finish_output(grammar_bench(&args));
+}
+
+/* ---- the command ------------------------------------------------------------ */
+
+static const struct option_spec no_specs[] = {OPT_END};
+
+static const struct cli_command grammar_command = {
+    "grammar",
+    "check|bench [options]",
+    "Grammars outside of a model: `check` tells whether a text is within one, `bench` measures "
+    "masks. `quern grammar check --help` and `quern grammar bench --help` tell more.",
+    "quern grammar check --schema person.json --text answer.json\n",
+    no_specs,
+};
+
+int cmd_grammar(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "check") == 0)
+        return check(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "bench") == 0)
+        return bench(argc - 1, argv + 1);
+    int n_words = 0, ignored = 0;
+    int code = cli_parse(&grammar_command, argc, argv, &ignored, &n_words);
+    if (code != CLI_GO_ON)
+        return code;
+    if (n_words > 0)
+        return cli_usage_error(&grammar_command, "\"%s\" is neither check nor bench", argv[1]);
+    return cli_usage_error(&grammar_command, "say check or bench");
+}

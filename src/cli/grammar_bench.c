@@ -1,0 +1,298 @@
+/* grammar_bench.c - masks over the schemas of MaskBench. */
+#include "cli/grammar_bench.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "grammar/matcher.h"
+#include "grammar/schema/schema_json.h"
+#include "text/json.h"
+
+enum { FILE_BYTES_MAX = 64 << 20, PATH_ROOM = 4096 };
+
+struct numbers {
+    double *v;
+    size_t n, capacity;
+};
+
+struct bench {
+    const struct grammar_bench_args *args;
+    struct tokenizer *tokenizer;
+    struct token_image *image;
+    uint32_t *mask;
+    int32_t n_vocab;
+    struct numbers masks, first; /* microseconds */
+    size_t n_schemas, n_refused, n_reported, n_passing;
+    size_t valid_rejected, invalid_accepted, unreported;
+    json_t *rows;
+};
+
+/* One schema. */
+struct outcome {
+    double compile_us, first_us;
+    size_t valid_rejected, invalid_accepted;
+    struct buffer report;
+    struct quern_error refused;
+};
+
+static void numbers_add(struct numbers *s, double x) {
+    if (s->n == s->capacity) {
+        size_t capacity = s->capacity ? 2 * s->capacity : 4096;
+        double *grown = realloc(s->v, capacity * sizeof *grown);
+        if (!grown)
+            return;
+        s->v = grown;
+        s->capacity = capacity;
+    }
+    s->v[s->n++] = x;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+static double share(const struct numbers *s, double p) { /* of sorted numbers */
+    return s->n ? s->v[(size_t)(p * (double)(s->n - 1) + 0.5)] : 0;
+}
+
+/* Accepted to the end? QUERN_ERR_FORMAT: no. */
+static enum quern_status walk(struct bench *b, struct grammar *g, struct str text, double *first_us,
+                              struct quern_error *err) {
+    struct encode_options options = {0};
+    struct token_ids ids = {0};
+    struct matcher m;
+    enum quern_status st = tokenizer_encode(b->tokenizer, text, options, &ids, err);
+    if (st == QUERN_OK)
+        st = matcher_init(&m, g, b->image, NULL, 0, err);
+    for (size_t i = 0; i < ids.n && st == QUERN_OK; i++) {
+        const uint64_t start = os_now_ns();
+        st = matcher_mask(&m, b->mask, b->n_vocab, err);
+        const double us = (double)(os_now_ns() - start) * 1e-3;
+        if (first_us && i == 0)
+            *first_us = us;
+        else
+            numbers_add(&b->masks, us);
+        const int32_t t = ids.ids[i];
+        if (st == QUERN_OK && !(b->mask[t / 32] >> (t % 32) & 1))
+            st = error_set(err, QUERN_ERR_FORMAT, "token %zu (%d) is not in its mask", i, (int)t);
+        if (st == QUERN_OK)
+            st = matcher_accept_token(&m, t, err);
+    }
+    if (st == QUERN_OK && !matcher_can_end(&m))
+        st = error_set(err, QUERN_ERR_FORMAT, "the text may not end here");
+    token_ids_release(&ids);
+    return st;
+}
+
+static void run_tests(struct bench *b, struct grammar *g, const struct sj_node *tests,
+                      struct outcome *o, const char *name) {
+    struct buffer text;
+    buffer_init(&text, FILE_BYTES_MAX);
+    for (size_t i = 0; sj_is(tests, SJ_ARRAY) && i < tests->n; i++) {
+        const struct sj_node *data = sj_get(tests->items[i], "data");
+        const bool valid = sj_is(sj_get(tests->items[i], "valid"), SJ_TRUE);
+        struct quern_error err = {0};
+        if (!data)
+            continue;
+        buffer_clear(&text);
+        sj_write(data, &text);
+        enum quern_status st = walk(b, g, buffer_str(&text), i == 0 ? &o->first_us : NULL, &err);
+        if (st != QUERN_OK && st != QUERN_ERR_FORMAT)
+            cli_error("%s: test %zu: %s", name, i, err.message);
+        if (valid && st != QUERN_OK) {
+            o->valid_rejected++;
+            fprintf(stderr, "%s: test %zu is valid and rejected: %s\n", name, i, err.message);
+        }
+        if (!valid && st == QUERN_OK) {
+            o->invalid_accepted++;
+            if (o->report.len == 0)
+                fprintf(stderr, "%s: test %zu is invalid and accepted\n", name, i);
+        }
+    }
+    buffer_release(&text);
+}
+
+static void run_schema(struct bench *b, const struct sj_node *file, const char *name,
+                       struct outcome *o) {
+    struct schema_options options;
+    struct grammar_builder *builder = NULL;
+    struct grammar *g = NULL;
+    struct buffer text;
+    symbol_id start;
+    const struct sj_node *schema = sj_get(file, "schema");
+    buffer_init(&text, FILE_BYTES_MAX);
+    grammar_schema_options(&b->args->schema, &options);
+    if (schema)
+        sj_write(schema, &text);
+    const uint64_t begin = os_now_ns();
+    enum quern_status st = grammar_builder_create(NULL, &builder, &o->refused);
+    if (st == QUERN_OK)
+        st = json_schema_build(builder, buffer_str(&text), "schema", &options, &start, &o->report,
+                               &o->refused);
+    if (st == QUERN_OK) {
+        grammar_start(builder, start);
+        st = grammar_compile(builder, &g, &o->refused);
+    }
+    o->compile_us = (double)(os_now_ns() - begin) * 1e-3;
+    if (st == QUERN_OK) {
+        run_tests(b, g, sj_get(file, "tests"), o, name);
+        numbers_add(&b->first, o->compile_us + o->first_us);
+    }
+    grammar_destroy(g);
+    grammar_builder_destroy(builder);
+    buffer_release(&text);
+}
+
+static void record(struct bench *b, const char *name, const struct outcome *o) {
+    const bool refused = o->refused.code != QUERN_OK;
+    b->n_schemas++;
+    b->n_refused += refused;
+    b->n_reported += o->report.len > 0;
+    b->valid_rejected += o->valid_rejected > 0;
+    b->invalid_accepted += o->invalid_accepted > 0;
+    b->unreported += o->invalid_accepted > 0 && o->report.len == 0;
+    b->n_passing += !refused && o->valid_rejected + o->invalid_accepted == 0;
+    json_t *row = json_pack("{s:s, s:f, s:f, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
+                            o->compile_us, "first_mask_us", o->compile_us + o->first_us,
+                            "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
+                            (json_int_t)o->invalid_accepted, "not_enforced",
+                            o->report.data ? o->report.data : "", o->report.len, "refused",
+                            refused ? o->refused.message : "");
+    if (row)
+        json_array_append_new(b->rows, row);
+}
+
+static int run_file(struct bench *b, const char *dir, const char *name) {
+    char path[PATH_ROOM];
+    struct arena arena = ARENA_INIT(0);
+    struct sj_pool pool = {.arena = &arena};
+    struct buffer text;
+    struct sj_node *file;
+    struct quern_error err = {0};
+    struct outcome o = {0};
+    buffer_init(&text, FILE_BYTES_MAX);
+    buffer_init(&o.report, FILE_BYTES_MAX);
+    enum quern_status st = os_path_join(path, sizeof path, dir, name, &err);
+    if (st == QUERN_OK)
+        st = os_read_regular(path, FILE_BYTES_MAX, &text, &err);
+    if (st == QUERN_OK)
+        st = sj_parse(&pool, buffer_str(&text), name, &file, &err);
+    if (st == QUERN_OK) {
+        run_schema(b, file, name, &o);
+        record(b, name, &o);
+        if (o.refused.code)
+            fprintf(stderr, "%s: refused: %s\n", name, o.refused.message);
+    } else {
+        cli_fail(&err);
+    }
+    buffer_release(&o.report);
+    buffer_release(&text);
+    arena_release(&arena);
+    return st == QUERN_OK ? CLI_OK : CLI_FAILED;
+}
+
+static void print_times(const char *what, struct numbers *s) {
+    qsort(s->v, s->n, sizeof *s->v, ascending);
+    printf("%-12s p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f us  (%zu)\n", what,
+           share(s, 0.5), share(s, 0.9), share(s, 0.99), share(s, 0.999), share(s, 1), s->n);
+}
+
+static json_t *times_json(const struct numbers *s) {
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I}", "p50", share(s, 0.5), "p90", share(s, 0.9),
+                     "p99", share(s, 0.99), "p99.9", share(s, 0.999), "max", share(s, 1), "n",
+                     (json_int_t)s->n);
+}
+
+static int write_json(struct bench *b) {
+    json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O}", "schemas",
+                            (json_int_t)b->n_schemas, "refused", (json_int_t)b->n_refused, "passing",
+                            (json_int_t)b->n_passing, "valid_rejected",
+                            (json_int_t)b->valid_rejected, "invalid_accepted",
+                            (json_int_t)b->invalid_accepted, "invalid_accepted_silently",
+                            (json_int_t)b->unreported, "mask_us", times_json(&b->masks),
+                            "first_mask_us", times_json(&b->first), "rows", b->rows);
+    int failed = !all || json_dump_file(all, b->args->json, JSON_INDENT(1)) != 0;
+    json_decref(all);
+    return failed ? cli_error("%s cannot be written", b->args->json) : CLI_OK;
+}
+
+static int compare_names(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_json(const struct dirent *e) {
+    return str_ends_with(str_from(e->d_name), STR_LIT(".json"));
+}
+
+static int run_directory(struct bench *b) {
+    struct dirent **names;
+    struct cli_progress progress;
+    int n = scandir(b->args->maskbench, &names, is_json, compare_names), code = CLI_OK;
+    if (n < 0)
+        return cli_error("%s: cannot be read", b->args->maskbench);
+    cli_progress_start(&progress, "Schemas");
+    for (int i = 0; i < n; i++) {
+        if (run_file(b, b->args->maskbench, names[i]->d_name) != CLI_OK)
+            code = CLI_FAILED;
+        cli_progress_update(&progress, (double)(i + 1) / n);
+        free(names[i]);
+    }
+    free(names);
+    cli_progress_finish(&progress);
+    return code;
+}
+
+static int open_tokenizer(struct bench *b, const char *dir) {
+    struct quern_error err = {0};
+    if (tokenizer_open(dir, &b->tokenizer, &err) != QUERN_OK ||
+        token_image_create(b->tokenizer, &b->image, &err) != QUERN_OK)
+        return cli_fail(&err);
+    b->n_vocab = b->image->n_tokens;
+    b->mask = calloc((size_t)b->n_vocab / 32 + 1, sizeof *b->mask);
+    return b->mask ? CLI_GO_ON : cli_error("out of memory");
+}
+
+static void close_tokenizer(struct bench *b) {
+    free(b->mask);
+    token_image_destroy(b->image);
+    tokenizer_close(b->tokenizer);
+}
+
+int grammar_bench(const struct grammar_bench_args *args) {
+    struct bench b = {.args = args, .rows = json_array()};
+    int code = open_tokenizer(&b, args->tokenizer);
+    if (code == CLI_GO_ON) {
+        code = run_directory(&b);
+        print_times("mask", &b.masks);
+        print_times("first mask", &b.first);
+        printf("%zu schemas: %zu pass, %zu refused, %zu reject something valid, %zu accept something "
+               "invalid (%zu of them without naming a keyword that is not enforced)\n",
+               b.n_schemas, b.n_passing, b.n_refused, b.valid_rejected, b.invalid_accepted,
+               b.unreported);
+        if (args->json && write_json(&b) != CLI_OK)
+            code = CLI_FAILED;
+    }
+    free(b.masks.v);
+    free(b.first.v);
+    json_decref(b.rows);
+    close_tokenizer(&b);
+    return code;
+}
+
+int grammar_check_tokens(struct grammar *g, const char *tokenizer_dir, struct str text) {
+    struct bench b = {0};
+    struct quern_error err = {0};
+    int code = open_tokenizer(&b, tokenizer_dir);
+    if (code == CLI_GO_ON) {
+        enum quern_status st = walk(&b, g, text, NULL, &err);
+        code = st == QUERN_OK ? CLI_OK : cli_fail(&err);
+    }
+    free(b.masks.v);
+    close_tokenizer(&b);
+    return code;
+}
