@@ -26,7 +26,8 @@ static const struct option_spec check_specs[] = {
 static const struct cli_command check_command = {
     "grammar check",
     "(--schema FILE|--regex PATTERN) [options] [--text FILE]",
-    "Tells whether a text is within a grammar. Exit code 0: it is; 1: it is not, and standard error "
+    "Tells whether a text is within a grammar. Exit code 0: it is; 1: it is not, and standard "
+    "error "
     "names the byte and what was expected there; 2: something else went wrong.",
     "quern grammar check --schema person.json --text answer.json\n"
     "echo -n 2024-05-01 | quern grammar check --regex '\\d{4}-\\d\\d-\\d\\d'\n",
@@ -81,8 +82,9 @@ static int check(int argc, char **argv) {
 static const struct option_spec bench_specs[] = {
     OPT_STRING(0, "tokenizer", "DIR", struct grammar_bench_args, tokenizer,
                "directory with a tokenizer.json"),
-    OPT_STRING(0, "maskbench", "DIR", struct grammar_bench_args, maskbench,
-               "directory of MaskBench's files: {\"schema\": ..., \"tests\": [{\"valid\", \"data\"}]}"),
+    OPT_STRING(
+        0, "maskbench", "DIR", struct grammar_bench_args, maskbench,
+        "directory of MaskBench's files: {\"schema\": ..., \"tests\": [{\"valid\", \"data\"}]}"),
     OPT_STRING(0, "json", "FILE", struct grammar_bench_args, json,
                "write the figures of every schema here"),
     GRAMMAR_SCHEMA_OPTIONS(struct grammar_bench_args, schema),
@@ -92,9 +94,11 @@ static const struct option_spec bench_specs[] = {
 static const struct cli_command bench_command = {
     "grammar bench",
     "--tokenizer DIR --maskbench DIR [--json FILE]",
-    "The MaskBench protocol: every schema is compiled, its instances are tokenized and walked token "
+    "The MaskBench protocol: every schema is compiled, its instances are tokenized and walked "
+    "token "
     "by token with a mask before each. Prints the times of masks, the time to the first mask, "
-    "compiling included, and how many schemas accept what is valid and reject what is not. One thread.",
+    "compiling included, and how many schemas accept what is valid and reject what is not. One "
+    "thread.",
     "quern grammar bench --tokenizer models/Qwen3-8B --maskbench maskbench/files --json out.json\n",
     bench_specs,
 };

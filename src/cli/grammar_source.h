@@ -11,14 +11,14 @@ struct grammar_source_args {
     bool any_order, strict, no_formats;
 };
 
-#define GRAMMAR_SCHEMA_OPTIONS(type, field)                                                        \
-    OPT_CHOICE(0, "spacing", "flexible|python|compact", type, field.spacing,                       \
-               "white space in JSON: some anywhere, as Python's json.dumps, or none "              \
-               "(default: flexible)"),                                                             \
-        OPT_FLAG(0, "any-order", type, field.any_order,                                            \
-                 "members of objects in any order (default: in the schema's)"),                    \
-        OPT_FLAG(0, "strict", type, field.strict,                                                  \
-                 "refuse a schema with a keyword that cannot be enforced (default: name it)"),     \
+#define GRAMMAR_SCHEMA_OPTIONS(type, field)                                                    \
+    OPT_CHOICE(0, "spacing", "flexible|python|compact", type, field.spacing,                   \
+               "white space in JSON: some anywhere, as Python's json.dumps, or none "          \
+               "(default: flexible)"),                                                         \
+        OPT_FLAG(0, "any-order", type, field.any_order,                                        \
+                 "members of objects in any order (default: in the schema's)"),                \
+        OPT_FLAG(0, "strict", type, field.strict,                                              \
+                 "refuse a schema with a keyword that cannot be enforced (default: name it)"), \
         OPT_FLAG(0, "no-formats", type, field.no_formats, "take \"format\" for a comment")
 #define GRAMMAR_SOURCE_OPTIONS(type, field)                                                        \
     OPT_STRING(0, "schema", "FILE", type, field.schema, "JSON that is valid under a JSON Schema"), \

@@ -2,15 +2,15 @@
  * stands for each: what may follow from there.
  *
  *   declared order   the place in the list of declared members, then other members
- *   any order        which required members are there (all sets of up to ANY_ORDER_REQUIRED of
- *                    them; of more, how many came, in their declared order)
+ *   any order        which required members are there, of up to ANY_ORDER_REQUIRED; that more are
+ *                    there is not enforced
  * and besides: whether there is a member yet, or their number where minProperties or
  * maxProperties matter; which of the "some member ..." conditions are met. */
 #include <stdio.h>
 
 #include "grammar/schema/set_parts.h"
 
-enum { ANY_ORDER_REQUIRED = 6, STATES_MAX = 40000, SOME_MAX = 3 };
+enum { ANY_ORDER_REQUIRED = 8, ANY_ORDER_RULES = 4096, STATES_MAX = 40000, SOME_MAX = 3 };
 
 struct member {
     symbol_id key;
@@ -23,11 +23,11 @@ struct object_plan {
     struct schema *s;
     const struct object_set *o;
     struct member *members; /* declared ones, then classes */
-    size_t n_declared, n_members, n_required;
-    size_t n_places; /* declared + 1, or sets of required members */
-    bool all_sets;   /* any order, by sets */
-    uint32_t cap;    /* counts stop here */
-    bool bounded;    /* no more than cap members */
+    size_t n_declared, n_members;
+    size_t n_required, n_must; /* required members that are tracked; all of them */
+    size_t n_places;           /* declared + 1, or sets of required members */
+    uint32_t cap;              /* counts stop here */
+    bool bounded;              /* no more than cap members */
     size_t n_some;
     symbol_id *rules;
 };
@@ -38,9 +38,19 @@ static bool keys_left(struct schema *s, expr_id keys) {
     return !nothing;
 }
 
+/* How many required members can be told apart in any order: their sets are rules. */
+static size_t most_tracked(const struct object_plan *p) {
+    const size_t members = p->o->n_properties + p->o->n_classes;
+    size_t n = ANY_ORDER_REQUIRED;
+    while (n > 0 && members << n > ANY_ORDER_RULES)
+        n--;
+    return p->s->options->any_order ? n : p->o->n_properties;
+}
+
 static bool collect_members(struct object_plan *p) {
     struct schema *s = p->s;
     const struct object_set *o = p->o;
+    const size_t tracked_max = most_tracked(p);
     expr_id declared = SET_NO_TEXT;
     char name[64];
     p->members = schema_alloc(s, o->n_properties + o->n_classes, sizeof *p->members);
@@ -52,10 +62,15 @@ static bool collect_members(struct object_plan *p) {
         declared = expr_or(s->b, declared, key);
         if (q->value == FORMULA_FALSE)
             continue;
-        snprintf(name, sizeof name, "the key \"%.40s\"", q->key.ptr ? q->key.ptr : "");
+        const size_t shown = q->key.len < 40 ? q->key.len : 40;
+        snprintf(name, sizeof name, "the key \"%.*s\"", (int)shown, q->key.len ? q->key.ptr : "");
+        const bool tracked = q->required && p->n_required < tracked_max;
+        p->n_must += q->required;
         p->members[p->n_members++] = (struct member){emit_key(s, key, name), q->value, key,
-                                                     q->required ? (int)p->n_required++ : -1};
+                                                     tracked ? (int)p->n_required++ : -1};
     }
+    if (p->n_must > p->n_required)
+        schema_report(s, NULL, "required", "in any order only some members can be required");
     p->n_declared = p->n_members;
     for (size_t i = 0; i < o->n_classes; i++) {
         expr_id keys = o->classes[i].keys;
@@ -72,16 +87,12 @@ static bool collect_members(struct object_plan *p) {
 
 static bool plan_states(struct object_plan *p) {
     const struct object_set *o = p->o;
-    const bool any_order = p->s->options->any_order;
-    const bool min_matters = o->min > p->n_required && o->min > 0;
+    const bool min_matters = o->min > p->n_must;
     p->bounded = o->max != GRAMMAR_INF && (o->max < p->n_declared || p->n_members > p->n_declared);
     p->cap = p->bounded ? o->max : min_matters ? o->min : 1;
     if (!p->bounded && p->cap < 1)
         p->cap = 1;
-    p->all_sets = any_order && p->n_required <= ANY_ORDER_REQUIRED;
-    p->n_places = p->all_sets ? (size_t)1 << p->n_required
-                  : any_order ? p->n_required + 1
-                              : p->n_declared + 1;
+    p->n_places = p->s->options->any_order ? (size_t)1 << p->n_required : p->n_declared + 1;
     p->n_some = o->n_some;
     if (p->n_some > SOME_MAX || p->cap > STATES_MAX)
         return false;
@@ -128,14 +139,10 @@ static void fill_any_order(struct object_plan *p, symbol_id rule, size_t place, 
     for (size_t i = 0; i < p->n_members; i++) {
         const struct member *m = &p->members[i];
         size_t next = place;
-        if (m->required >= 0 && p->all_sets) {
+        if (m->required >= 0) {
             if (place >> m->required & 1)
                 continue;
             next = place | (size_t)1 << m->required;
-        } else if (m->required >= 0) {
-            if (place != (size_t)m->required)
-                continue;
-            next = place + 1;
         }
         take(p, rule, m, next, count, met);
     }
@@ -159,7 +166,7 @@ static void fill_state(struct object_plan *p, size_t place, uint32_t count, unsi
     symbol_id rule = p->rules[state_of(p, place, count, met)];
     const uint32_t min = p->o->min < p->cap ? p->o->min : p->cap;
     if (place + 1 == p->n_places && met + 1 == 1u << p->n_some &&
-        (p->o->min <= p->n_required || count >= min))
+        (p->o->min <= p->n_must || count >= min))
         grammar_produce(b, rule, NULL, 0);
     if (p->s->options->any_order)
         fill_any_order(p, rule, place, count, met);

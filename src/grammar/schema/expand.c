@@ -206,15 +206,19 @@ static const struct value_set *reference(struct schema *s, const struct sj_node 
         x = target ? apply(s, x, sub(s, target)) : NULL;
     }
     ref = sj_get(node, "$recursiveRef");
-    if (sj_is(ref, SJ_STRING) && schema_draft(s, node) == DRAFT_2019)
+    if (sj_is(ref, SJ_STRING) && schema_draft(s, node) == DRAFT_2019) {
         schema_report(s, node, "$recursiveRef", "it is not supported");
+        x = set_loose(s, x, LOOSE_ALL);
+    }
     ref = sj_get(node, "$dynamicRef");
     if (x && sj_is(ref, SJ_STRING) && schema_draft(s, node) >= DRAFT_2020) {
         const struct sj_node *target = schema_resolve_dynamic(s, node, ref->text);
         if (target)
             x = apply(s, x, sub(s, target));
-        else if (!schema_failed(s))
+        else if (!schema_failed(s)) {
             schema_report(s, node, "$dynamicRef", "its target depends on the way of evaluation");
+            x = set_loose(s, x, LOOSE_ALL);
+        }
     }
     return x;
 }

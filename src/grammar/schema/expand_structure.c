@@ -221,7 +221,7 @@ static const struct value_set *dependencies(struct schema *s, const struct sj_no
         for (size_t i = 0; i < map->n && x; i++) {
             if (++n > DEPENDENCIES_MAX) {
                 schema_report(s, node, keywords[k], "there are too many dependencies");
-                return x;
+                return set_loose(s, x, LOOSE_OBJECT);
             }
             x = set_and(s, x, dependency(s, map->items[i]));
         }
@@ -246,26 +246,28 @@ static const struct value_set *property_names(struct schema *s, const struct sj_
         c[0] = (struct key_class){s->any_string, FORMULA_FALSE};
     o.classes = c;
     o.n_classes = names->string == SET_NO_TEXT ? 1 : 2;
-    return set_if_object(s, &o);
+    return set_loose(s, set_if_object(s, &o), names->loose & LOOSE_STRING ? LOOSE_OBJECT : 0);
 }
 
 const struct value_set *expand_object_keywords(struct schema *s, const struct sj_node *node) {
     struct object_set o = object_all(s);
     expr_id covered;
     bool any = false;
+    unsigned loose = 0;
     if (pattern_classes(s, node, &o, &covered)) {
         any = o.n_classes > 1 || covered != SET_NO_TEXT;
         any = declare(s, node, &o) || any;
         any = close_classes(s, node, &o, covered) || any;
     } else {
         any = declare(s, node, &o);
+        loose = LOOSE_OBJECT;
     }
     any = expand_count(s, node, "minProperties", &o.min) || any;
     any = expand_count(s, node, "maxProperties", &o.max) || any;
     const struct sj_node *k = sj_get(node, "required");
     if (sj_is(k, SJ_ARRAY))
         any = require(s, k, &o) || any;
-    const struct value_set *x = any ? set_if_object(s, &o) : s->everything;
+    const struct value_set *x = set_loose(s, any ? set_if_object(s, &o) : s->everything, loose);
     x = set_and(s, x, property_names(s, node));
     return set_and(s, x, dependencies(s, node));
 }

@@ -94,6 +94,15 @@ struct value_set {
     size_t n_arrays;
     const struct object_set *objects;
     size_t n_objects;
+    unsigned loose; /* types of which more is in the set than should be (enum loose_type) */
+};
+
+enum loose_type {
+    LOOSE_NUMBER = 1,
+    LOOSE_STRING = 2,
+    LOOSE_ARRAY = 4,
+    LOOSE_OBJECT = 8,
+    LOOSE_ALL = 15
 };
 
 enum schema_draft { DRAFT_4, DRAFT_6, DRAFT_7, DRAFT_2019, DRAFT_2020 };
@@ -140,7 +149,8 @@ void *schema_alloc(struct schema *s, size_t n, size_t size);
 static inline bool schema_failed(const struct schema *s) {
     return grammar_builder_failed(s->b);
 }
-/* Reports a keyword that is not enforced; an error under the strict policy. */
+/* Reports a keyword that is not enforced; an error under the strict policy. The set it is missing
+ * from must be marked as loose, so that its complement becomes no smaller than it should be. */
 void schema_report(struct schema *s, const struct sj_node *schema_node, const char *keyword,
                    const char *why);
 void schema_pointer(const struct sj_node *node, struct buffer *out);
@@ -196,6 +206,7 @@ const struct value_set *expand_unevaluated(struct schema *s, const struct sj_nod
 const struct value_set *expand_string_keywords(struct schema *s, const struct sj_node *node);
 const struct value_set *expand_number_keywords(struct schema *s, const struct sj_node *node);
 
+const struct value_set *set_loose(struct schema *s, const struct value_set *x, unsigned types);
 /* The texts `pattern` occurs in. False, and reported, when it cannot be had. */
 bool expand_pattern(struct schema *s, const struct sj_node *node, const char *keyword,
                     struct str pattern, expr_id *out);
@@ -203,8 +214,8 @@ bool expand_pattern(struct schema *s, const struct sj_node *node, const char *ke
 bool expand_count(struct schema *s, const struct sj_node *node, const char *keyword, uint32_t *out);
 
 /* ---- schema_format.c ---- */
-/* The texts of a format, over characters. False: a format we do not know. */
-bool schema_format(struct schema *s, struct str name, expr_id *out);
+/* The texts of a format, over characters. False, and reported, for a format we do not know. */
+bool schema_format(struct schema *s, const struct sj_node *node, struct str name, expr_id *out);
 
 /* ---- emit.c, emit_array.c, emit_object.c ---- */
 symbol_id emit_formula(struct schema *s, formula_id f);

@@ -2,6 +2,8 @@
  * mailboxes, RFC 1123 host names, RFC 2673 and 4291 addresses, RFC 3986 URIs, RFC 4122 UUIDs, RFC
  * 6570 templates, RFC 6901 pointers. Day numbers follow the month; leap years are not told apart,
  * and a second of 60 is allowed where the RFC allows it, in any minute. */
+#include <stdio.h>
+
 #include "grammar/regex/regex_emit.h"
 #include "grammar/regex/regex_syntax.h"
 #include "grammar/schema/schema.h"
@@ -22,6 +24,9 @@
     "(?:\\[[0-9a-fA-F:.]+\\]|(?:[a-zA-Z0-9._~!$&'()*+,;=-]|%[0-9a-fA-F]{2})*)(?::[0-9]*)?"
 #define ATOM "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+"
 #define DURATION_TIME "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
+
+#define VARNAME "(?:[a-zA-Z0-9_]|%[0-9a-fA-F]{2})(?:\\.?(?:[a-zA-Z0-9_]|%[0-9a-fA-F]{2}))*"
+#define VARSPEC VARNAME "(?:\\*|:[1-9][0-9]{0,3})?"
 
 static const struct {
     const char *name, *pattern;
@@ -44,15 +49,21 @@ static const struct {
     {"uri", "[a-zA-Z][a-zA-Z0-9+.-]*:(?://" AUTHORITY "(?:/" UCHAR "*)?|" UCHAR "*)(?:\\?" UCHAR
             "*)?(?:#" UCHAR "*)?"},
     {"uri-reference", "(?:" UCHAR "|[\\[\\]])*(?:#" UCHAR "*)?"},
+    {"uri-template", "(?:[^\\x00-\\x20\"'%<>\\\\^`{|}]|%[0-9a-fA-F]{2}|\\{[+#./;?&=,!@|]?" VARSPEC
+                     "(?:," VARSPEC ")*\\})*"},
     {"uuid", "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"},
     {"json-pointer", "(?:/(?:[^~/]|~[01])*)*"},
     {"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|(?:/(?:[^~/]|~[01])*)*)"},
 };
 
-bool schema_format(struct schema *s, struct str name, expr_id *out) {
+bool schema_format(struct schema *s, const struct sj_node *node, struct str name, expr_id *out) {
+    char why[80];
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
         if (str_is(name, formats[i].name))
             return expr_regex(s->b, str_from(formats[i].pattern), REGEX_ECMA, out, NULL) ==
                    QUERN_OK;
+    snprintf(why, sizeof why, "\"%.*s\" is not among the known formats",
+             (int)(name.len < 40 ? name.len : 40), name.len ? name.ptr : "");
+    schema_report(s, node, "format", why);
     return false;
 }

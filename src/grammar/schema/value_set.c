@@ -84,7 +84,17 @@ const struct value_set *set_and(struct schema *s, const struct value_set *x,
     out->n_arrays = arrays.n;
     out->objects = objects.v;
     out->n_objects = objects.n;
+    out->loose = x->loose | y->loose;
     return schema_failed(s) ? NULL : out;
+}
+
+const struct value_set *set_loose(struct schema *s, const struct value_set *x, unsigned types) {
+    struct value_set *out = x && types ? new_set(s) : NULL;
+    if (!out)
+        return x;
+    *out = *x;
+    out->loose |= types;
+    return out;
 }
 
 const struct value_set *set_or(struct schema *s, const struct value_set *x,
@@ -115,6 +125,7 @@ const struct value_set *set_or(struct schema *s, const struct value_set *x,
     out->n_arrays = arrays.n;
     out->objects = objects.v;
     out->n_objects = objects.n;
+    out->loose = x->loose | y->loose;
     return schema_failed(s) ? NULL : out;
 }
 
@@ -155,14 +166,17 @@ const struct value_set *set_not(struct schema *s, const struct value_set *x) {
     out->null = !x->null;
     for (int i = 0; i < 2; i++)
         out->truth[i] = !x->truth[i];
-    out->number = x->number == SET_NO_TEXT             ? s->everything->number
-                  : x->number == s->everything->number ? SET_NO_TEXT
+    const unsigned loose = x->loose; /* of these types anything may be outside of x */
+    out->loose = loose;
+    out->number = loose & LOOSE_NUMBER || x->number == SET_NO_TEXT ? s->everything->number
+                  : x->number == s->everything->number             ? SET_NO_TEXT
                                                        : number_complement(s, x->number);
-    out->string = x->string == SET_NO_TEXT     ? s->any_string
-                  : x->string == s->any_string ? SET_NO_TEXT
+    out->string = loose & LOOSE_STRING || x->string == SET_NO_TEXT ? s->any_string
+                  : x->string == s->any_string                     ? SET_NO_TEXT
                                                : string_complement(s, x->string);
-    complement_arrays(s, x, &arrays);
-    complement_objects(s, x, &objects);
+    const struct value_set *none = s->nothing;
+    complement_arrays(s, loose & LOOSE_ARRAY ? none : x, &arrays);
+    complement_objects(s, loose & LOOSE_OBJECT ? none : x, &objects);
     out->arrays = arrays.v;
     out->n_arrays = arrays.n;
     out->objects = objects.v;
