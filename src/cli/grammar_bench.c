@@ -1,10 +1,10 @@
 /* grammar_bench.c - masks over the schemas of MaskBench. */
 #include "cli/grammar_bench.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/data_file.h"
 #include "base/os.h"
 #include "grammar/matcher.h"
 #include "grammar/schema/schema_json.h"
@@ -222,26 +222,44 @@ static int write_json(struct bench *b) {
     return failed ? cli_error("%s cannot be written", b->args->json) : CLI_OK;
 }
 
-static int compare_names(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name);
+enum { FILES_MAX = 20000 };
+
+struct names {
+    char *v[FILES_MAX];
+    size_t n;
+};
+
+static bool add_name(void *user, const char *name, int64_t changed) {
+    struct names *names = user;
+    (void)changed;
+    if (!str_ends_with(str_from(name), STR_LIT(".json")))
+        return true;
+    char *copy = names->n < FILES_MAX ? strdup(name) : NULL;
+    if (copy)
+        names->v[names->n++] = copy;
+    return copy != NULL;
 }
 
-static int is_json(const struct dirent *e) {
-    return str_ends_with(str_from(e->d_name), STR_LIT(".json"));
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static int run_directory(struct bench *b) {
-    struct dirent **names;
+    struct names *names = calloc(1, sizeof *names);
     struct cli_progress progress;
-    int n = scandir(b->args->maskbench, &names, is_json, compare_names), code = CLI_OK;
-    if (n < 0)
-        return cli_error("%s: cannot be read", b->args->maskbench);
+    struct quern_error err = {0};
+    if (!names || data_dir_list(b->args->maskbench, add_name, names, &err) != QUERN_OK) {
+        free(names);
+        return names ? cli_fail(&err) : cli_error("out of memory");
+    }
+    int code = CLI_OK;
+    qsort(names->v, names->n, sizeof *names->v, compare_names);
     cli_progress_start(&progress, "Schemas");
-    for (int i = 0; i < n; i++) {
-        if (run_file(b, b->args->maskbench, names[i]->d_name) != CLI_OK)
+    for (size_t i = 0; i < names->n; i++) {
+        if (run_file(b, b->args->maskbench, names->v[i]) != CLI_OK)
             code = CLI_FAILED;
-        cli_progress_update(&progress, (double)(i + 1) / n);
-        free(names[i]);
+        cli_progress_update(&progress, (double)(i + 1) / (double)names->n);
+        free(names->v[i]);
     }
     free(names);
     cli_progress_finish(&progress);

@@ -1,0 +1,110 @@
+"""quern grammar check: schemas and patterns against texts, exit codes and messages."""
+import json
+
+import pytest
+
+import conftest
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "minLength": 1}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+                   "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def check(quern, tmp_path):
+    def run(schema, text, *options):
+        path = tmp_path / "schema.json"
+        path.write_text(schema if isinstance(schema, str) else json.dumps(schema))
+        return quern("grammar", "check", "--schema", str(path), *options, stdin=text.encode())
+    return run
+
+
+@pytest.mark.parametrize("text", [
+    '{"name": "Ada", "age": 36}',
+    '{"name":"Ada","age":0,"tags":["b","a"]}',
+    '{\n  "name": "\\u00e9",\n  "age": 150,\n  "tags": []\n}\n',
+    '{"name": "Ada", "age": 1.0}',
+])
+def test_valid_texts_are_accepted(check, text):
+    result = check(PERSON, text)
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("text, byte", [
+    ('{"name": ""', 10),                           # too short
+    ('{"name": "Ada", "age": 151}', 25),           # too large
+    ('{"name": "Ada", "age": 36, "extra": 1}', 28),
+    ('{"age": 36, "name": "Ada"}', 2),             # not in the schema's order
+    ('{"name": "Ada", "age": 36, "tags": ["a", "a"]}', 42),
+    ('{"name": "Ada", "age": 36', 25),             # not finished
+])
+def test_the_byte_of_a_rejection_is_named(check, text, byte):
+    result = check(PERSON, text)
+    assert result.code == 1
+    assert f"rejected at byte {byte}" in result.err and "expected" in result.err
+
+
+def test_any_order_when_asked_for(check):
+    assert check(PERSON, '{"age": 36, "name": "Ada"}', "--any-order").code == 0
+
+
+def test_spacing(check):
+    assert check(PERSON, '{"name": "Ada", "age": 36}', "--spacing", "compact").code == 1
+    assert check(PERSON, '{"name":"Ada","age":36}', "--spacing", "compact").code == 0
+
+
+def test_what_is_not_enforced_is_named_or_refused(check):
+    schema = {"type": "array", "items": {"type": "number"}, "uniqueItems": True}
+    loose = check(schema, "[1, 1]")
+    assert loose.code == 0 and "not enforced" in loose.err and "uniqueItems" in loose.err
+    strict = check(schema, "[1, 2]", "--strict")
+    assert strict.code == 2 and "uniqueItems" in strict.err
+
+
+def test_a_keyword_that_is_not_enforced_is_not_turned_around_by_not(check):
+    schema = {"not": {"multipleOf": 0.123456789}}
+    assert check(schema, "1").code == 0
+
+
+@pytest.mark.parametrize("schema, message", [
+    ('{"type": "object"', "line 1"),
+    ('{"$ref": "#/definitions/x"}', "refers to nothing"),
+    ('{"$ref": "#"}', "refers to itself"),
+    ('{"minLength": -1}', "minLength"),
+    ('{"type": "strange"}', "strange"),
+    ('{"pattern": "(?<=a)b"}', "not enforced"),
+    ("[" * 100000, "deep"),
+])
+def test_broken_schemas_get_one_clear_error(check, schema, message):
+    result = check(schema, "1", "--strict")
+    assert result.code == 2
+    assert message in result.err and result.err.count("\n") == 1
+
+
+def test_a_recursive_schema(check):
+    tree = {"$ref": "#/$defs/node", "$defs": {"node": {
+        "type": "object", "properties": {"value": {"type": "integer"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+        "required": ["value"], "additionalProperties": False}}}
+    assert check(tree, '{"value": 1, "children": [{"value": 2, "children": [{"value": 3}]}]}').code == 0
+    assert check(tree, '{"value": 1, "children": [{"value": "2"}]}').code == 1
+
+
+def test_patterns(quern):
+    assert quern("grammar", "check", "--regex", r"\d{4}-\d\d", stdin=b"2024-05").code == 0
+    assert quern("grammar", "check", "--regex", r"\d{4}-\d\d", stdin=b"2024-5").code == 1
+    assert quern("grammar", "check", "--regex", "(", stdin=b"").code == 2
+
+
+def test_usage(quern):
+    assert quern("grammar").code == 2
+    assert quern("grammar", "chekc").code == 2
+    assert quern("grammar", "check").code == 2
+    assert quern("grammar", "check", "--help").code == 0
+
+
+def test_tokens_of_an_accepted_text_are_in_their_masks(check):
+    assert check(PERSON, '{"name": "Grüße", "age": 36, "tags": ["a"]}', "--tokenizer", str(conftest.TOKENIZER)).code == 0
