@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/vector_clones.h"
 
 enum {
     INT8_GROUP = 128,
@@ -37,6 +38,7 @@ static float bf16_above(float x) {
     return bf16_to_f32(h) < x ? bf16_to_f32((uint16_t)(h + 1)) : bf16_to_f32(h);
 }
 
+VECTOR_CLONES
 static float largest(const float *x, size_t n) {
     float most = 0;
     for (size_t i = 0; i < n; i++) {
@@ -74,6 +76,7 @@ float e4m3_to_f32(uint8_t e) {
 
 /* ---- integers --------------------------------------------------------------------------- */
 
+VECTOR_CLONES
 void quantize_int8_group(const float *x, size_t n, uint8_t *q, float *scale) {
     const float s = bf16_above(largest(x, n) / 127.0f);
     const float inverse = s > 0 ? 1.0f / s : 0;
@@ -88,6 +91,7 @@ struct fit {
 };
 
 /* Sixteen sums side by side, so that a compiler makes vectors of them. */
+VECTOR_CLONES
 static struct fit fit_of(const float *x, size_t n, float inverse, float zero) {
     float dx[LANES] = {0}, dd[LANES] = {0};
     size_t i = 0;
@@ -111,6 +115,7 @@ static struct fit fit_of(const float *x, size_t n, float inverse, float zero) {
     return f;
 }
 
+VECTOR_CLONES
 void quantize_int4_group(const float *x, size_t n, uint8_t *q, float *scale, float *zero) {
     static const float ranges[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.74f};
     float low = 0, high = 0, gain = 0;
@@ -159,6 +164,7 @@ const float nf4_code[16] = {-1.0f,
                             0.7229568362236023f,
                             1.0f};
 
+VECTOR_CLONES
 void quantize_nf4_block(const float *x, size_t n, uint8_t *q, float *absmax) {
     float border[15];
     for (size_t k = 0; k < 15; k++)

@@ -54,6 +54,7 @@ ISA = re.compile(
     r"_mm(?:256|512)?_\w+|__m(?:128|256|512)\w*|__builtin_ia32_\w+|__builtin_cpu_\w+)")
 ISA_ALLOWED = {
     "src/base/threads.c": "the pause instruction of a spinning wait",
+    "src/base/vector_clones.h": "asks the compiler for several versions of a loop, names no instruction",
 }
 
 OS_HEADERS = re.compile(
@@ -70,6 +71,7 @@ OS_ALLOWED = {
     "src/base/data_file.c": "positions in files, directories",
     "src/base/file_writer.c": "flushing to the disk is the operating system's",
     "src/base/pages.c": "zeroed pages straight from the operating system",
+    "src/base/vector_clones.h": "which dynamic linker chooses between versions of a function",
 }
 # Single headers elsewhere, and why.
 OS_HEADERS_ALLOWED = {
