@@ -120,7 +120,7 @@ ISA_FLAGS_avx2    := -O3 -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512  := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 # Tuned for a CPU that has the instructions, gcc 12 spills fewer registers.
-ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mtune=icelake-server
+ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mavx512vbmi -mtune=icelake-server
 # gcc 12 would load early what then finds no register: half of the sums moved to and fro.
 NO_EARLY_LOADS    := $(if $(findstring clang,$(CC)),,-fno-schedule-insns)
 ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)

@@ -33,7 +33,8 @@ static struct cpu_features detect(void) {
     const uint64_t avx512_f = 1u << 16, avx512_dq = 1u << 17, avx512_bw = 1u << 30, avx512_vl = 1u << 31;
     const uint64_t xcr0_ymm = 0x06, xcr0_zmm = 0xE6;
     const uint64_t vnni = 1u << 11; /* in ecx, the others in ebx */
-    const uint64_t avx512_bf16 = 1u << 5;
+    const uint64_t vbmi = 1u << 1;  /* in ecx too */
+    const uint64_t avx512_bf16 = 1u << 5; /* of leaf 7, 1 */
     struct cpu_features none = {false, false, false, false}, found;
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has_all(c, osxsave | fma | f16c))
@@ -45,8 +46,8 @@ static struct cpu_features detect(void) {
     found.avx512 = found.avx2 && has_all(b, avx512_f | avx512_dq | avx512_bw | avx512_vl) &&
                    has_all(xcr0, xcr0_zmm);
     found.avx512vnni = found.avx512 && has_all(c, vnni);
-    found.avx512bf16 = found.avx512vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
-                       has_all(a, avx512_bf16);
+    found.avx512bf16 = found.avx512vnni && has_all(c, vbmi) && a >= 1 &&
+                       __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, avx512_bf16);
     return found;
 }
 

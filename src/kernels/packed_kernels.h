@@ -19,7 +19,11 @@
  *     QUANT_CODE    t = sum(x * code[q]), y = fma(t, scale, y)
  * where the sum runs over the group's columns in increasing order, one fma a term, from +0.
  *
- * MATH_BF16. QUANT_CODE only. Where no table has it, such matrices are computed exactly.
+ * MATH_BF16. QUANT_CODE only. Activations and the entries of the code book are rounded to bfloat16, to
+ * nearest, ties to even. Group after group, from y = +0,
+ *     t = sum(x * code[q]), y = mac(t, scale, y)
+ * where the sum is that of matmul_bf16 (kernels.h) over the group's pairs of columns, filled up with code
+ * 0 and activations 0 to a whole chunk, and mac, as there, flushes subnormals.
  *
  * A bias is added last. Since a row's numbers depend on that row and on the token alone, neither tokens
  * in a call nor panels nor threads matter. */

@@ -32,6 +32,7 @@ static void do_group(const struct walk *k, size_t panel, size_t g, size_t first,
     const struct packed_input *in = k->a->x;
     const struct packed_parts *parts = k->parts;
     struct packed_tile t = group_tile(k->a, panel, g);
+    t.table = parts->table;
     const size_t element = element_bytes(in->math);
     /* Later blocks find the panel in the second-level cache. */
     t.ahead = first == k->a->token_begin ? AHEAD_BYTES : 0;
@@ -93,4 +94,11 @@ void packed_tiles_matmul(const struct packed_args *a, const struct packed_parts 
             store(&k, panel, t, n);
         }
     }
+}
+
+void packed_add_bias(const struct packed_args *a) {
+    const size_t end = a->panel_end * PACKED_ROWS < a->w->rows ? a->panel_end * PACKED_ROWS : a->w->rows;
+    for (size_t t = a->token_begin; a->bias && t < a->token_end; t++)
+        for (size_t r = a->panel_begin * PACKED_ROWS; r < end; r++)
+            a->y[t * a->y_stride + r] += a->bias[r];
 }

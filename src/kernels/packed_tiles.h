@@ -25,6 +25,7 @@ struct packed_tile {
     const float *x_scale;       /* [tokens]; MATH_INT8 */
     const int32_t *x_sum;       /* [tokens]; MATH_INT8 */
     const struct packed_matrix *w;
+    const void *table;          /* of struct packed_parts */
     const unsigned char *scales, *zeros;
     const struct packed_numbers *numbers; /* the same as `parts->numbers` makes them; NULL without */
     const void *codes;          /* packed, or what `unpack` made of them */
@@ -45,8 +46,11 @@ struct packed_parts {
     packed_tile_fn *const *direct;
     size_t n_direct, direct_most;
     void (*numbers)(struct packed_numbers *to, const struct packed_tile *group); /* or NULL */
+    const void *table; /* for the functions: a code book in their form */
 };
 
 void packed_tiles_matmul(const struct packed_args *a, const struct packed_parts *parts);
+/* y += bias, for kernels that computed in another mode than additions do. */
+void packed_add_bias(const struct packed_args *a);
 
 #endif

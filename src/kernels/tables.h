@@ -20,6 +20,7 @@ extern const struct packed_kernels packed_generic;
 extern const struct packed_kernels packed_avx2;
 extern const struct packed_kernels packed_avx512;
 extern const struct packed_kernels packed_avx512vnni;
+extern const struct packed_kernels packed_avx512bf16;
 extern const struct packed_kernels packed_neon;
 extern const struct packed_kernels packed_neondot;
 

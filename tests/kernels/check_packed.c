@@ -1,7 +1,8 @@
 /* check_packed.c - products with packed matrices: every table against the generic reference, byte by byte.
  *
  *     check_packed [SEED [CASES]]     checks; exit code 1 on the first difference
- *     check_packed --bench            speed of every table (bench_packed.c)
+ *     check_packed --bench [FORMAT [TABLE]]   speed of every table (bench_packed.c), or of one, in all
+ *                                             formats or those whose names contain FORMAT
  *
  * As in check_kernels.c: random and adversarial input, every buffer flush with an unreadable page. */
 #include <math.h>
@@ -240,11 +241,18 @@ static void check_case(uint64_t seed, const struct kernels *reference, const str
 static struct guarded *const areas[] = {&data_area,     &x_area,    &bias_area, &input_area[0],
                                         &input_area[1], &y_area[0], &y_area[1], &scratch_area};
 
+static int bench(const struct kernels *const *tables, size_t n_tables, const char *format, const char *name) {
+    for (size_t t = 0; name && t < n_tables; t++)
+        if (strcmp(tables[t]->name, name) == 0)
+            return bench_packed(tables + t, 1, format);
+    return bench_packed(tables, n_tables, format);
+}
+
 int main(int argc, char **argv) {
     size_t n_tables;
     const struct kernels *const *tables = kernels_available(&n_tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
-        return bench_packed(tables, n_tables);
+        return bench(tables, n_tables, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
     const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     const uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 600;
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)

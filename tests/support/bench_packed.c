@@ -7,6 +7,7 @@
 
 #include "base/pages.h"
 #include "kernels/packed_kernels.h"
+#include "kernels/peaks.h"
 
 enum { WEIGHT_BYTES = 256 << 20, INPUT_BYTES = 64 << 20, TOKENS_MAX = 480 };
 
@@ -14,7 +15,8 @@ static struct {
     unsigned char *weights;
     float *x, *y;
     void *input, *scratch;
-    double peak_ops, peak_bytes;
+    double peak_ops, peak_bf16, peak_bytes;
+    const char *wanted; /* part of the names of the formats to print, or NULL */
 } bench;
 
 /* This thread's time on a core: what other programs take does not count. */
@@ -26,47 +28,27 @@ static uint64_t cpu_ns(void) {
 
 /* ---- peaks --------------------------------------------------------------------------------- */
 
-#if defined(__x86_64__)
-#define DOT(n) "vpdpbusd %%zmm0,%%zmm0,%%zmm" #n "\n"
-
-static double vnni_ops(void) {
-    const size_t rounds = 400000;
+static double peak_of(double (*compute)(size_t rounds)) {
     const uint64_t start = cpu_ns();
-    for (size_t i = 0; i < rounds; i++)
-        __asm__ volatile(DOT(1) DOT(2) DOT(3) DOT(4) DOT(5) DOT(6) DOT(7) DOT(8) DOT(9) DOT(10) DOT(11)
-                             DOT(12)::
-                                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                                   "xmm9", "xmm10", "xmm11", "xmm12");
-    return (double)rounds * 12 * 128 / (double)(cpu_ns() - start) * 1e9;
+    return compute ? compute(200000) / (double)(cpu_ns() - start) * 1e9 : 0;
 }
 
-static void read_all(void) {
-    for (const unsigned char *p = bench.weights; p < bench.weights + WEIGHT_BYTES; p += 256)
-        __asm__ volatile("vmovups (%0),%%zmm0\n vmovups 64(%0),%%zmm1\n vmovups 128(%0),%%zmm2\n"
-                         "vmovups 192(%0),%%zmm3\n prefetcht0 4096(%0)\n prefetcht0 4160(%0)\n"
-                         "prefetcht0 4224(%0)\n prefetcht0 4288(%0)" ::"r"(p)
-                         : "xmm0", "xmm1", "xmm2", "xmm3");
+static double most(double a, double b) {
+    return a > b ? a : b;
 }
 
-static void measure_peaks(const char *best_table) {
-    if (strcmp(best_table, "avx512vnni") != 0 && strcmp(best_table, "avx512bf16") != 0)
-        return;
-    for (int i = 0; i < 20; i++) {
-        const double ops = vnni_ops();
+static void measure_peaks(void) {
+    const struct peaks peaks = peaks_of_cpu();
+    for (int i = 0; peaks.read && i < 20; i++) {
+        bench.peak_ops = most(bench.peak_ops, peak_of(peaks.compute[PEAK_INT8]));
+        bench.peak_bf16 = most(bench.peak_bf16, peak_of(peaks.compute[PEAK_BF16]));
         const uint64_t start = cpu_ns();
-        read_all();
-        const double bytes = WEIGHT_BYTES / (double)(cpu_ns() - start) * 1e9;
-        bench.peak_ops = ops > bench.peak_ops ? ops : bench.peak_ops;
-        bench.peak_bytes = bytes > bench.peak_bytes ? bytes : bench.peak_bytes;
+        peaks.read(bench.weights, WEIGHT_BYTES);
+        bench.peak_bytes = most(bench.peak_bytes, WEIGHT_BYTES / (double)(cpu_ns() - start) * 1e9);
     }
-    printf("peaks of this machine, one thread: %.0f GOP/s (vpdpbusd), %.1f GB/s read\n",
-           bench.peak_ops / 1e9, bench.peak_bytes / 1e9);
+    printf("peaks of this machine, one thread: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.1f GB/s read\n",
+           bench.peak_ops / 1e9, bench.peak_bf16 / 1e9, bench.peak_bytes / 1e9);
 }
-#else
-static void measure_peaks(const char *best_table) {
-    (void)best_table;
-}
-#endif
 
 /* ---- one product ---------------------------------------------------------------------------- */
 
@@ -119,6 +101,8 @@ static void bench_line(const struct kernels *const *tables, size_t n_tables, con
     const struct packed_survey survey = {.seen = true, .zero = 8, .zeros_differ = f->zeros_differ};
     struct packed_matrix m;
     size_t bytes;
+    if (bench.wanted && !strstr(f->name, bench.wanted))
+        return;
     if (packed_plan(&m, &s, &survey, f->math, &bytes, NULL))
         return;
     m.is_e4m3 = f->kind == QUANT_CODE && f->bits == 8;
@@ -126,20 +110,23 @@ static void bench_line(const struct kernels *const *tables, size_t n_tables, con
            8.0 * (double)bytes / (double)(rows * cols));
     const double ops = 2.0 * (double)n * (double)rows * (double)cols;
     for (size_t t = 0; t < n_tables; t++) {
-        if (!tables[t]->packed->matmul[f->math])
+        /* The reference would take seconds. */
+        if (!tables[t]->packed->matmul[f->math] || (t == 0 && n_tables > 1))
             continue;
         const double seconds = fastest(tables[t], &m, bytes, n);
         printf("  %s %9.1f us %6.1f GOP/s %5.1f GB/s", tables[t]->name, seconds * 1e6, ops / seconds / 1e9,
                (double)bytes / seconds / 1e9);
-        if (t + 1 == n_tables && bench.peak_ops > 0)
-            printf(" | %3.0f %% %3.0f %%", 100 * ops / seconds / bench.peak_ops,
+        const double peak = f->math == MATH_BF16 ? bench.peak_bf16 : bench.peak_ops;
+        if (t + 1 == n_tables && peak > 0)
+            printf(" | %3.0f %% %3.0f %%", 100 * ops / seconds / peak,
                    100 * (double)bytes / seconds / bench.peak_bytes);
     }
     printf("\n");
     fflush(stdout);
 }
 
-int bench_packed(const struct kernels *const *tables, size_t n_tables) {
+int bench_packed(const struct kernels *const *tables, size_t n_tables, const char *wanted) {
+    bench.wanted = wanted;
     static const struct format formats[] = {
         {"int8", QUANT_INT, 8, 128, MATH_INT8, false},
         {"int4", QUANT_INT, 4, 64, MATH_INT8, true},
@@ -155,7 +142,7 @@ int bench_packed(const struct kernels *const *tables, size_t n_tables) {
     static const struct {
         size_t n, rows, cols;
     } shapes[] = {{1, 3072, 1024},  {1, 4096, 4096},   {2, 4096, 4096},   {4, 4096, 4096},
-                  {8, 4096, 4096},  {16, 4096, 4096},  {480, 3072, 1024}, {480, 4096, 4096}};
+                  {6, 4096, 4096}, {8, 4096, 4096},  {16, 4096, 4096},  {480, 3072, 1024}, {480, 4096, 4096}};
     bench.weights = pages_alloc(WEIGHT_BYTES);
     bench.x = pages_alloc(INPUT_BYTES);
     bench.y = pages_alloc(INPUT_BYTES);
@@ -166,10 +153,12 @@ int bench_packed(const struct kernels *const *tables, size_t n_tables) {
         memset(bench.weights, 0x11, WEIGHT_BYTES);
         for (size_t i = 0; i < INPUT_BYTES / sizeof *bench.x; i++)
             bench.x[i] = (float)(int32_t)((uint32_t)i * 2654435761u) * 0x1p-31f;
-        measure_peaks(tables[n_tables - 1]->name);
+        for (size_t i = 0; i < 128; i++)
+            code[i] = (float)i / 128, code[128 + i] = -code[i];
+        measure_peaks();
         for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
             for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-                bench_line(tables + (n_tables > 1), n_tables - (n_tables > 1), &formats[f], shapes[i].n,
+                bench_line(tables, n_tables, &formats[f], shapes[i].n,
                            shapes[i].rows, shapes[i].cols);
     }
     pages_free(bench.weights, WEIGHT_BYTES);

@@ -6,6 +6,6 @@
 
 /* A line for each format, shape and number of tokens, a column for each table, and the share of the
  * peaks measured in the same run. 0, or 1 when memory is short. */
-int bench_packed(const struct kernels *const *tables, size_t n_tables);
+int bench_packed(const struct kernels *const *tables, size_t n_tables, const char *wanted);
 
 #endif

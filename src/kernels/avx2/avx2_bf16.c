@@ -1,7 +1,7 @@
 /* avx2_bf16.c - fast bfloat16 products (matmul_bf16 of kernels.h) without the instruction: its two steps as
  * multiply-adds, in the processor's mode in which these flush subnormals as it does. Rows in the
  * lanes: panels of 16 rows are transposed into scratch, where all tokens find them. */
-#include "kernels/avx2/avx2.h"
+#include "kernels/avx2/avx2_bf16.h"
 
 enum {
     PANEL_ROWS = 16,
@@ -68,14 +68,6 @@ static void fill_panel(const struct panel *p) {
 
 /* ---- tokens ---------------------------------------------------------------------------- */
 
-static inline __m256 upper(__m256i pairs) {
-    return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xFFFF0000)));
-}
-
-static inline __m256 lower(__m256i pairs) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-}
-
 /* y of a token, or a copy where there are fewer rows than lanes. */
 struct sums {
     float of[PANEL_ROWS];
@@ -99,9 +91,7 @@ static inline float *sums_of(const struct panel *p, size_t token, struct sums *c
     __m256 h##t = p->col ? _mm256_loadu_ps(y##t + 8) : _mm256_setzero_ps();
 #define STEP(t)                                                                   \
     {                                                                             \
-        int pair;                                                                 \
-        memcpy(&pair, x##t + 2 * j, sizeof pair);                                 \
-        const __m256i x = _mm256_set1_epi32(pair);                                \
+        const __m256i x = pair_of(x##t + 2 * j);                                  \
         const __m256 xu = upper(x), xl = lower(x);                                \
         l##t = _mm256_fmadd_ps(wll, xl, _mm256_fmadd_ps(wlu, xu, l##t));          \
         h##t = _mm256_fmadd_ps(whl, xl, _mm256_fmadd_ps(whu, xu, h##t));          \
@@ -154,10 +144,9 @@ static __attribute__((noinline)) void products(const struct matmul_bf16_args *a)
 }
 
 void avx2_matmul_bf16_pairs(const struct matmul_bf16_args *a) {
-    const unsigned mode = _mm_getcsr(), flush_results = 1u << 15, flush_operands = 1u << 6;
-    _mm_setcsr(mode | flush_results | flush_operands);
+    const struct flushing f = flush_begin();
     products(a);
-    _mm_setcsr(mode);
+    flush_end(f);
     for (size_t t = 0; a->bias && t < a->n_tokens; t++)
         for (size_t r = a->row_begin; r < a->row_end; r++)
             a->y[t * a->y_stride + r] += a->bias[r];

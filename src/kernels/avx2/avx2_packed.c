@@ -4,26 +4,11 @@
 
 /* ---- activations ------------------------------------------------------------------- */
 
-static const float *columns(const struct packed_prepare_args *a, size_t t, size_t first, size_t n,
-                            float *room) {
-    const float *x = a->x + t * a->x_stride;
-    for (size_t c = 0; c < n; c++)
-        room[c] = x[a->col_order ? a->col_order[first + c] : first + c];
-    for (size_t c = n; c < packed_input_cols(n); c++)
-        room[c] = 0;
-    return room;
-}
-
-static size_t group_cols(const struct packed_prepare_args *a, size_t g) {
-    const size_t rest = a->cols - g * a->out->group;
-    return rest < a->out->group ? rest : a->out->group;
-}
-
 static void prepare_exact(const struct packed_prepare_args *a) {
     for (size_t g = 0; g < a->out->n_groups; g++) {
-        const size_t n = group_cols(a, g), stride = packed_input_cols(n);
+        const size_t n = packed_prepared_cols(a, g), stride = packed_input_cols(n);
         for (size_t t = a->token_begin; t < a->token_end; t++)
-            columns(a, t, g * a->out->group, n, (float *)a->out->x + packed_input_at(a->out, g) + t * stride);
+            packed_columns(a, t, g * a->out->group, n, (float *)a->out->x + packed_input_at(a->out, g) + t * stride);
     }
 }
 
@@ -60,8 +45,8 @@ static void prepare_int8(const struct packed_prepare_args *a) {
     float room[PACKED_GROUP_MAX];
     for (size_t t = a->token_begin; t < a->token_end; t++) {
         for (size_t g = 0; g < in->n_groups; g++) {
-            const size_t n = group_cols(a, g), stride = packed_input_cols(n);
-            const float *x = columns(a, t, g * in->group, n, room);
+            const size_t n = packed_prepared_cols(a, g), stride = packed_input_cols(n);
+            const float *x = packed_columns(a, t, g * in->group, n, room);
             const struct int8_scale s = int8_scale_of(top_of(x, stride));
             int8_t *to = (int8_t *)in->x + packed_input_at(in, g) + t * stride;
             int32_t sum = 0;
@@ -277,6 +262,6 @@ static void matmul_exact(const struct packed_args *a) {
 }
 
 const struct packed_kernels packed_avx2 = {
-    .prepare = {[MATH_EXACT] = prepare_exact, [MATH_INT8] = prepare_int8},
-    .matmul = {[MATH_EXACT] = matmul_exact, [MATH_INT8] = avx2_packed_int8},
+    .prepare = {[MATH_EXACT] = prepare_exact, [MATH_INT8] = prepare_int8, [MATH_BF16] = avx2_prepare_bf16},
+    .matmul = {[MATH_EXACT] = matmul_exact, [MATH_INT8] = avx2_packed_int8, [MATH_BF16] = avx2_packed_bf16},
 };

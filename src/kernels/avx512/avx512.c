@@ -133,7 +133,7 @@ const struct kernels kernels_avx512 = {
     .name = "avx512", .packed = &packed_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
 const struct kernels kernels_avx512vnni = {
     .name = "avx512vnni", .packed = &packed_avx512vnni, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
-/* AVX512_BF16 came after VNNI. */
+/* With VNNI and VBMI, which all but the first CPU with BF16 have. */
 const struct kernels kernels_avx512bf16 = {
-    .name = "avx512bf16", .packed = &packed_avx512vnni, .matmul_bf16 = avx512bf16_matmul,
+    .name = "avx512bf16", .packed = &packed_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
     .bf16_is_fast = true, SHARED};

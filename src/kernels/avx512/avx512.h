@@ -24,6 +24,29 @@ static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);
 }
 
+/* The processor's mode in which multiply-adds flush subnormals as vdpbf16ps does. */
+struct flushing {
+    unsigned mode;
+};
+
+static inline struct flushing flush_begin(void) {
+    const struct flushing f = {_mm_getcsr()};
+    const unsigned results = 1u << 15, operands = 1u << 6;
+    _mm_setcsr(f.mode | results | operands);
+    return f;
+}
+
+static inline void flush_end(struct flushing f) {
+    _mm_setcsr(f.mode);
+}
+
+/* Two neighbouring bfloat16, read as one. */
+static inline int load_pair(const void *p) {
+    int pair;
+    memcpy(&pair, p, sizeof pair);
+    return pair;
+}
+
 /* A load that happens once. gcc 12 would repeat it as an operand of every multiply-add that uses
  * the value, and run into the limit of two loads a cycle. */
 static inline __m512 load_once(const void *p) {

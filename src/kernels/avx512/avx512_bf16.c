@@ -1,22 +1,7 @@
-/* avx512_bf16.c - fast bfloat16 products on a CPU without the instruction: its two steps as multiply-adds,
- * in the processor's mode in which these flush subnormals as the instruction does. */
-#include "kernels/avx512/avx512.h"
+/* avx512_bf16.c - fast bfloat16 products on a CPU without the instruction: its two steps as multiply-adds. */
+#include "kernels/avx512/mac2_fma.h"
 
-static inline __m512 upper(__m512i pairs) {
-    return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
-}
-
-static inline __m512 lower(__m512i pairs) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-}
-
-static inline __m512 mac2(__m512 s, __m512i w, __m512i x) {
-    return _mm512_fmadd_ps(lower(w), lower(x), _mm512_fmadd_ps(upper(w), upper(x), s));
-}
-
-#define MAC2(s, w, x) s = mac2(s, w, x)
-#define MAC2_AT(s, w, p) s = mac2(s, w, _mm512_set1_epi32(load_pair(p)))
-#define PANEL_TOKENS 5
+/* After the steps it is made of. */
 #include "kernels/avx512/bf16_rows.h"
 
 /* Apart, so that no arithmetic moves out of the mode it is meant for. */
@@ -25,10 +10,9 @@ static __attribute__((noinline)) void products(const struct matmul_bf16_args *a)
 }
 
 void avx512_matmul_bf16_pairs(const struct matmul_bf16_args *a) {
-    const unsigned mode = _mm_getcsr(), flush_results = 1u << 15, flush_operands = 1u << 6;
-    _mm_setcsr(mode | flush_results | flush_operands);
+    const struct flushing f = flush_begin();
     products(a);
-    _mm_setcsr(mode);
+    flush_end(f);
     bf16_bias(a);
 }
 

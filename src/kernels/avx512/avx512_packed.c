@@ -6,29 +6,13 @@
 
 /* ---- activations ------------------------------------------------------------------- */
 
-/* Columns [first, first + n) of a token, in the matrix's order; n <= PACKED_GROUP_MAX. */
-static const float *columns(const struct packed_prepare_args *a, size_t t, size_t first, size_t n,
-                            float *room) {
-    const float *x = a->x + t * a->x_stride;
-    if (!a->col_order)
-        return x + first;
-    for (size_t c = 0; c < n; c++)
-        room[c] = x[a->col_order[first + c]];
-    return room;
-}
-
-static size_t group_cols(const struct packed_prepare_args *a, size_t g) {
-    const size_t rest = a->cols - g * a->out->group;
-    return rest < a->out->group ? rest : a->out->group;
-}
-
 void avx512_prepare_exact(const struct packed_prepare_args *a) {
     float room[PACKED_GROUP_MAX];
     for (size_t g = 0; g < a->out->n_groups; g++) {
-        const size_t n = group_cols(a, g), stride = packed_input_cols(n);
+        const size_t n = packed_prepared_cols(a, g), stride = packed_input_cols(n);
         for (size_t t = a->token_begin; t < a->token_end; t++) {
             float *to = (float *)a->out->x + packed_input_at(a->out, g) + t * stride;
-            memcpy(to, columns(a, t, g * a->out->group, n, room), n * sizeof *to);
+            memcpy(to, packed_columns(a, t, g * a->out->group, n, room), n * sizeof *to);
             memset(to + n, 0, (stride - n) * sizeof *to);
         }
     }
@@ -56,8 +40,8 @@ void avx512_prepare_int8(const struct packed_prepare_args *a) {
     float room[PACKED_GROUP_MAX];
     for (size_t t = a->token_begin; t < a->token_end; t++) {
         for (size_t g = 0; g < in->n_groups; g++) {
-            const size_t n = group_cols(a, g), stride = packed_input_cols(n);
-            const float *x = columns(a, t, g * in->group, n, room);
+            const size_t n = packed_prepared_cols(a, g), stride = packed_input_cols(n);
+            const float *x = packed_columns(a, t, g * in->group, n, room);
             __m512i top = _mm512_setzero_si512();
             for (size_t i = 0; i < n; i += W) {
                 const __m512i v = _mm512_maskz_loadu_epi32(lanes_at(i, n), x + i);
@@ -88,6 +72,8 @@ void avx512_packed_numbers(struct packed_numbers *to, const struct packed_tile *
 }
 
 const struct packed_kernels packed_avx512 = {
-    .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8},
-    .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = avx2_packed_int8},
+    .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8,
+                [MATH_BF16] = avx512_prepare_bf16},
+    .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = avx2_packed_int8,
+               [MATH_BF16] = avx512_packed_bf16},
 };

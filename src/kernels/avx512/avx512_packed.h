@@ -1,12 +1,29 @@
-/* avx512_packed.h - scales and zeros of a packed panel in registers; shared with avx512vnni/. */
+/* avx512_packed.h - what packed matrices have in common on AVX-512; shared with avx512vnni/. */
 #ifndef QUERN_KERNELS_AVX512_AVX512_PACKED_H
 #define QUERN_KERNELS_AVX512_AVX512_PACKED_H
 
 #include "kernels/avx512/avx512.h"
 #include "kernels/packed_tiles.h"
 
-packed_prepare_fn avx512_prepare_exact, avx512_prepare_int8;
-packed_matmul_fn avx512_packed_exact, avx2_packed_int8;
+packed_prepare_fn avx512_prepare_exact, avx512_prepare_int8, avx512_prepare_bf16;
+packed_matmul_fn avx512_packed_exact, avx512_packed_bf16, avx2_packed_int8, avx512vnni_packed_int8;
+
+/* Columns [first, first + n) of a token, in the matrix's order; n <= PACKED_GROUP_MAX. */
+static inline const float *packed_columns(const struct packed_prepare_args *a, size_t t, size_t first,
+                                          size_t n, float *room) {
+    const float *x = a->x + t * a->x_stride;
+    if (!a->col_order)
+        return x + first;
+    for (size_t c = 0; c < n; c++)
+        room[c] = x[a->col_order[first + c]];
+    return room;
+}
+
+/* Columns of group g. */
+static inline size_t packed_prepared_cols(const struct packed_prepare_args *a, size_t g) {
+    const size_t rest = a->cols - g * a->out->group;
+    return rest < a->out->group ? rest : a->out->group;
+}
 
 /* Numbers i .. i+15. */
 static inline __m512 numbers_at(enum dtype type, const unsigned char *p, size_t i) {

@@ -47,13 +47,6 @@ static inline __mmask32 first_cols(size_t n) {
     return (__mmask32)((1ull << n) - 1);
 }
 
-/* Two neighbours, read as one. */
-static inline int load_pair(const void *p) {
-    int pair;
-    memcpy(&pair, p, sizeof pair);
-    return pair;
-}
-
 /* ---- strips -------------------------------------------------------------------------- */
 
 /* 16 rows (the last one again where there are fewer), a block of them in hand. */

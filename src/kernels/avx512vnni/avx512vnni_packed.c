@@ -168,7 +168,7 @@ static packed_tile_fn *const bytes[] = {NULL,    bytes_1, bytes_2, bytes_3,
                                         bytes_4, bytes_5, bytes_6};
 static packed_tile_fn *const nibbles[] = {NULL, nibbles_1, nibbles_2, nibbles_3, nibbles_4};
 
-static void matmul_int8(const struct packed_args *a) {
+void avx512vnni_packed_int8(const struct packed_args *a) {
     static const struct packed_parts parts8 = {
         .dot = bytes, .n_tokens = 6, .numbers = avx512_packed_numbers};
     static const struct packed_parts parts4 = {.dot = bytes, .n_tokens = 6, .unpack = unpack,
@@ -178,6 +178,8 @@ static void matmul_int8(const struct packed_args *a) {
 }
 
 const struct packed_kernels packed_avx512vnni = {
-    .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8},
-    .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = matmul_int8},
+    .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8,
+                [MATH_BF16] = avx512_prepare_bf16},
+    .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = avx512vnni_packed_int8,
+               [MATH_BF16] = avx512_packed_bf16},
 };

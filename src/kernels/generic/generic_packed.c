@@ -58,6 +58,20 @@ static void prepare_int8(const struct packed_prepare_args *a) {
             quantize_group(a, t, g);
 }
 
+static void prepare_bf16(const struct packed_prepare_args *a) {
+    const struct packed_input *in = a->out;
+    for (size_t g = 0; g < in->n_groups; g++) {
+        const size_t first = g * in->group;
+        const size_t n = a->cols - first < in->group ? a->cols - first : in->group;
+        const size_t stride = packed_input_cols(n);
+        for (size_t t = a->token_begin; t < a->token_end; t++) {
+            uint16_t *to = (uint16_t *)in->x + packed_input_at(in, g) + t * stride;
+            for (size_t c = 0; c < stride; c++)
+                to[c] = c < n ? f32_to_bf16(column(a, t, first + c)) : 0;
+        }
+    }
+}
+
 /* ---- products ----------------------------------------------------------------------- */
 
 /* Group g of one row. */
@@ -125,6 +139,22 @@ static float add_int8(float y, const struct row_group *k, const struct packed_in
     return fma32(-k->zero, s * (float)x_sum, y);
 }
 
+static float code_of(const struct row_group *k, size_t c) {
+    return bf16_to_f32(f32_to_bf16(k->w->code[packed_code(k->w, k->codes, k->r, c)]));
+}
+
+static float add_bf16(float y, const struct row_group *k, const struct packed_input *in, size_t g,
+                      size_t t) {
+    const uint16_t *x = (const uint16_t *)in->x + packed_input_at(in, g) + t * packed_input_cols(k->n);
+    const size_t chunk = packed_chunk_cols(k->w->bits), n = (k->n + chunk - 1) / chunk * chunk;
+    float sum = 0;
+    for (size_t c = 0; c < n; c += 2) {
+        sum = mac_bf16(code_of(k, c + 1), bf16_to_f32(x[c + 1]), sum);
+        sum = mac_bf16(code_of(k, c), bf16_to_f32(x[c]), sum);
+    }
+    return mac_bf16(sum, k->scale, y);
+}
+
 static void multiply(const struct packed_args *a, float (*add)(float, const struct row_group *,
                                                                const struct packed_input *, size_t,
                                                                size_t)) {
@@ -153,7 +183,11 @@ static void matmul_int8(const struct packed_args *a) {
     multiply(a, add_int8);
 }
 
+static void matmul_bf16(const struct packed_args *a) {
+    multiply(a, add_bf16);
+}
+
 const struct packed_kernels packed_generic = {
-    .prepare = {[MATH_EXACT] = prepare_exact, [MATH_INT8] = prepare_int8},
-    .matmul = {[MATH_EXACT] = matmul_exact, [MATH_INT8] = matmul_int8},
+    .prepare = {[MATH_EXACT] = prepare_exact, [MATH_INT8] = prepare_int8, [MATH_BF16] = prepare_bf16},
+    .matmul = {[MATH_EXACT] = matmul_exact, [MATH_INT8] = matmul_int8, [MATH_BF16] = matmul_bf16},
 };
