@@ -67,6 +67,11 @@ static void unpack8(void *to, const struct packed_tile *a) {
 
 /* ---- tiles of unpacked codes --------------------------------------------------------------- */
 
+/* Widened already where several tiles use them. */
+static inline __m512 scale_at(const struct packed_tile *a, size_t row) {
+    return a->numbers ? _mm512_load_ps(a->numbers->scale + row) : numbers_at(a->w->number, a->scales, row);
+}
+
 static inline void end_group(float *y, __m512 sum, __m512 scale) {
     _mm512_storeu_ps(y, _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(y)));
 }
@@ -83,10 +88,10 @@ static inline void end_group(float *y, __m512 sum, __m512 scale) {
 #define BOOK_END(T)                                                             \
     {                                                                           \
         float *const y = a->sums;                                               \
-        const __m512 scale0 = _mm512_load_ps(a->numbers->scale);                \
-        const __m512 scale1 = _mm512_load_ps(a->numbers->scale + 16);           \
-        const __m512 scale2 = _mm512_load_ps(a->numbers->scale + 32);           \
-        const __m512 scale3 = _mm512_load_ps(a->numbers->scale + 48);           \
+        const __m512 scale0 = scale_at(a, 0);                                   \
+        const __m512 scale1 = scale_at(a, 16);                                  \
+        const __m512 scale2 = scale_at(a, 32);                                  \
+        const __m512 scale3 = scale_at(a, 48);                                  \
         EACH_##T(BOOK_END_TOKEN)                                                \
     }
 #define BOOK_STEP(t)                                              \
@@ -210,7 +215,9 @@ static void book_matmul(const struct packed_args *a) {
     struct book book8;
     __m512i book4;
     struct packed_parts parts = {.dot = book_tiles, .n_tokens = BOOK_TILE, .n_direct = BOOK_DIRECT,
-                                 .direct_most = BOOK_DIRECT, .numbers = avx512_packed_numbers};
+                                 .direct_most = BOOK_DIRECT};
+    if (a->token_end - a->token_begin > BOOK_TILE)
+        parts.numbers = avx512_packed_numbers;
     if (a->w->bits == 8) {
         book8_init(&book8, a->w->code);
         parts.table = &book8, parts.unpack = unpack8, parts.direct = direct8;
