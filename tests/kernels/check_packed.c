@@ -208,7 +208,7 @@ static void check_case(uint64_t seed, const struct kernels *reference, const str
     enum packed_math math = (enum packed_math)pick(0, MATH_COUNT - 1);
     if ((r.source.spec.kind == QUANT_CODE) != (math == MATH_BF16))
         math = MATH_EXACT;
-    if (!reference->packed->matmul[math])
+    if (!reference->packed->matmul[math] || !candidate->packed->matmul[math])
         math = MATH_EXACT;
     struct product p = {.m = pack(&r, math), .n_tokens = pick(0, 3) ? pick(1, 14) : pick(1, TOKENS_MAX)};
     if (!p.m.data)
