@@ -314,6 +314,11 @@ alloc: $(ALLOC_BIN)
 e2e: $(OUT)/quern $(EXAMPLE_BINS)
 	@mkdir -p $(RESULTS)
 	@QUERN=$(abspath $(OUT)/quern) $(PYTHON) tests/run_e2e.py $(RESULTS)/e2e.json -q -rs tests/e2e
+# Not part of `make test`: a server under load for SOAK_SECONDS.
+.PHONY: soak
+SOAK_SECONDS ?= 600
+soak: $(OUT)/quern
+	@$(PYTHON) tests/soak_serve.py $(OUT)/quern "$(MODEL)" $(SOAK_SECONDS)
 fuzz-replay: $(REPLAY_BINS)
 	$(RUN_PROGRAMS) --one-each $(foreach b,$(REPLAY_BINS),"$(b) $(wildcard fuzz/corpus/$(b:$(OUT)/fuzz/replay_%=%))")
 
@@ -378,6 +383,7 @@ help:
 	    'make alloc            every allocation failing in turn' \
 	    'make fuzz-replay      fuzz targets over their corpora' \
 	    'make fuzz-run         fuzzing with clang; FUZZ_SECONDS=30 FUZZ=name' \
+	    'make soak             a server under load for ten minutes; MODEL=DIR SOAK_SECONDS=600' \
 	    'make oracle           make the golden files anew and compare; ORACLE_PYTHON=python3' \
 	    'make examples         examples/' \
 	    'make bench            benchmarks' \

@@ -62,7 +62,8 @@ static const struct cli_command bench_command = {
     "Prints the median, half of the range from the fastest to the slowest, and what the median "
     "means for the machine: bytes of weights and cache read, arithmetic done, and the share these "
     "are of the limits, which are measured in the same run with loops that only read, or only "
-    "multiply and add.",
+    "multiply and add.\n\n"
+    "`quern bench serve` measures a running server.",
     "quern bench --shape qwen3-0.6b\n"
     "quern bench -m models/quern-demo -p 0 -n 64 -b 1,2,4,8\n"
     "quern bench --shape qwen3-8b --layers 4 -d 0,4096 -t 1,2 --json\n",
@@ -299,6 +300,8 @@ static int print_json(const json_t *all) {
 int cmd_bench(int argc, char **argv) {
     struct bench_args args = {.repeats = 0};
     struct quern_error err = {0};
+    if (argc > 1 && strcmp(argv[1], "serve") == 0)
+        return cmd_bench_serve(argc - 1, argv + 1);
     int code = parse(argc, argv, &args);
     if (code != CLI_GO_ON)
         return code;

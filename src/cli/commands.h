@@ -16,5 +16,6 @@ int cmd_init(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_grammar(int argc, char **argv);
+int cmd_bench_serve(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const struct cli_entry commands[] = {
     {"init", cmd_init, "write a checkpoint with random weights"},
     {"bench", cmd_bench, "measure speed, and against what the machine allows"},
     {"grammar", cmd_grammar, "check a text against a grammar, measure masks"},
+    {"bench serve", cmd_bench_serve, "measure a running server"},
     {NULL, NULL, NULL},
 };
 
