@@ -118,6 +118,9 @@ static enum quern_status take_end(struct choice *c, struct api_error *err) {
     if (c->result.finish == QUERN_FINISH_DEADLINE && !c->result.usage.completion_tokens)
         return api_fail(err, API_TIMEOUT, NULL,
                         "The request's time was over before its first token.");
+    if (c->result.finish == QUERN_FINISH_STALLED)
+        return api_fail(err, API_TIMEOUT, NULL,
+                        "The answer was ended because nobody read it for too long.");
     if (c->result.finish == QUERN_FINISH_CANCELLED)
         return api_fail(err, API_UNAVAILABLE, NULL, "The request was cancelled.");
     return QUERN_OK;

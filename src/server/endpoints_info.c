@@ -143,7 +143,7 @@ void endpoint_metrics(struct server *s, struct http_call *call) {
     metrics_write_models(views, n, &body);
     metrics_write_responses(&s->metrics, &body);
     metrics_write_value("quern_http_connections", "gauge", "open connections",
-                        http_server_n_connections(s->http), &body);
+                        http_server_n_connections(call->server), &body);
     metrics_write_value("process_resident_memory_bytes", "gauge", "resident memory",
                         (double)os_rss_bytes(), &body);
     metrics_write_value("process_uptime_seconds", "gauge", "time since the start",

@@ -37,13 +37,17 @@ static void end(struct server *s, struct http_call *call, struct text_call *t,
     buffer_release(&t->body);
 }
 
-static enum quern_status wait_for(struct http_call *call, struct value_job *job,
+static enum quern_status wait_for(struct server *s, struct http_call *call, struct text_call *t,
                                   struct api_error *err) {
     for (;;) {
-        enum quern_status status = value_job_poll(job, err);
-        if (status || value_job_is_done(job)) {
-            call->prompt_tokens = value_job_prompt_tokens(job);
+        enum quern_status status = value_job_poll(t->job, err);
+        if (status)
             return status;
+        if (value_job_is_done(t->job)) {
+            call->prompt_tokens = value_job_prompt_tokens(t->job);
+            metrics_count_prompt(&s->metrics, &s->counted[t->entry - s->models.entries],
+                                 call->prompt_tokens);
+            return QUERN_OK;
         }
         if (waker_wait(call->waker, call->peer_fd, -1) == WAKER_PEER_GONE) {
             call->client_left = true;
@@ -64,7 +68,7 @@ static enum quern_status embed(struct server *s, struct http_call *call, struct 
         return status;
     status = embedding_job_create(&t->entry->served, &r, &options, &t->job, err);
     if (!status)
-        status = wait_for(call, t->job, err);
+        status = wait_for(s, call, t, err);
     if (!status)
         status = embedding_write_response(t->job, &r, &t->body, err);
     embedding_request_release(&r);
@@ -90,7 +94,7 @@ static enum quern_status rerank(struct server *s, struct http_call *call, struct
         return status;
     status = rerank_job_create(&t->entry->served, &r, &options, &t->job, err);
     if (!status)
-        status = wait_for(call, t->job, err);
+        status = wait_for(s, call, t, err);
     if (!status)
         status = rerank_write_response(t->job, &r, &t->body, err);
     rerank_request_release(&r);

@@ -66,6 +66,12 @@ void metrics_count_job(struct metrics *m, struct model_metrics *of, const struct
     mutex_unlock(&m->lock);
 }
 
+void metrics_count_prompt(struct metrics *m, struct model_metrics *of, size_t n_tokens) {
+    mutex_lock(&m->lock);
+    of->prompt_tokens += n_tokens;
+    mutex_unlock(&m->lock);
+}
+
 /* ---- writing ------------------------------------------------------------------------ */
 
 static void write_double(double value, struct buffer *out) {

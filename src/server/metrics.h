@@ -39,6 +39,9 @@ void metrics_count_response(struct metrics *m, int status, bool client_left);
 void metrics_count_job(struct metrics *m, struct model_metrics *of_model,
                        const struct text_job *job);
 
+/* A request that generates nothing. */
+void metrics_count_prompt(struct metrics *m, struct model_metrics *of_model, size_t n_tokens);
+
 /* The families that have one value, or one histogram, a model. */
 struct metrics_view {
     const char *model;

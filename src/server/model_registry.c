@@ -55,6 +55,7 @@ enum quern_status model_registry_init(struct model_registry *r, const struct ser
                              "two models are called \"%s\": name them with NAME=DIR", e->name);
         e->created = (int64_t)time(NULL);
         e->registry = r;
+        e->state = config->lazy ? MODEL_UNLOADED : MODEL_LOADING;
         r->n_entries++;
     }
     enum quern_status status = mutex_init(&r->lock, err);
@@ -193,8 +194,6 @@ static void run_loader(void *arg) {
 }
 
 enum quern_status model_registry_start(struct model_registry *r, struct quern_error *err) {
-    for (size_t i = 0; i < r->n_entries; i++)
-        r->entries[i].state = r->config->lazy ? MODEL_UNLOADED : MODEL_LOADING;
     return thread_start(&r->loader, "models", run_loader, r, err);
 }
 

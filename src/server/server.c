@@ -243,13 +243,16 @@ static enum quern_status start_parts(struct server *s, struct quern_error *err) 
         status = api_keys_load(&s->keys, c->api_key_file, err);
     if (!status)
         status = net_listen(c->host, (uint16_t)c->port, BACKLOG, &s->listener, err);
-    if (!status)
-        status = check_exposure(s, err);
-    if (!status)
-        status = model_registry_start(&s->models, err);
+    if (status)
+        return status;
+    status = check_exposure(s, err);
     if (!status)
         status = start_http(s, err);
-    return status;
+    if (status) {
+        net_close(s->listener.fd); /* no other thread can have reused its number yet */
+        return status;
+    }
+    return model_registry_start(&s->models, err);
 }
 
 enum quern_status server_start(const struct server_config *config, struct server **out,
@@ -258,7 +261,6 @@ enum quern_status server_start(const struct server_config *config, struct server
     if (!s)
         return error_nomem(err);
     s->config = config;
-    s->listener.fd = -1;
     s->log = (struct server_log){log_form_of(config->log), STDERR};
     s->started_ns = os_now_ns();
     enum quern_status status = model_registry_init(&s->models, config, err);
@@ -273,7 +275,6 @@ enum quern_status server_start(const struct server_config *config, struct server
     quern_set_log(on_library_message, s);
     status = start_parts(s, err);
     if (status) {
-        net_close(s->listener.fd);
         server_stop(s);
         return status;
     }
@@ -305,9 +306,11 @@ bool server_is_drained(struct server *s, int64_t wait_ms) {
 void server_stop(struct server *s) {
     if (!s)
         return;
+    const bool was_up = s->http != NULL;
     http_server_stop(s->http);
     model_registry_stop(&s->models);
-    log_event(s, "stopped");
+    if (was_up)
+        log_event(s, "stopped");
     quern_set_log(NULL, NULL);
     metrics_release(&s->metrics);
     api_keys_release(&s->keys);

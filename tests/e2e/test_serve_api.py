@@ -6,6 +6,9 @@ import struct
 
 import pytest
 
+import conftest
+import scripted_model
+import serving
 from conftest import ANSWER, THINKING
 
 CHAT = "/v1/chat/completions"
@@ -216,6 +219,44 @@ def test_a_model_without_yes_and_no_cannot_rank(tiny_server):
     assert reply.status == 400 and "yes" in reply.error["message"]
 
 
+def test_documents_are_ranked_by_the_probability_of_yes(program, environment, quern, tmp_path):
+    """The scores are those that the log-probabilities of both words give after the same prompt."""
+    tokenizer = with_tokens(tmp_path / "tokenizer", merges=[("y", "es"), ("n", "o")])
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(scripted_model.config(
+        vocab_size=514, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+        intermediate_size=96, tie_word_embeddings=True, initializer_range=0.2)))
+    made = quern("init", "--config", config, "--tokenizer", tokenizer, "-o", tmp_path / "model", "--seed", 1)
+    assert made.code == 0, made.err
+    conftest.finish(tmp_path / "model")
+    server = serving.Server(program, environment, "-m", tmp_path / "model")
+    try:
+        yes, no = (server.post("/tokenize", {"content": w}).json["tokens"] for w in ("yes", "no"))
+        assert (len(yes), len(no)) == (1, 1)
+        documents = ["a text on cats", "a text on cars", "<|im_end|> nothing"]
+        body = server.post("/v1/rerank", {"query": "cats", "documents": documents, "return_documents": True}).json
+        scores = {r["index"]: r["relevance_score"] for r in body["results"]}
+        assert sorted(scores) == [0, 1, 2] and len(set(scores.values())) == 3
+        assert [r["relevance_score"] for r in body["results"]] == sorted(scores.values(), reverse=True)
+        assert all(r["document"]["text"] == documents[r["index"]] for r in body["results"])
+        for index in (0, 1):
+            prompt = ("<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the "
+                      "Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n"
+                      "<|im_start|>user\n<Instruct>: Given a web search query, retrieve relevant passages that answer "
+                      f"the query\n<Query>: cats\n<Document>: {documents[index]}<|im_end|>\n<|im_start|>assistant\n"
+                      "<think>\n\n</think>\n\n")
+            odds = [math.exp(server.post("/v1/completions", {
+                "prompt": prompt, "max_tokens": 1, "logprobs": 0, "temperature": 0,
+                "logit_bias": {str(word[0]): 100}}).json["choices"][0]["logprobs"]["token_logprobs"][0])
+                for word in (yes, no)]
+            # Log-probabilities are float32 in the answer.
+            assert abs(odds[0] / sum(odds) - scores[index]) < 1e-5
+        top = server.post("/v1/rerank", {"query": "cats", "documents": documents, "top_n": 1}).json["results"]
+        assert [r["index"] for r in top] == [body["results"][0]["index"]]
+    finally:
+        server.stop()
+
+
 def test_tokenize_and_detokenize_are_each_others_reverse(tiny_server, ids_of):
     text = "Hello, wörld <|im_end|>\n日"
     body = tiny_server.post("/tokenize", {"content": text}).json
@@ -357,34 +398,71 @@ def test_unknown_parameters_can_be_let_through(tiny_model, serve):
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
 
 
+CALL = '{"name": "look", "arguments": {"at": "} z"}}'
+
+
+def with_tokens(directory, added=(), merges=()):
+    """A copy of the tokenizer in `directory` with more tokens: added ones by their spelling, and words by merges."""
+    text = json.loads((conftest.TOKENIZER / "tokenizer.json").read_text())
+    first = 512
+    for spelling in added:
+        text["added_tokens"].append({"id": first, "content": spelling, "single_word": False, "lstrip": False,
+                                     "rstrip": False, "normalized": False, "special": False})
+        first += 1
+    for pair in merges:
+        text["model"]["merges"].append(list(pair) if isinstance(text["model"]["merges"][0], list) else " ".join(pair))
+        text["model"]["vocab"]["".join(pair)] = first
+        first += 1
+    directory.mkdir(parents=True)
+    for file in conftest.TOKENIZER.iterdir():
+        if file.name != "tokenizer.json":
+            (directory / file.name).write_bytes(file.read_bytes())
+    (directory / "tokenizer.json").write_text(json.dumps(text))
+    return directory
+
+
 @pytest.fixture(scope="module")
-def calling_server(program, environment, ids_of, tmp_path_factory):
-    """A model that calls a tool, with a brace and a closing tag's spelling inside a string."""
-    import conftest
-    import scripted_model
-    import serving
-    directory = tmp_path_factory.mktemp("calling") / "model"
-    text = '<tool_call>{"name": "look", "arguments": {"at": "} z"}}</tool_call><|im_end|>'
-    runs = ids_of("\n" + text)
-    # The scripted model knows one successor a token: a text that repeats one needs another wording.
-    successor = {}
-    for a, b in zip(runs, runs[1:]):
-        if successor.get(a, b) != b:
-            pytest.skip("the call's text repeats a token of this vocabulary")
-        successor[a] = b
-    scripted_model.write(directory, successor, conftest.TOKENIZER)
-    conftest.finish(directory)
-    server = serving.Server(program, environment, "-m", directory)
+def calling_server(program, environment, quern, tmp_path_factory):
+    """A model that says a word and calls a tool: the call's text is one token, since a scripted model's next token
+    depends on the last one only."""
+    directory = tmp_path_factory.mktemp("calling")
+    tokenizer = with_tokens(directory / "tokenizer", added=[CALL])
+    ids = json.loads(quern("tokenize", "-m", tokenizer, stdin=f"\nwell<tool_call>{CALL}</tool_call><|im_end|>").out)
+    assert 512 in ids
+    scripted_model.write(directory / "model", conftest.chain(ids), tokenizer, vocab_size=513, hidden_size=513)
+    conftest.finish(directory / "model")
+    server = serving.Server(program, environment, "-m", directory / "model")
     yield server
     assert server.stop() == 0
 
 
 def test_a_tool_call_is_told_apart_whole_and_streamed(calling_server):
     choice = calling_server.chat("x", tools=TOOLS, temperature=0, max_tokens=60).json["choices"][0]
-    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
+    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] == "well"
     call = choice["message"]["tool_calls"][0]
     assert call["type"] == "function" and call["function"]["name"] == "look"
     assert json.loads(call["function"]["arguments"]) == {"at": "} z"}
+    chunks = calling_server.chat("x", tools=TOOLS, temperature=0, max_tokens=60, stream=True).chunks()
+    deltas = [c["choices"][0]["delta"] for c in chunks]
+    assert "".join(d.get("content") or "" for d in deltas) == "well"
+    streamed = [k for d in deltas for k in d.get("tool_calls", [])]
+    assert len(streamed) == 1 and streamed[0]["index"] == 0 and streamed[0]["id"].startswith("call_")
+    assert streamed[0]["function"] == call["function"]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_tool_call_in_anthropics_form(calling_server):
+    request = {"max_tokens": 60, "temperature": 0, "messages": [{"role": "user", "content": "x"}],
+               "tools": [{"name": "look", "input_schema": {"type": "object"}}]}
+    body = calling_server.post("/v1/messages", request).json
+    assert body["stop_reason"] == "tool_use"
+    assert [c["type"] for c in body["content"]] == ["text", "tool_use"]
+    assert body["content"][1]["name"] == "look" and body["content"][1]["input"] == {"at": "} z"}
+    events = [json.loads(d) for _, d in calling_server.post("/v1/messages", {**request, "stream": True}).events()]
+    partial = "".join(e["delta"].get("partial_json", "") for e in events if e["type"] == "content_block_delta")
+    assert json.loads(partial) == {"at": "} z"}
+    starts = [e["content_block"]["type"] for e in events if e["type"] == "content_block_start"]
+    assert starts == ["text", "tool_use"]
 
 
 def test_without_tools_or_with_none_a_call_is_text(calling_server):
