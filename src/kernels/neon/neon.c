@@ -1,6 +1,6 @@
 /* neon.c - the element-wise functions and the tables. Needs what every 64-bit ARM has. */
+#include "kernels/generic/generic.h"
 #include "kernels/neon/neon.h"
-
 #include "kernels/tables.h"
 
 /* Elements after the last whole vector are done by the scalar definitions of math.h: the same
@@ -122,7 +122,10 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
         .matmul = {[DTYPE_F32] = neon_matmul_f32,                                                \
                    [DTYPE_F16] = neon_matmul_f16,                                                \
                    [DTYPE_BF16] = neon_matmul_bf16},                                             \
-        .attention = neon_attention, .matmul_bf16 = neon_matmul_bf16_pairs,                      \
+        .attention = {neon_attention_f32, generic_attention_bf16, generic_attention_int8},       \
+        .attention_join = neon_attention_join,                                                   \
+        .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},        \
+        .divide = neon_divide, .matmul_bf16 = neon_matmul_bf16_pairs,                            \
         .to_bf16 = neon_to_bf16, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,       \
         .add = add, .axpy = axpy, .softmax = softmax,                                            \
         .to_f32 = {[DTYPE_F32] = f32_to_f32,                                                     \

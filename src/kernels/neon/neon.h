@@ -14,14 +14,13 @@ enum { NEON_LANES = 4 };
 /* Tokens x weight rows whose sums are held in registers: 24 of 32. */
 enum { NEON_TOKENS = 3, NEON_ROWS = 2 };
 
-extern const struct tile_set neon_tiles_f32;
-
 matmul_fn neon_matmul_f32, neon_matmul_f16, neon_matmul_bf16;
-attention_fn neon_attention;
+attention_fn neon_attention_f32;
+void neon_attention_join(const struct attention_join *a);
 matmul_bf16_fn neon_matmul_bf16_pairs;
 void neon_to_bf16(uint16_t *y, const float *x, size_t n);
 
-/* The parts of softmax; see struct attention_parts. */
+/* s = exp(s * scale - max); the sum of them. */
 float neon_exp_scores(float *s, size_t n, float scale);
 void neon_divide(float *x, size_t n, float by);
 

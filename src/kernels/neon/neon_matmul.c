@@ -113,12 +113,12 @@ DEFINE_TILES(f32, 4)
 DEFINE_TILES(f16, 2)
 DEFINE_TILES(bf16, 2)
 
-const struct tile_set neon_tiles_f32 = {tile_f32, NEON_TOKENS, NEON_ROWS, 4};
+static const struct tile_set tiles_f32 = {tile_f32, NEON_TOKENS, NEON_ROWS, 4};
 static const struct tile_set tiles_f16 = {tile_f16, NEON_TOKENS, NEON_ROWS, 2};
 static const struct tile_set tiles_bf16 = {tile_bf16, NEON_TOKENS, NEON_ROWS, 2};
 
 void neon_matmul_f32(const struct matmul_args *a) {
-    tiles_matmul(a, &neon_tiles_f32);
+    tiles_matmul(a, &tiles_f32);
 }
 
 void neon_matmul_f16(const struct matmul_args *a) {
