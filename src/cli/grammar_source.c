@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "grammar/ebnf/gbnf.h"
 #include "grammar/regex/regex_emit.h"
 #include "grammar/regex/regex_syntax.h"
 
@@ -38,6 +39,9 @@ static enum quern_status build(struct grammar_builder *b, const struct grammar_s
             json_schema_build(b, text, args->schema, &options, &start, report, err);
         if (st != QUERN_OK)
             return st;
+    } else if (args->gbnf) {
+        if (gbnf_build(b, text, args->gbnf, &start, err) != QUERN_OK)
+            return QUERN_ERR_FORMAT;
     } else {
         expr_id x;
         if (expr_regex(b, text, REGEX_ECMA, &x, err) != QUERN_OK)
@@ -54,14 +58,14 @@ int grammar_source_compile(const struct cli_command *command,
     struct grammar_builder *b = NULL;
     struct buffer text, report;
     int code = CLI_GO_ON;
-    if (!args->schema == !args->regex)
-        return cli_usage_error(command, "give one of --schema and --regex");
+    if (!!args->schema + !!args->gbnf + !!args->regex != 1)
+        return cli_usage_error(command, "give one of --schema, --gbnf and --regex");
     buffer_init(&text, SOURCE_BYTES_MAX);
     buffer_init(&report, REPORT_BYTES_MAX);
-    if (args->schema)
-        code = cli_read_input(args->schema, &text);
-    else
+    if (args->regex)
         buffer_puts(&text, args->regex);
+    else
+        code = cli_read_input(args->schema ? args->schema : args->gbnf, &text);
     if (code == CLI_GO_ON && (grammar_builder_create(NULL, &b, &err) != QUERN_OK ||
                               build(b, args, buffer_str(&text), &report, &err) != QUERN_OK ||
                               grammar_compile(b, out, &err) != QUERN_OK)) {

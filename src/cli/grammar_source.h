@@ -6,7 +6,7 @@
 #include "grammar/schema/json_schema.h"
 
 struct grammar_source_args {
-    const char *schema, *regex;
+    const char *schema, *gbnf, *regex;
     const char *spacing;
     bool any_order, strict, no_formats;
 };
@@ -22,6 +22,7 @@ struct grammar_source_args {
         OPT_FLAG(0, "no-formats", type, field.no_formats, "take \"format\" for a comment")
 #define GRAMMAR_SOURCE_OPTIONS(type, field)                                                        \
     OPT_STRING(0, "schema", "FILE", type, field.schema, "JSON that is valid under a JSON Schema"), \
+        OPT_STRING(0, "gbnf", "FILE", type, field.gbnf, "texts of a grammar in llama.cpp's GBNF"), \
         OPT_STRING(0, "regex", "PATTERN", type, field.regex,                                       \
                    "texts a regular expression (ECMA-262) matches as a whole"),                    \
         GRAMMAR_SCHEMA_OPTIONS(type, field)

@@ -99,6 +99,71 @@ def test_patterns(quern):
     assert quern("grammar", "check", "--regex", "(", stdin=b"").code == 2
 
 
+@pytest.fixture
+def gbnf(quern, tmp_path):
+    def run(grammar, text):
+        path = tmp_path / "g.gbnf"
+        path.write_text(grammar)
+        return quern("grammar", "check", "--gbnf", str(path), stdin=text.encode())
+    return run
+
+
+@pytest.mark.parametrize("grammar, good, bad", [
+    ('root ::= "a" | "b"', ["a", "b"], ["", "c", "ab"]),
+    ('root ::= item+\nitem ::= "- " [^\\r\\n\\x0b]+ "\\n"', ["- x\n", "- x\n- y z\n"], ["- \n", "- x", "x\n"]),
+    ('root ::= "[" (num ("," num)*)? "]"\nnum ::= [0-9]{1,3}', ["[]", "[1,22,333]"], ["[1,]", "[4444]", "[1"]),
+    ('root ::= "(" root ")" | [a-z]', ["x", "((x))"], ["(x", "(x))", "()"]),
+    ('root ::= e\n# left recursion\ne ::= e "+" t | t\nt ::= [0-9]+', ["1", "1+22+3"], ["1+", "+1"]),
+    ('root ::= [あ-ん]+ "\\u00e9"? .', ["かなé!", "かな"], ["a", "かé!!"]),
+    ('root ::= (\n  "a"\n  | "b" # comment\n)\n', ["a", "b"], ["ab"]),
+    ('root ::= a{2} a{0,1} b{1,}\na ::= "a"\nb ::= "b"', ["aab", "aaabbb"], ["ab", "aaaab", "aa"]),
+])
+def test_gbnf(gbnf, grammar, good, bad):
+    for text in good:
+        assert gbnf(grammar, text).code == 0, text
+    for text in bad:
+        assert gbnf(grammar, text).code == 1, text
+
+
+@pytest.mark.parametrize("grammar, message", [
+    ('root ::= x', 'line 1: the rule "x" is not defined'),
+    ('a ::= "x"', '"root"'),
+    ('root ::= "x', "line 1"),
+    ('root ::= "x"\nroot ::= "y"', "line 2"),
+    ('root ::= [a-', "line 1"),
+    ('root ::= [z-a]', "backwards"),
+    ('root ::= ("a"', "')'"),
+    ('root ::= "a"{3,1}', "n < m"),
+    ('root ::= "a"{1,999999}', "repetitions"),
+    ('root ::= root', "matches"),
+    ('root ::= "\\q"', "escape"),
+    ("root ::= " + "(" * 5000, "deep"),
+    ("= 5", "expected a rule"),
+])
+def test_broken_gbnf_gets_one_clear_error(gbnf, grammar, message):
+    result = gbnf(grammar, "x")
+    assert result.code == 2
+    assert message in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name, text", [
+    ("json", '{"a": [1, 2.5, "x\\n", {"b": null}], "c": true}'),
+    ("arithmetic", "1+2*(x-3)=4\n"),
+    ("chess", "1. e4 e5\n2. Nf3 Nc6\n"),
+    ("english", "Hello, world"),
+    ("japanese", "こんにちは 世界"),
+    ("list", "- one\n- two\n"),
+    ("c", "int main(int x){return 0;}"),
+    ("json_arr", "[\n1\n]"),
+])
+def test_the_samples_of_llama_cpp(quern, shared, name, text):
+    path = shared / "data" / "grammars" / "grammars" / f"{name}.gbnf"
+    if not path.exists():
+        pytest.skip("the sample grammars are not there")
+    result = quern("grammar", "check", "--gbnf", str(path), stdin=text.encode())
+    assert (result.code, result.err) == (0, "")
+
+
 def test_usage(quern):
     assert quern("grammar").code == 2
     assert quern("grammar", "chekc").code == 2

@@ -1,0 +1,63 @@
+/* ebnf.h - grammars of rules, as the dialects of EBNF (gbnf.c, lark.c) write them, and their way
+ * into the intermediate representation. Parts without recursion become expressions, so that a
+ * number or an identifier is one terminal however many rules spell it. */
+#ifndef QUERN_GRAMMAR_EBNF_H
+#define QUERN_GRAMMAR_EBNF_H
+
+#include "base/arena.h"
+#include "grammar/grammar.h"
+
+enum ebnf_kind { EBNF_EXPR, EBNF_TOKEN, EBNF_RULE, EBNF_SEQUENCE, EBNF_CHOICE, EBNF_REPEAT };
+
+struct ebnf_node {
+    enum ebnf_kind kind;
+    uint32_t value;                 /* the expression, the token, the rule's number */
+    uint32_t min, max;              /* of a repetition */
+    struct ebnf_node *first, *next; /* children; the next child of the same parent */
+};
+
+struct ebnf_rule {
+    struct str name;
+    struct ebnf_node *body; /* NULL: used and not (yet) defined */
+    size_t line;            /* where it was first seen */
+    bool is_terminal;       /* Lark: no ignored text inside */
+    uint8_t state;          /* while working out which rules are expressions */
+    bool emitted;
+    expr_id expr;
+    symbol_id symbol;
+};
+
+struct ebnf {
+    struct grammar_builder *b;
+    struct arena arena;
+    struct ebnf_rule *rules;
+    size_t n_rules, rules_capacity;
+    symbol_id
+        ignored; /* may stand before every terminal and at the end; GRAMMAR_NONE: nothing may */
+    const char *name; /* of the text, for messages */
+};
+
+enum {
+    EBNF_RULES_MAX = 20000,
+    EBNF_BYTES_MAX = 1 << 20,
+    EBNF_DEPTH_MAX = 200,
+    EBNF_REPEAT_MAX = 2000
+};
+
+void ebnf_init(struct ebnf *g, struct grammar_builder *b, const char *name);
+void ebnf_release(struct ebnf *g);
+/* The number of a rule, made on first use; GRAMMAR_NONE when the builder has failed. */
+uint32_t ebnf_rule(struct ebnf *g, struct str name, size_t line);
+/* All NULL when memory is short: the builder has failed then. */
+struct ebnf_node *ebnf_node(struct ebnf *g, enum ebnf_kind kind, uint32_t value);
+struct ebnf_node *ebnf_repeat(struct ebnf *g, struct ebnf_node *x, uint32_t min, uint32_t max);
+/* Appends a child; `last` is the last one so far or NULL. Returns the new last one. */
+struct ebnf_node *ebnf_append(struct ebnf_node *parent, struct ebnf_node *last,
+                              struct ebnf_node *x);
+/* "NAME: line L: ..." becomes the builder's failure. Returns NULL. */
+void *ebnf_fail(struct ebnf *g, size_t line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The symbol of the rule `start`; every rule that is used must have a body. */
+symbol_id ebnf_emit(struct ebnf *g, const char *start);
+
+#endif
