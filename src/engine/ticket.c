@@ -1,5 +1,6 @@
 #include "engine/ticket.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,23 +179,36 @@ static void take_event(struct quern_ticket *t, struct quern_event *event) {
         engine_wake(t->engine);
 }
 
+/* There is no memory to hand an event over in: the answer ends here, with that for its reason. */
+static void lose_events(struct quern_ticket *t) {
+    t->lost = true;
+    t->n = 0;
+    t->text_first = t->text.len;
+    atomic_store(&t->cancelled, true);
+    if (t->engine)
+        engine_wake(t->engine);
+}
+
 enum quern_next quern_ticket_next(quern_ticket *ticket, struct quern_event *event) {
     struct quern_ticket *t = ticket;
     enum quern_next next = QUERN_NEXT_NOTHING;
     if (!t || !event)
         return next;
     mutex_lock(&t->lock);
-    if (t->n > 0) {
+    if (t->n > 0 && !t->lost) {
         const size_t len = t->ring[t->first].text_len;
         buffer_clear(&t->read_text);
-        /* Without memory the event stays where it is: the reader may ask again. */
-        if (!buffer_append(&t->read_text, t->text.data + t->text_first, len)) {
+        if (buffer_append(&t->read_text, t->text.data + t->text_first, len)) {
+            lose_events(t);
+        } else {
             take_event(t, event);
             next = QUERN_NEXT_EVENT;
         }
-    } else if (t->ended) {
-        next = QUERN_NEXT_END;
     }
+    if (t->lost)
+        t->n = 0;
+    if (t->n == 0 && t->ended && next == QUERN_NEXT_NOTHING)
+        next = QUERN_NEXT_END;
     mutex_unlock(&t->lock);
     return next;
 }
@@ -237,6 +251,11 @@ enum quern_status quern_ticket_result(quern_ticket *ticket, struct quern_request
     const bool ended = t->ended;
     if (ended)
         *out = t->result;
+    if (ended && t->lost) {
+        out->finish = QUERN_FINISH_ERROR;
+        out->status = QUERN_ERR_NOMEM;
+        snprintf(out->message, sizeof out->message, "out of memory");
+    }
     mutex_unlock(&t->lock);
     return ended
                ? QUERN_OK

@@ -40,6 +40,7 @@ struct quern_ticket {
     struct buffer text;
     size_t text_first; /* of it was read */
     bool ended;
+    bool lost; /* events, for want of memory */
     struct quern_request_result result;
     float *values;
 

@@ -2,6 +2,7 @@
 
 #include "alloc/alloc_fail.h"
 #include "alloc/scenarios.h"
+#include "engine/engine.h"
 #include "engine/generate.h"
 #include "support/support.h"
 #include "support/tiny_checkpoint.h"
@@ -81,7 +82,60 @@ static enum quern_status make_an_answer(struct quern_error *err) {
     return status;
 }
 
+/* What an answer lost to want of memory says; anything else is a fault. */
+static enum quern_status read_answer(quern_ticket *t, struct quern_error *err) {
+    struct quern_event event;
+    struct quern_request_result result;
+    for (;;) {
+        const enum quern_next next = quern_ticket_next(t, &event);
+        if (next == QUERN_NEXT_END)
+            break;
+        if (next == QUERN_NEXT_NOTHING)
+            quern_ticket_wait(t, 1000);
+    }
+    enum quern_status status = quern_ticket_result(t, &result, err);
+    if (status)
+        return status;
+    if (result.finish == QUERN_FINISH_ERROR)
+        return error_set(err, result.status, "%s", result.message);
+    if (result.finish != QUERN_FINISH_LENGTH)
+        return error_set(err, QUERN_ERR_STATE, "finish %d", (int)result.finish);
+    return QUERN_OK;
+}
+
+/* The second one from the prefix cache, if that had memory to remember the first. */
+static enum quern_status serve_two_requests(struct quern_error *err) {
+    static const int32_t prompt[40] = {1, 2, 3, 4, 5};
+    const struct quern_engine_options options = {0};
+    enum quern_status status = open_once(err);
+    if (status)
+        return status;
+    const struct engine_setup setup = {.model = session->model,
+                                       .tokenizer = tokenizer,
+                                       .n_tokens_known = tokenizer_n_tokens(tokenizer),
+                                       .n_context = CONTEXT,
+                                       .options = &options};
+    const struct quern_request request = {
+        .prompt = prompt,
+        .n_prompt = 40,
+        .generate = {.sampling = {.top_p = 1, .typical_p = 1, .repetition_penalty = 1},
+                     .max_tokens = 6,
+                     .n_top_logprobs = 2}};
+    struct engine *e = NULL;
+    status = engine_create(&setup, &e, err);
+    for (int i = 0; i < 2 && !status; i++) {
+        quern_ticket *t = NULL;
+        status = engine_submit(e, &request, NULL, &t, err);
+        if (!status)
+            status = read_answer(t, err);
+        quern_ticket_destroy(t);
+    }
+    engine_destroy(e);
+    return status;
+}
+
 const struct scenario engine_scenarios[] = {
     {"make_an_answer", make_an_answer},
+    {"serve_two_requests", serve_two_requests},
     {NULL, NULL},
 };

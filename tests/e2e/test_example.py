@@ -29,6 +29,19 @@ def test_the_example_says_what_is_wrong(example, environment, tmp_path):
     assert subprocess.run([example], stderr=subprocess.DEVNULL, timeout=60).returncode == 2
 
 
+def test_the_engines_example_answers_every_line_several_times(program, quern, tiny_model, environment):
+    path = pathlib.Path(program).parent / "examples" / "many"
+    if not path.exists():
+        pytest.skip(f"{path} is not built (make examples)")
+    done = subprocess.run([path, str(tiny_model), "3"], input=b"the new world\nand they\n", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"tokens read") == 6
+    # The first answer is the one that the same seed gives alone.
+    alone = quern("run", "--raw", "-m", tiny_model, "-p", "the new world", "-n", 60, "--seed", 0, "--temp", 0.8)
+    assert done.stdout.startswith(alone.raw)
+
+
 def test_the_example_in_the_readme_compiles(tmp_path):
     readme = (ROOT / "README.md").read_text()
     code = readme.split("```c\n")[1].split("```")[0]

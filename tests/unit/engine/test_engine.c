@@ -241,6 +241,26 @@ static void test_several_answers_share_one_prompt(void **state) {
     engine_destroy(e);
 }
 
+static void test_a_thinking_budget_is_the_same_beside_others(void **state) {
+    (void)state;
+    struct engine *e = rig_engine(&rig, NULL);
+    int32_t prompt[20];
+    struct rig_answer a, alone;
+    rig_prompt(prompt, 20, 8);
+    prompt[19] = tokenizer_added_id(rig.tokenizer, str_from("<think>"));
+    struct quern_request r = rig_request(prompt, 20, 5, 200);
+    r.generate.thinking_budget = 7;
+    quern_ticket *t = rig_submit(e, &r);
+    assert_canaries(e);
+    rig_finish(t, &a);
+    rig_alone(&rig, &r, &alone);
+    rig_assert_same(&a, &alone);
+    assert_true(a.result.usage.thinking_tokens > 7);
+    static const char sentence[] = "Considering the limited time by the user";
+    assert_non_null(memmem(a.text, a.text_len, sentence, sizeof sentence - 1));
+    engine_destroy(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_request_alone_gives_what_a_session_gives),
@@ -252,6 +272,7 @@ int main(void) {
         cmocka_unit_test(test_a_second_turn_finds_the_first_computed),
         cmocka_unit_test(test_salts_keep_conversations_apart),
         cmocka_unit_test(test_several_answers_share_one_prompt),
+        cmocka_unit_test(test_a_thinking_budget_is_the_same_beside_others),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
