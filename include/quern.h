@@ -359,7 +359,7 @@ typedef struct quern_engine quern_engine;
 typedef struct quern_ticket quern_ticket;
 
 enum quern_kv_type {
-    QUERN_KV_AUTO = 0, /* float32 today */
+    QUERN_KV_AUTO = 0, /* float32: as in a session */
     QUERN_KV_F32,
     QUERN_KV_BF16, /* half the memory; results are their own, still independent of neighbours */
     QUERN_KV_INT8, /* a quarter */

@@ -75,12 +75,8 @@ static void set_limits(struct engine_limits *l, const struct quern_engine_option
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static enum quern_status choose_kv_type(enum quern_kv_type asked, enum kv_type *out,
-                                        struct quern_error *err) {
-    *out = KV_F32;
-    if (asked == QUERN_KV_AUTO || asked == QUERN_KV_F32)
-        return QUERN_OK;
-    return error_set(err, QUERN_ERR_UNSUPPORTED, "engine: only float32 keys and values so far");
+static enum kv_type choose_kv_type(enum quern_kv_type asked) {
+    return asked == QUERN_KV_BF16 ? KV_BF16 : asked == QUERN_KV_INT8 ? KV_INT8 : KV_F32;
 }
 
 /* Blocks for the memory asked for, and at least one whole context. */
@@ -88,11 +84,10 @@ static enum quern_status create_pool(struct engine *e, const struct quern_engine
                                      struct quern_error *err) {
     const size_t per_context = (e->n_context + PREFIX_BLOCK_TOKENS - 1) / PREFIX_BLOCK_TOKENS;
     const size_t memory = e->model->device->ops->memory_bytes(e->model->device);
-    enum kv_type type;
+    const enum kv_type type = choose_kv_type(o->kv_type);
     size_t block_bytes = 0;
-    enum quern_status status = choose_kv_type(o->kv_type, &type, err);
-    if (!status)
-        status = kv_cache_bytes(&e->model->config, type, PREFIX_BLOCK_TOKENS, &block_bytes, err);
+    enum quern_status status =
+        kv_cache_bytes(&e->model->config, type, PREFIX_BLOCK_TOKENS, &block_bytes, err);
     if (status)
         return status;
     size_t n_blocks = o->kv_bytes / block_bytes;

@@ -241,6 +241,37 @@ static void test_several_answers_share_one_prompt(void **state) {
     engine_destroy(e);
 }
 
+/* Rounded keys and values give answers of their own, on which nothing else has an influence. */
+static void test_rounded_caches_give_the_same_alone_and_together(void **state) {
+    (void)state;
+    static struct rig_answer alone[N_CANARIES];
+    const enum quern_kv_type types[] = {QUERN_KV_BF16, QUERN_KV_INT8};
+    for (size_t t = 0; t < 2; t++) {
+        const struct quern_engine_options by_itself = {
+            .kv_type = types[t], .no_prefix_cache = true, .speculation = QUERN_SPECULATION_OFF};
+        const struct quern_engine_options crowded = {
+            .kv_type = types[t], .kv_bytes = 1, .speculation = QUERN_SPECULATION_ALWAYS};
+        struct engine *e = rig_engine(&rig, &by_itself);
+        for (size_t i = 0; i < N_CANARIES; i++) {
+            const struct quern_request r = canary(i);
+            rig_run(e, &r, &alone[i]);
+        }
+        engine_destroy(e);
+        e = rig_engine(&rig, &crowded);
+        quern_ticket *tickets[N_CANARIES];
+        for (size_t i = 0; i < N_CANARIES; i++) {
+            const struct quern_request r = canary(i);
+            tickets[i] = rig_submit(e, &r);
+        }
+        for (size_t i = 0; i < N_CANARIES; i++) {
+            rig_finish(tickets[i], &answers[i]);
+            rig_assert_same(&answers[i], &alone[i]);
+        }
+        rig_assert_idle(e);
+        engine_destroy(e);
+    }
+}
+
 static void test_a_thinking_budget_is_the_same_beside_others(void **state) {
     (void)state;
     struct engine *e = rig_engine(&rig, NULL);
@@ -272,6 +303,7 @@ int main(void) {
         cmocka_unit_test(test_a_second_turn_finds_the_first_computed),
         cmocka_unit_test(test_salts_keep_conversations_apart),
         cmocka_unit_test(test_several_answers_share_one_prompt),
+        cmocka_unit_test(test_rounded_caches_give_the_same_alone_and_together),
         cmocka_unit_test(test_a_thinking_budget_is_the_same_beside_others),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
