@@ -320,6 +320,19 @@ enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_erro
     return QUERN_OK;
 }
 
+void os_remove_dir(const char *path) {
+    char file[4096];
+    DIR *dir = opendir(path);
+    if (!dir)
+        return;
+    for (const struct dirent *e; (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            os_path_join(file, sizeof file, path, e->d_name, NULL) == QUERN_OK)
+            (void)unlink(file);
+    closedir(dir);
+    (void)rmdir(path);
+}
+
 bool os_is_tty(int fd) {
     return isatty(fd) == 1;
 }

@@ -54,6 +54,8 @@ bool os_wait_readable(int fd);
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);
 enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err);
+/* The directory and the files in it, as far as possible; directories in it stay, and it then. */
+void os_remove_dir(const char *path);
 bool os_is_tty(int fd);
 
 /* "dir/name" into dst; QUERN_ERR_LIMIT when it does not fit. */
