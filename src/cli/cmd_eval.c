@@ -1,4 +1,4 @@
-/* quern eval ppl - perplexity of a text. */
+/* quern eval - perplexity of a text; the divergence of two models on it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +7,12 @@
 #include "base/os.h"
 #include "cli/cli_common.h"
 #include "cli/commands.h"
+#include "cli/eval_kl.h"
 #include "sampler/sampler.h"
 
 struct eval_args {
     struct cli_model_args model;
-    const char *text;
+    const char *text, *ref;
     int64_t context, stride;
     bool json;
 };
@@ -20,16 +21,17 @@ static const struct option_spec eval_specs[] = {
     CLI_MODEL_OPTIONS(struct eval_args, model),
     OPT_STRING('f', "text", "FILE", struct eval_args, text,
                "UTF-8 text to read (default: standard input)"),
+    OPT_STRING(0, "ref", "DIR", struct eval_args, ref, "kl: the model to compare with"),
     OPT_INT('c', "context", "N", struct eval_args, context, 2, INT32_MAX,
             "tokens in a window (default: 2048, or the model's maximum if that is less)"),
     OPT_INT(0, "stride", "N", struct eval_args, stride, 1, INT32_MAX,
-            "tokens from one window's end to the next one's (default: half the context)"),
+            "ppl: tokens from one window's end to the next one's (default: half the context)"),
     OPT_FLAG(0, "json", struct eval_args, json, "print one JSON object"),
     OPT_END};
 
 static const struct cli_command eval_command = {
-    "eval", "ppl [-m DIR] [--text FILE] [options]",
-    "Prints the perplexity of a text: e to the mean of -log p(token | tokens before it), as in "
+    "eval", "ppl|kl [-m DIR] [--ref DIR] [--text FILE] [options]",
+    "ppl: prints the perplexity of a text: e to the mean of -log p(token | tokens before it), as in "
     "transformers' guide \"Perplexity of fixed-length models\". Windows of --context tokens move "
     "over the text by --stride. Each token is scored once, in the first window that "
     "reaches it, so that all but those of the first window have at least context - stride tokens "
@@ -38,9 +40,16 @@ static const struct cli_command eval_command = {
     "The file is tokenized as a whole, spellings of special tokens included. Probabilities are "
     "over the "
     "model's whole row of logits. Numbers compare only between runs with the same tokenizer, "
-    "context and stride; bits per byte compare between tokenizers.",
+    "context and stride; bits per byte compare between tokenizers.\n\n"
+    "kl: prints how far the model's predictions are from those of the model --ref, the same one "
+    "before it was quantized, say: for each token of the text the sum over the vocabulary of "
+    "p * (log p - log q), p the reference's probability, in nats; its mean, median, 99th percentile "
+    "and maximum, and how often both find the same token likeliest. The text is read in windows of "
+    "--context tokens that do not overlap. --weights and --math are the model's; the reference is "
+    "computed as it is stored.",
     "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt\n"
-    "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt -c 1024 --stride 512 --json\n",
+    "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt -c 1024 --stride 512 --json\n"
+    "quern eval kl -m Qwen3-0.6B-int4 --ref models/Qwen3-0.6B --text wiki.txt\n",
     eval_specs};
 
 enum {
@@ -198,14 +207,30 @@ static int eval_text(quern_model *model, const struct eval_args *args, const str
     return code;
 }
 
+static int compare(quern_model *model, const struct eval_args *args, const struct buffer *text) {
+    const struct eval_kl_options options = {.context = args->context, .json = args->json};
+    struct cli_model_args other = args->model;
+    quern_model *ref = NULL;
+    other.dir = args->ref;
+    other.weights = other.embed_weights = other.math = NULL;
+    int code = cli_open_model(&other, CLI_WHOLE_MODEL, &ref);
+    if (code == CLI_GO_ON)
+        code = eval_kl(model, ref, buffer_str(text), &options);
+    quern_model_close(ref);
+    return code;
+}
+
 int cmd_eval(int argc, char **argv) {
     struct eval_args args = {0};
     int n_words = 0;
     int code = cli_parse(&eval_command, argc, argv, &args, &n_words);
     if (code != CLI_GO_ON)
         return code;
-    if (n_words != 1 || strcmp(argv[1], "ppl") != 0)
-        return cli_usage_error(&eval_command, "expected what to evaluate: ppl");
+    const bool kl = n_words == 1 && strcmp(argv[1], "kl") == 0;
+    if (!kl && (n_words != 1 || strcmp(argv[1], "ppl") != 0))
+        return cli_usage_error(&eval_command, "expected what to evaluate: ppl or kl");
+    if (kl != (args.ref != NULL) || (kl && args.stride))
+        return cli_usage_error(&eval_command, "--ref goes with kl, --stride with ppl");
     struct buffer text;
     buffer_init(&text, CLI_INPUT_MAX_BYTES);
     quern_model *model = NULL;
@@ -213,7 +238,7 @@ int cmd_eval(int argc, char **argv) {
     if (code == CLI_GO_ON)
         code = cli_open_model(&args.model, CLI_WHOLE_MODEL, &model);
     if (code == CLI_GO_ON)
-        code = eval_text(model, &args, &text);
+        code = kl ? compare(model, &args, &text) : eval_text(model, &args, &text);
     quern_model_close(model);
     buffer_release(&text);
     return code;

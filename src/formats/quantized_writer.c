@@ -45,9 +45,6 @@ size_t quantized_layout_declare(enum quantized_layout layout, const char *base, 
         const size_t pack = layout == LAYOUT_INT4 ? 8 : 4;
         declare(&d, ".weight_shape", DTYPE_I64, 1, 2, 0);
         declare(&d, ".weight_packed", DTYPE_I32, 2, rows, ceil_div(cols, pack));
-        if (layout == LAYOUT_INT4)
-            declare(&d, ".weight_zero_point", DTYPE_I32, 2, ceil_div(rows, pack),
-                    ceil_div(cols, group));
         declare(&d, ".weight_scale", DTYPE_BF16, 2, rows, ceil_div(cols, group));
         break;
     }
@@ -116,25 +113,12 @@ static void put_packed(struct piece_writer *p, const uint8_t *q, size_t n, unsig
     }
 }
 
-/* Words hold zero points of neighbouring rows. */
-static void put_zero_points(struct piece_writer *p, const struct coded_matrix *m, size_t groups) {
-    for (size_t r = 0; r < m->rows; r += 8)
-        for (size_t g = 0; g < groups; g++) {
-            uint32_t word = 0;
-            for (size_t j = 0; j < 8 && r + j < m->rows; j++)
-                word |= (uint32_t)m->zero[(r + j) * groups + g] << 4 * j;
-            put(p, &word, sizeof word);
-        }
-}
-
 static void write_int(struct piece_writer *p, const struct coded_matrix *m, unsigned bits) {
     const size_t groups = ceil_div(m->cols, m->group);
     const int64_t shape[2] = {(int64_t)m->rows, (int64_t)m->cols};
     put(p, shape, sizeof shape);
     for (size_t r = 0; r < m->rows; r++)
         put_packed(p, m->q + r * m->cols, m->cols, bits);
-    if (bits == 4)
-        put_zero_points(p, m, groups);
     put_bf16(p, m->scale, m->rows * groups);
 }
 
@@ -215,7 +199,7 @@ static json_t *compressed_config(const struct hf_config *c, int bits, size_t gro
                      "quantization_status", "compressed", "ignore", plain_linears(c),
                      "kv_cache_scheme", "config_groups", "group_0", "targets", "Linear",
                      "input_activations", "output_activations", "weights", "num_bits", bits, "type",
-                     "int", "symmetric", bits == 8, "strategy", "group", "group_size",
+                     "int", "symmetric", 1, "strategy", "group", "group_size",
                      (json_int_t)group, "dynamic", 0, "actorder", "block_structure");
 }
 

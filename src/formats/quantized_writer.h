@@ -15,9 +15,8 @@ enum { QUANTIZED_LAYOUT_PARTS_MAX = 6, LAYOUT_FP8_BLOCK = 128, LAYOUT_NF4_BLOCK 
 /* One matrix, coded. */
 struct coded_matrix {
     size_t rows, cols, group;
-    const uint8_t *q; /* [rows][cols]: int8 plus 128, int4 with its zero point, NF4 and E4M3 codes */
+    const uint8_t *q; /* [rows][cols]: int8 plus 128, int4 plus 8, NF4 and E4M3 codes */
     const float *scale; /* int: [rows][groups]; FP8: [rows / 128][cols / 128]; all exact in BF16 */
-    const float *zero;  /* int4: [rows][groups], integers from 0 to 15 */
     const uint8_t *absmax;      /* NF4: a code for each 64 elements, row after row */
     const float *nested_absmax; /* one for each 256 of those */
     float offset;

@@ -10,10 +10,9 @@ void coder_release(struct coder *c) {
     free(c->w);
     free(c->q);
     free(c->scale);
-    free(c->zero);
     free(c->absmax);
     free(c->nested);
-    c->w = c->scale = c->zero = c->nested = NULL;
+    c->w = c->scale = c->nested = NULL;
     c->q = c->absmax = NULL;
     c->w_room = c->q_room = c->scale_room = 0;
 }
@@ -39,10 +38,8 @@ static bool make_room(struct coder *c, size_t rows, size_t cols) {
     const size_t most = scales > ceil_div(n, LAYOUT_NF4_BLOCK) ? scales : ceil_div(n, LAYOUT_NF4_BLOCK);
     if (most > c->scale_room) {
         free(c->scale);
-        free(c->zero);
-        c->scale = calloc(most, sizeof *c->scale);
-        c->zero = calloc(most, sizeof *c->zero);
-        c->scale_room = c->scale && c->zero ? most : 0;
+            c->scale = calloc(most, sizeof *c->scale);
+        c->scale_room = c->scale ? most : 0;
     }
     return n <= c->w_room && most <= c->scale_room;
 }
@@ -56,6 +53,14 @@ struct code_job {
     double *size;
 };
 
+enum { GROUP_MOST = 128 };
+static const float equal_weights[GROUP_MOST] = {
+#define EIGHT 1, 1, 1, 1, 1, 1, 1, 1
+    EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT,
+    EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT, EIGHT,
+#undef EIGHT
+};
+
 static void code_int_row(struct code_job *job, size_t r) {
     struct coder *c = job->c;
     const size_t groups = ceil_div(job->cols, c->group);
@@ -64,12 +69,11 @@ static void code_int_row(struct code_job *job, size_t r) {
         const size_t left = job->cols - g * c->group, n = left < c->group ? left : c->group;
         if (c->layout == LAYOUT_INT8) {
             quantize_int8_group(c->w + at, n, c->q + at, &c->scale[i]);
-            c->zero[i] = 128;
         } else {
-            feedback_range(c->w + at, NULL, n, &c->scale[i], &c->zero[i]);
+            c->scale[i] = feedback_scale(c->w + at, equal_weights, n);
             for (size_t k = 0; k < n; k++) {
-                const float v = c->scale[i] > 0 ? rintf(c->w[at + k] / c->scale[i]) + c->zero[i] : 0;
-                c->q[at + k] = (uint8_t)(v > 0 ? (v < 15 ? v : 15) : 0);
+                const float d = c->scale[i] > 0 ? rintf(c->w[at + k] / c->scale[i]) : 0;
+                c->q[at + k] = (uint8_t)((d > -8 ? (d < 7 ? d : 7) : -8) + 8);
             }
         }
     }
@@ -82,7 +86,7 @@ static float value_at(const struct code_job *job, size_t r, size_t k) {
     case LAYOUT_INT8:
     case LAYOUT_INT4: {
         const size_t i = r * ceil_div(job->cols, c->group) + k / c->group;
-        return c->scale[i] * ((float)c->q[at] - c->zero[i]);
+        return c->scale[i] * ((float)c->q[at] - (c->layout == LAYOUT_INT8 ? 128.0f : 8.0f));
     }
     case LAYOUT_NF4:
         return c->scale[at / LAYOUT_NF4_BLOCK] * nf4_code[c->q[at]];
@@ -197,12 +201,12 @@ enum quern_status coder_code(struct coder *c, const struct matrix_source *s,
     if (st != QUERN_OK)
         return st;
     *out = (struct coded_matrix){.rows = s->rows, .cols = s->cols, .group = c->group, .q = c->q,
-                                 .scale = c->scale, .zero = c->zero, .absmax = c->absmax,
+                                 .scale = c->scale, .absmax = c->absmax,
                                  .nested_absmax = c->nested};
     struct code_job job = {.c = c, .rows = s->rows, .cols = s->cols};
     if (in) {
         struct feedback_job f = {.in = in, .kernels = c->kernels, .w = c->w, .rows = s->rows,
-                                 .group = c->group, .q = c->q, .scale = c->scale, .zero = c->zero};
+                                 .group = c->group, .q = c->q, .scale = c->scale};
         st = feedback_code(&f, c->pool, err);
         *output_error = f.carried > 0 ? sqrt(f.loss / f.carried) : 0;
     } else if (c->layout == LAYOUT_NF4) {

@@ -15,7 +15,7 @@ struct coder {
     size_t w_room;
     uint8_t *q;
     size_t q_room;
-    float *scale, *zero; /* room for a scale for each 16 elements of a row */
+    float *scale;
     size_t scale_room;
     uint8_t *absmax;
     float *nested;

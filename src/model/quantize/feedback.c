@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TILE_ROWS = 16, MAX_CODE = 15, RANGES = 16 };
+enum { TILE_ROWS = 16, RANGES = 16, CENTRE = 8 };
+
+/* Codes less the centre. */
+static const float LOW = -8, HIGH = 7;
 
 /* Share of the mean diagonal that is added to it: so that columns the text hardly uses do not take up
  * errors without limit. GPTQ's usual value. */
@@ -16,45 +19,59 @@ static float clamp(float x, float low, float high) {
 
 /* ---- ranges ---------------------------------------------------------------------------- */
 
+/* The nearest integer, ties to even, of |x| < 2^22. */
+static inline float nearest(float x) {
+    return (x + 12582912.0f) - 12582912.0f;
+}
+
 struct range {
-    float scale, zero, gain; /* the weighted squared error is a constant less the gain */
+    float scale, gain; /* the weighted squared error is a constant less the gain */
 };
 
-/* The best scale for the codes that the range's own scale gives. */
-static struct range fitted(const float *x, const float *importance, size_t n, float scale, float zero) {
-    double dx = 0, dd = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float d = clamp(rintf(x[i] / scale), -zero, (float)MAX_CODE - zero);
-        const float weighted = importance ? importance[i] * d : d;
-        dx += (double)(weighted * x[i]);
-        dd += (double)(weighted * d);
+/* The best scale for the codes that a scale gives. Sixteen sums side by side, so that a compiler
+ * makes vectors of them. */
+static struct range fitted(const float *x, const float *weight, size_t n, float scale) {
+    enum { LANES = 16 };
+    const float inverse = 1 / scale;
+    float dx[LANES] = {0}, dd[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            const float d = clamp(nearest(x[i + l] * inverse), LOW, HIGH);
+            dx[l] += weight[i + l] * d * x[i + l];
+            dd[l] += weight[i + l] * d * d;
+        }
+    for (size_t l = 0; i < n; i++, l++) {
+        const float d = clamp(nearest(x[i] * inverse), LOW, HIGH);
+        dx[l] += weight[i] * d * x[i];
+        dd[l] += weight[i] * d * d;
     }
-    struct range r = {.zero = zero};
-    if (dd > 0 && dx > 0) {
-        r.scale = bf16_to_f32(f32_to_bf16((float)(dx / dd)));
-        r.gain = (float)((double)r.scale * (2 * dx - (double)r.scale * dd));
+    for (size_t l = 1; l < LANES; l++) {
+        dx[0] += dx[l];
+        dd[0] += dd[l];
+    }
+    struct range r = {0, 0};
+    if (dd[0] > 0 && dx[0] > 0) {
+        r.scale = bf16_to_f32(f32_to_bf16(dx[0] / dd[0]));
+        r.gain = r.scale * (2 * dx[0] - r.scale * dd[0]);
     }
     return r;
 }
 
-void feedback_range(const float *x, const float *importance, size_t n, float *scale, float *zero) {
-    float low = 0, high = 0;
-    struct range best = {0};
-    for (size_t i = 0; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
+float feedback_scale(const float *x, const float *weight, size_t n) {
+    float most = 0;
+    struct range best = {0, 0};
+    for (size_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i]));
     for (int k = 0; k < RANGES; k++) {
-        const float s = (high - low) * (1 - 0.04f * (float)k) / (float)MAX_CODE;
+        const float s = most * (1 - 0.03f * (float)k) / -LOW;
         if (!(s >= 0x1p-126f))
             break;
-        const float z = clamp(rintf(-low * (1 - 0.04f * (float)k) / s), 0, (float)MAX_CODE);
-        const struct range r = fitted(x, importance, n, s, z);
+        const struct range r = fitted(x, weight, n, s);
         if (r.gain > best.gain)
             best = r;
     }
-    *scale = best.scale;
-    *zero = best.zero;
+    return best.scale;
 }
 
 /* ---- preparing ------------------------------------------------------------------------- */
@@ -198,15 +215,15 @@ struct tile {
     double loss, carried;
 };
 
-static void choose_ranges(const struct tile *t) {
+static void choose_scales(const struct tile *t) {
     const struct feedback_job *job = t->job;
     const size_t cols = job->in->cols, groups = (cols + job->group - 1) / job->group;
     for (size_t r = 0; r < t->n; r++)
         for (size_t g = 0; g < groups; g++) {
             const size_t at = g * job->group, i = (t->first + r) * groups + g;
-            feedback_range(job->w + (t->first + r) * cols + at, job->in->importance + at,
-                           cols - at < job->group ? cols - at : job->group, &job->scale[i],
-                           &job->zero[i]);
+            job->scale[i] =
+                feedback_scale(job->w + (t->first + r) * cols + at, job->in->importance + at,
+                               cols - at < job->group ? cols - at : job->group);
         }
 }
 
@@ -218,12 +235,11 @@ static void code_column(struct tile *t, const float *u, size_t at, size_t n, siz
     const float *uj = u + j * n;
     for (size_t r = 0; r < t->n; r++) {
         const size_t i = (t->first + r) * groups + c / job->group;
-        const float scale = job->scale[i], zero = job->zero[i];
+        const float scale = job->scale[i];
         float *w = t->w + r * n;
-        const float code =
-            scale > 0 ? clamp(rintf(w[j] / scale), -zero, (float)MAX_CODE - zero) : 0;
+        const float code = scale > 0 ? clamp(nearest(w[j] / scale), LOW, HIGH) : 0;
         const float error = (w[j] - scale * code) / uj[j];
-        job->q[(t->first + r) * cols + c] = (uint8_t)(code + zero);
+        job->q[(t->first + r) * cols + c] = (uint8_t)(code + (float)CENTRE);
         t->loss += (double)error * (double)error;
         job->kernels->axpy(w + j + 1, -error, uj + j + 1, n - j - 1);
     }
@@ -233,7 +249,7 @@ static void code_tile(struct tile *t) {
     const struct feedback_job *job = t->job;
     const size_t cols = job->in->cols;
     const float *u = job->in->sums;
-    choose_ranges(t);
+    choose_scales(t);
     for (size_t at = 0; at < cols; at += CALIBRATION_BLOCK) {
         const size_t n = block_cols(cols, at / CALIBRATION_BLOCK);
         for (size_t r = 0; r < t->n; r++)

@@ -21,8 +21,8 @@ struct feedback_job {
     const struct kernels *kernels;
     const float *w; /* [rows][in->cols] */
     size_t rows, group;
-    uint8_t *q;          /* [rows][cols] */
-    float *scale, *zero; /* [rows][groups] */
+    uint8_t *q;   /* [rows][cols] */
+    float *scale; /* [rows][groups] */
     double loss;         /* out: sum over rows of the squared errors of the outputs, over the tokens */
     double carried;      /* out: the same measure of the weights themselves, columns taken as
                             independent */
@@ -32,8 +32,8 @@ struct feedback_job {
 enum quern_status feedback_code(struct feedback_job *job, struct thread_pool *pool,
                                 struct quern_error *err);
 
-/* Scale (a bfloat16) and zero point of n numbers for the least squared error, weighted by
- * `importance` (NULL: equally). */
-void feedback_range(const float *x, const float *importance, size_t n, float *scale, float *zero);
+/* The scale (a bfloat16) of n numbers for the least weighted squared error with codes -8 .. 7; they
+ * are stored plus 8. */
+float feedback_scale(const float *x, const float *weight, size_t n);
 
 #endif
