@@ -4,9 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "quant/quantizer.h"
+#include "text/json.h"
 
-enum { STATE_BYTES = 256, PIECE_BYTES = 1 << 20, NESTED_BLOCK = 256 };
+enum {
+    STATE_BYTES = 256,
+    PIECE_BYTES = 1 << 20,
+    NESTED_BLOCK = 256,
+    PATH_BYTES = 4096,
+    CONFIG_MAX_BYTES = 16 << 20,
+};
 
 static size_t ceil_div(size_t a, size_t b) {
     return a / b + (a % b != 0);
@@ -212,8 +220,8 @@ static json_t *bitsandbytes_config(const struct hf_config *c) {
                      "llm_int8_threshold", 6.0, "llm_int8_skip_modules", plain_linears(c));
 }
 
-json_t *quantized_layout_config(enum quantized_layout layout, const struct hf_config *config,
-                                size_t group) {
+static json_t *quantization_config(enum quantized_layout layout, const struct hf_config *config,
+                                   size_t group) {
     switch (layout) {
     case LAYOUT_INT8:
         return compressed_config(config, 8, group);
@@ -227,4 +235,34 @@ json_t *quantized_layout_config(enum quantized_layout layout, const struct hf_co
     return json_pack("{s:s, s:s, s:s, s:[i, i], s:o}", "quant_method", "fp8", "activation_scheme",
                      "dynamic", "fmt", "e4m3", "weight_block_size", LAYOUT_FP8_BLOCK,
                      LAYOUT_FP8_BLOCK, "modules_to_not_convert", plain_linears(config));
+}
+
+enum quern_status quantized_layout_write_config(enum quantized_layout layout,
+                                                const struct hf_config *config, size_t group,
+                                                const char *from_dir, const char *to_dir,
+                                                struct quern_error *err) {
+    char from[PATH_BYTES], to[PATH_BYTES];
+    json_t *root = NULL;
+    struct buffer b;
+    buffer_init(&b, CONFIG_MAX_BYTES);
+    enum quern_status st = os_path_join(from, sizeof from, from_dir, "config.json", err);
+    if (st == QUERN_OK)
+        st = os_path_join(to, sizeof to, to_dir, "config.json", err);
+    if (st == QUERN_OK)
+        st = json_load_regular(from, CONFIG_MAX_BYTES, &root, err);
+    if (st == QUERN_OK) {
+        json_object_del(root, "compression_config");
+        if (json_object_set_new(root, "quantization_config", quantization_config(layout, config, group)))
+            st = error_nomem(err);
+    }
+    if (st == QUERN_OK) {
+        json_write_python(root, 2, &b);
+        buffer_putc(&b, '\n');
+        st = buffer_status(&b, "config.json", err);
+    }
+    if (st == QUERN_OK)
+        st = os_write_file(to, b.data, b.len, err);
+    buffer_release(&b);
+    json_decref(root);
+    return st;
 }

@@ -6,7 +6,6 @@
 #include "base/arena.h"
 #include "formats/hf_config.h"
 #include "formats/safetensors_writer.h"
-#include "text/json.h"
 
 enum quantized_layout { LAYOUT_INT8, LAYOUT_INT4, LAYOUT_NF4, LAYOUT_FP8 };
 
@@ -30,8 +29,11 @@ size_t quantized_layout_declare(enum quantized_layout layout, const char *base, 
 /* Writes them, in the same order. */
 enum quern_status quantized_layout_write(enum quantized_layout layout, const struct coded_matrix *m,
                                          struct safetensors_writer *w, struct quern_error *err);
-/* The quantization_config of such a checkpoint; NULL without memory. */
-json_t *quantized_layout_config(enum quantized_layout layout, const struct hf_config *config,
-                                size_t group);
+/* Copies from_dir/config.json, which is `config`, to to_dir with the quantization_config of such a
+ * checkpoint. */
+enum quern_status quantized_layout_write_config(enum quantized_layout layout,
+                                                const struct hf_config *config, size_t group,
+                                                const char *from_dir, const char *to_dir,
+                                                struct quern_error *err);
 
 #endif

@@ -9,15 +9,13 @@
 #include "base/os.h"
 #include "model/quantize/coder.h"
 #include "model/quantize/plan.h"
-#include "text/json.h"
 
-enum { PATH_BYTES = 4096, CONFIG_MAX_BYTES = 16 << 20, COPY_MAX_BYTES = 1 << 28, CHUNK_TOKENS = 256 };
+enum { PATH_BYTES = 4096, COPY_MAX_BYTES = 1 << 28, CHUNK_TOKENS = 256 };
 
 struct work {
     const struct quantize_options *o;
     const char *from;
     char to[PATH_BYTES], temp[PATH_BYTES]; /* temp "": nothing to remove */
-    json_t *config_json;
     struct hf_config config;
     struct checkpoint *checkpoint;
     struct plan plan;
@@ -56,41 +54,6 @@ static enum quern_status copy_files(const struct work *k) {
     enum quern_status st = QUERN_OK;
     for (size_t i = 0; st == QUERN_OK && i < sizeof names / sizeof *names; i++)
         st = copy_file(k->from, k->temp, names[i], k->err);
-    return st;
-}
-
-static enum quern_status write_config(const struct work *k) {
-    char path[PATH_BYTES];
-    struct buffer b;
-    json_t *quantization = quantized_layout_config(k->o->layout, &k->config, k->plan.group);
-    if (json_object_set_new(k->config_json, "quantization_config", quantization))
-        return error_nomem(k->err);
-    json_object_del(k->config_json, "compression_config");
-    buffer_init(&b, CONFIG_MAX_BYTES);
-    json_write_python(k->config_json, 2, &b);
-    buffer_putc(&b, '\n');
-    enum quern_status st = buffer_status(&b, "config.json", k->err);
-    if (st == QUERN_OK)
-        st = os_path_join(path, sizeof path, k->temp, "config.json", k->err);
-    if (st == QUERN_OK)
-        st = os_write_file(path, b.data, b.len, k->err);
-    buffer_release(&b);
-    return st;
-}
-
-static enum quern_status read_config(struct work *k) {
-    char path[PATH_BYTES];
-    struct buffer text;
-    enum quern_status st = os_path_join(path, sizeof path, k->from, "config.json", k->err);
-    if (st != QUERN_OK)
-        return st;
-    buffer_init(&text, CONFIG_MAX_BYTES);
-    st = os_read_regular(path, CONFIG_MAX_BYTES, &text, k->err);
-    if (st == QUERN_OK)
-        st = json_parse(text.data, text.len, path, &k->config_json, k->err);
-    if (st == QUERN_OK)
-        st = hf_config_parse(text.data, text.len, path, &k->config, k->err);
-    buffer_release(&text);
     return st;
 }
 
@@ -250,7 +213,7 @@ static enum quern_status write_weights(struct work *k) {
 }
 
 static enum quern_status work_through(struct work *k, const char *to) {
-    enum quern_status st = read_config(k);
+    enum quern_status st = hf_config_load(k->from, &k->config, k->err);
     if (st == QUERN_OK)
         st = checkpoint_open(k->from, &k->checkpoint, k->err);
     if (st == QUERN_OK)
@@ -267,7 +230,8 @@ static enum quern_status work_through(struct work *k, const char *to) {
     if (st == QUERN_OK)
         st = copy_files(k);
     if (st == QUERN_OK)
-        st = write_config(k);
+        st = quantized_layout_write_config(k->o->layout, &k->config, k->plan.group, k->from, k->temp,
+                                           k->err);
     if (st == QUERN_OK)
         st = write_weights(k);
     return st == QUERN_OK ? publish(k) : st;
@@ -292,7 +256,6 @@ enum quern_status quantize_directory(const char *from, const char *to,
     coder_release(&k->coder);
     plan_release(&k->plan);
     checkpoint_close(k->checkpoint);
-    json_decref(k->config_json);
     free(k);
     return st;
 }
