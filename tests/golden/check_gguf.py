@@ -10,6 +10,9 @@ tests/e2e/gguf_file.py, as the tests write it, and is checked here:
   transformers  its own reading of the file (gguf_file=...), dequantized to float32: largest difference of a logit,
                 in standard deviations of the logits
   llama.cpp     the same; it rounds activations to int8 or bfloat16, so that differences are large
+  ids           llama.cpp's of the texts of tests/golden/tokenizer/, which shows that the names of pre-tokenizers mean
+                what it means by them. Texts that are not in their normal form are left out where a tokenizer of
+                Hugging Face has one: llama.cpp does not normalize. So is "</s>", a token to llama.cpp by its name.
 The status is 1 when transformers differs by more than 1e-4, the tolerance of tests/e2e/test_logits.py.
 """
 import importlib.util
@@ -19,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 import gguf
 import numpy as np
@@ -108,6 +112,34 @@ def by_llama_cpp(path):
     return np.array(model.scores[:len(IDS)])
 
 
+def check_ids(name, pre, directory, normal_form):
+    """How many texts llama.cpp gives other ids."""
+    import llama_cpp
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    end = (gf.U32, max(a["id"] for a in tokenizer["added_tokens"]))
+    values = {**gf.convert_config({**SIZES, **FORMS["qwen3"]})[0], **gf.convert_tokenizer(tokenizer, pre),
+              "tokenizer.ggml.bos_token_id": end, "tokenizer.ggml.eos_token_id": end,
+              "tokenizer.ggml.add_bos_token": (gf.BOOL, False)}
+    texts = json.loads((ROOT / "tests/golden/tokenizer/texts.json").read_text())["texts"]
+    texts = [t for t in texts if t and "</s>" not in t and (not normal_form or unicodedata.is_normalized("NFC", t))]
+    with tempfile.TemporaryDirectory() as temp:
+        path = pathlib.Path(temp) / "tokenizer.gguf"
+        path.write_bytes(gf.to_bytes(values, []))
+        model, wrong = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), 0
+        for text in texts:
+            done = subprocess.run([QUERN, "tokenize", "-m", path], input=text.encode(), stdout=subprocess.PIPE, check=True)
+            wrong += model.tokenize(text.encode(), add_bos=False, special=True) != json.loads(done.stdout)
+    print(f"{name}: {len(texts)} texts, {wrong} of them with other ids than llama.cpp's", flush=True)
+    return wrong
+
+
+def check_all_ids():
+    goldens = ROOT / "tests" / "golden" / "tokenizer"
+    shared = pathlib.Path(os.environ.get("QUERN_SHARED") or ROOT.parent / "shared") / "qwen3"
+    wrong = check_ids("gpt2", "gpt-2", goldens / "gpt2", False) + check_ids("llama3", "llama-bpe", goldens / "llama3", False)
+    return wrong + check_ids("qwen3", "qwen2", shared, True) if shared.is_dir() else wrong
+
+
 def main():
     oracles = []
     for name, module, compute in (("transformers", "transformers", by_transformers),
@@ -129,6 +161,8 @@ def main():
                 wrong += name == "transformers" and not worst <= TOLERANCE_SIGMA
                 line += f"  {name} {worst:.3g} sigma"
             print(line, flush=True)
+    if importlib.util.find_spec("llama_cpp"):
+        wrong += check_all_ids()
     sys.exit(1 if wrong else 0)
 
 
