@@ -301,6 +301,12 @@ $(NEON_BINS): %: %.o $(NEON_OBJS)
 neon-programs: $(NEON_BINS)
 run-neon-programs: $(NEON_BINS)
 	$(RUN_PROGRAMS) $(foreach b,$(NEON_BINS),"$(NEON_RUN) $(b) 1 $(NEON_CASES)")
+	@# And the reference itself computes there what it computes here.
+	@native=$(OUT)/tests/kernels/check_kernels; [ -x $$native ] || exit 0; \
+	    here=$$($$native 1 20 | grep digest); \
+	    there=$$($(NEON_RUN) $(NEON_OUT)/tests/kernels/check_kernels 1 20 | grep digest); \
+	    [ "$$here" = "$$there" ] && echo "the same $$here on ARM and here" || \
+	    { echo "ARM computes other numbers: $$there, here $$here"; exit 1; }
 check-kernels-neon:
 	@if command -v $(NEON_CC) >/dev/null && command -v $(firstword $(NEON_RUN)) >/dev/null; then \
 	    $(MAKE) --no-print-directory run-neon-programs; \
