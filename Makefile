@@ -258,9 +258,9 @@ $(TEST_BINS): %: %.o $(TEST_HELPER_OBJS) $(OUT)/libquern_cli.a $(OUT)/libquern_i
 	$(call say,LD,$@)
 	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS) $(TEST_LIBS)
 
-$(ALLOC_BIN): $(ALLOC_OBJS) $(TEST_HELPER_OBJS) $(OUT)/libquern_internal.a
+$(ALLOC_BIN): $(ALLOC_OBJS) $(TEST_HELPER_OBJS) $(OUT)/libquern_cli.a $(OUT)/libquern_internal.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(QLDFLAGS) -o $@ $^ $(LIBS) $(CLI_LIBS) $(TEST_LIBS)
 
 test-programs: $(TEST_BINS) $(if $(filter asan tsan,$(MODE)),,$(ALLOC_BIN))
 replay-programs: $(REPLAY_BINS)

@@ -106,7 +106,8 @@ def run(server, seconds, n_clients=12):
 
 def main():
     program, model, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    server = Server(program, dict(os.environ), "-m", model, "--queue", "64", "--log", "json")
+    # A cache so small that the first tenth fills it: memory is taken as blocks are first used.
+    server = Server(program, dict(os.environ), "-m", model, "--queue", "64", "--context", "1024", "--cache-mib", "24")
     warm = run(server, seconds / 10)
     before = state(server)
     soak = run(server, seconds * 9 / 10)

@@ -96,7 +96,7 @@ static const struct option_spec serve_specs[] = {
     OPT_FLAG(0, "ignore-unknown", struct server_config, limits.ignore_unknown,
              "pass over request parameters that do not exist, instead of refusing them"),
     OPT_CHOICE(0, "log", "json|text|off", struct server_config, log,
-               "form of the log on standard error (default: json)"),
+               "form of the log on standard error (default: text on a terminal, else json)"),
     OPT_END,
 };
 

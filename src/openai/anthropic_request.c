@@ -235,14 +235,16 @@ static enum quern_status convert_tool(json_t *tools, const json_t *tool, size_t 
         ok = json_object_set(function, "description", (json_t *)(uintptr_t)description) == 0 && ok;
     ok = json_object_set(function, "parameters", (json_t *)(uintptr_t)schema) == 0 && ok;
     json_t *converted = json_pack("{s:s, s:o}", "type", "function", "function", function);
-    return ok && json_array_append_new(tools, converted) == 0 ? QUERN_OK : api_nomem(err);
+    ok = json_array_append_new(tools, converted) == 0 && ok;
+    return ok ? QUERN_OK : api_nomem(err);
 }
 
 static enum quern_status convert_choice(const json_t *choice, json_t *out, struct api_error *err) {
     const char *type = json_string_value(json_object_get(choice, "type"));
     const json_t *parallel = json_object_get(choice, "disable_parallel_tool_use");
-    if (json_is_true(parallel))
-        json_object_set_new(out, "parallel_tool_calls", json_false());
+    if (json_is_true(parallel) &&
+        json_object_set_new(out, "parallel_tool_calls", json_false()))
+        return api_nomem(err);
     json_t *value = NULL;
     if (type && (strcmp(type, "auto") == 0 || strcmp(type, "none") == 0))
         value = json_string(type);

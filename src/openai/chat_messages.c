@@ -64,9 +64,11 @@ static enum quern_status flatten(const json_t *content, const char *param, json_
     buffer_init(&text, SIZE_MAX / 4);
     for (size_t i = 0; !status && i < json_array_size(content); i++)
         status = append_part(json_array_get(content, i), param, &text, err);
+    if (!status && text.failed)
+        status = api_nomem(err);
     if (!status) {
         *out = json_stringn_nocheck(text.data ? text.data : "", text.len);
-        if (text.failed || !*out)
+        if (!*out)
             status = api_nomem(err);
     }
     buffer_release(&text);

@@ -44,3 +44,8 @@ bool host_is_allowed(const char *header, const char *listen_host,
             return true;
     return same(name, listen_host);
 }
+
+bool origin_is_host(const char *origin, const char *host) {
+    const char *name = strstr(origin, "://");
+    return name && host && same(str_from(name + 3), host);
+}

@@ -12,4 +12,7 @@
 bool host_is_allowed(const char *header, const char *listen_host,
                      const struct option_list *allowed);
 
+/* Whether a page of `origin` ("http://name:port") was sent by the server that `host` names. */
+bool origin_is_host(const char *origin, const char *host);
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/os.h"
@@ -18,7 +19,7 @@
 static struct str key_of(const struct http_call *call) {
     static const char bearer[] = "Bearer ";
     const char *header = http_header(call, "Authorization");
-    if (header && strncmp(header, bearer, sizeof bearer - 1) == 0)
+    if (header && strncasecmp(header, bearer, sizeof bearer - 1) == 0)
         return str_from(header + sizeof bearer - 1);
     header = http_header(call, "x-api-key");
     return header ? str_from(header) : (struct str){0};
@@ -47,6 +48,18 @@ static bool origin_is_allowed(const struct server *s, const char *origin) {
             strcmp(s->config->cors_origins.items[i], origin) == 0)
             return true;
     return false;
+}
+
+/* A browser lets any page post to this machine, without letting it read the answer: enough to keep
+ * the server busy. It says whose page it is. */
+static enum quern_status check_origin(const struct server *s, const struct http_call *call,
+                                      const char *host, struct api_error *err) {
+    const char *origin = http_header(call, "Origin");
+    if (!origin || strcmp(call->method, "POST") != 0 || origin_is_allowed(s, origin) ||
+        origin_is_host(origin, host))
+        return QUERN_OK;
+    return api_fail(err, API_BAD_HOST, NULL,
+                    "Pages of '%.100s' may not use this server; --cors-origin lets them.", origin);
 }
 
 static const struct route preflight = {"OPTIONS", "", endpoint_preflight, ROUTE_PUBLIC};
@@ -84,7 +97,9 @@ static enum quern_status admit(void *user, struct http_call *call, struct api_er
         return api_fail(err, API_BAD_HOST, NULL,
                         "This server does not answer to the name '%.100s'; --allowed-host lets it.",
                         host ? host : "");
-    enum quern_status status = find_route(s, call, err);
+    enum quern_status status = check_origin(s, call, host, err);
+    if (!status)
+        status = find_route(s, call, err);
     if (status)
         return status;
     const struct route *route = call->route;
@@ -186,9 +201,14 @@ static void on_model_change(void *user, const struct model_entry *e, enum model_
 
 static void log_event(struct server *s, const char *event) {
     struct log_line line;
+    char docs[256];
+    const bool is_v6 = strchr(s->config->host, ':') != NULL;
     log_line_begin(&line, &s->log, "info", event);
     log_line_str(&line, "host", s->config->host);
     log_line_int(&line, "port", s->listener.port);
+    snprintf(docs, sizeof docs, is_v6 ? "http://[%.200s]:%u/docs" : "http://%.200s:%u/docs",
+             s->config->host, s->listener.port);
+    log_line_str(&line, "docs", docs);
     log_line_end(&line);
 }
 
@@ -228,13 +248,16 @@ static enum quern_status start_http(struct server *s, struct quern_error *err) {
     return http_server_start(&setup, &s->http, err);
 }
 
+enum { STDERR = 2 };
+
+/* People read text, collectors JSON. */
 static enum server_log_form log_form_of(const char *word) {
+    if (!word)
+        return os_is_tty(STDERR) ? SERVER_LOG_TEXT : SERVER_LOG_JSON;
     return strcmp(word, "off") == 0    ? SERVER_LOG_OFF
            : strcmp(word, "text") == 0 ? SERVER_LOG_TEXT
                                        : SERVER_LOG_JSON;
 }
-
-enum { STDERR = 2 };
 
 static enum quern_status start_parts(struct server *s, struct quern_error *err) {
     const struct server_config *c = s->config;

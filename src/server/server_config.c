@@ -17,6 +17,5 @@ void server_config_init(struct server_config *c) {
         .keep_alive_s = 10,
         .drain_timeout_s = 30,
         .limits = limits,
-        .log = "json",
     };
 }

@@ -26,7 +26,7 @@ struct server_config {
 
     double unload_idle_s; /* 0: never */
     bool lazy;            /* models are loaded by their first request */
-    const char *log;      /* "json", "text", "off" */
+    const char *log;      /* "json", "text", "off"; NULL: text on a terminal, else json */
 
     /* The engine's. */
     int64_t n_threads, context, running, waiting, waiting_tokens, step_ms, cache_mib;

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from conftest import ROOT
 from serving import Connection, parse_events, request_bytes
 
 CHAT = "/v1/chat/completions"
@@ -275,6 +276,16 @@ def test_other_origins_are_let_in_only_when_named(serve, tiny_server, tiny_model
     assert "access-control-allow-origin" not in server.get("/health", other).headers
 
 
+def test_pages_of_other_origins_cannot_keep_the_server_busy(serve, tiny_server, tiny_model):
+    """A browser sends such a post without asking first."""
+    body = body_of(max_tokens=1)
+    for origin in ("https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"):
+        assert tiny_server.post(CHAT, body, {"Origin": origin}).status == 403, origin
+    assert tiny_server.post(CHAT, body, {"Origin": "http://localhost"}).status == 200  # the Host these tests send
+    server = serve("-m", tiny_model, "--cors-origin", "https://app.example")
+    assert server.post(CHAT, body, {"Origin": "https://app.example"}).status == 200
+
+
 # ---- clients that leave --------------------------------------------------------------------------------------
 
 def left(server):
@@ -382,8 +393,12 @@ def test_a_requests_time_is_limited(serve, endless):
 # ---- many at once ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("n", [16, 64])
-def test_concurrent_streams_are_bit_identical_to_one_alone(serve, tiny_model, n):
-    server = serve("-m", tiny_model, "--parallel", 16)
+@pytest.mark.parametrize("which", ["tiny", "demo"])
+def test_concurrent_streams_are_bit_identical_to_one_alone(serve, tiny_model, which, n):
+    demo = ROOT / "models" / "quern-demo"
+    if which == "demo" and not (demo / "model.safetensors").exists():
+        pytest.skip("models/quern-demo is not here")
+    server = serve("-m", demo if which == "demo" else tiny_model, "--parallel", 16)
 
     def arguments(i):
         return body_of(f"canary {i % 13} " + "word " * (i % 13 * 7), max_tokens=5 + i % 29, ignore_eos=True, seed=i % 13,

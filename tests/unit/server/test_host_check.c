@@ -27,9 +27,20 @@ static void named_hosts_are_allowed_and_a_star_allows_all(void **state) {
     assert_true(host_is_allowed(NULL, "box", &star));
 }
 
+static void a_servers_own_pages_are_known_by_its_name(void **state) {
+    (void)state;
+    assert_true(origin_is_host("http://localhost:8080", "localhost:8080"));
+    assert_true(origin_is_host("https://Box", "box"));
+    assert_false(origin_is_host("http://localhost:8081", "localhost:8080"));
+    assert_false(origin_is_host("http://localhost:8080.evil", "localhost:8080"));
+    assert_false(origin_is_host("null", "localhost"));
+    assert_false(origin_is_host("http://localhost", NULL));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loopback_by_any_name_and_the_host_listened_on_are_allowed),
+        cmocka_unit_test(a_servers_own_pages_are_known_by_its_name),
         cmocka_unit_test(named_hosts_are_allowed_and_a_star_allows_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

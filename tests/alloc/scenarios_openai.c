@@ -1,0 +1,106 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc/scenarios.h"
+#include "openai/anthropic_request.h"
+#include "openai/text_requests.h"
+
+static const struct api_limits limits = API_LIMITS_DEFAULT;
+static const struct api_context context = {.limits = &limits, .n_vocab = 512};
+
+/* An error of this layer as the library tells errors. */
+static enum quern_status told(enum quern_status status, const struct api_error *fault,
+                              struct quern_error *err) {
+    if (status == QUERN_ERR_NOMEM)
+        return error_nomem(err);
+    return status ? error_set(err, status, "%s", fault->message) : QUERN_OK;
+}
+
+static enum quern_status read_json(const char *text, json_t **root, struct quern_error *err) {
+    return json_parse(text, strlen(text), "body", root, err);
+}
+
+static enum quern_status read_a_chat(struct quern_error *err) {
+    json_t *root = NULL;
+    struct chat_request r;
+    struct api_error fault;
+    enum quern_status status = read_json(
+        "{\"messages\":[{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},"
+        "{\"role\":\"assistant\",\"content\":null,\"reasoning\":\"r\",\"tool_calls\":[{\"id\":"
+        "\"1\","
+        "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],\"stop\":[\"x\"],"
+        "\"logit_bias\":{\"1\":2},\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
+        ","
+        "\"chat_template_kwargs\":{\"documents\":[1],\"enable_thinking\":true}}",
+        &root, err);
+    if (!status) {
+        status = told(chat_request_parse(root, &context, &r, &fault), &fault, err);
+        if (!status)
+            chat_request_release(&r);
+    }
+    json_decref(root);
+    return status;
+}
+
+static enum quern_status convert_anthropics_messages(struct quern_error *err) {
+    json_t *root = NULL, *converted = NULL;
+    struct api_error fault;
+    enum quern_status status = read_json(
+        "{\"max_tokens\":1,\"model\":\"m\",\"system\":\"s\",\"temperature\":0.5,\"stop_sequences\":"
+        "[\"a\"],"
+        "\"thinking\":{\"type\":\"disabled\"},\"output_config\":{\"effort\":\"low\",\"format\":{"
+        "\"schema\":{}}},"
+        "\"messages\":[{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":"
+        "\"t\"},"
+        "{\"type\":\"tool_use\",\"id\":\"i\",\"name\":\"f\",\"input\":{\"x\":1}}]},{\"role\":"
+        "\"user\","
+        "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"i\",\"content\":\"r\"}]}],"
+        "\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{}}],"
+        "\"tool_choice\":{\"type\":\"tool\",\"name\":\"f\",\"disable_parallel_tool_use\":true}}",
+        &root, err);
+    if (!status)
+        status = told(anthropic_to_openai(root, false, &limits, &converted, &fault), &fault, err);
+    if (!status && json_array_size(json_object_get(converted, "messages")) != 3)
+        status = error_set(err, QUERN_ERR_STATE, "a message is missing");
+    json_decref(converted);
+    json_decref(root);
+    return status;
+}
+
+static enum quern_status read_prompts(struct quern_error *err) {
+    json_t *root = NULL;
+    struct completion_request r;
+    struct api_error fault;
+    enum quern_status status =
+        read_json("{\"prompt\":[[1,2],[3]],\"logit_bias\":{\"5\":1}}", &root, err);
+    if (!status) {
+        status = told(completion_request_parse(root, &context, &r, &fault), &fault, err);
+        if (!status)
+            completion_request_release(&r);
+    }
+    json_decref(root);
+    return status;
+}
+
+static enum quern_status read_documents(struct quern_error *err) {
+    json_t *root = NULL;
+    struct rerank_request r;
+    struct api_error fault;
+    enum quern_status status =
+        read_json("{\"query\":\"q\",\"documents\":[\"a\",{\"text\":\"b\"}]}", &root, err);
+    if (!status) {
+        status = told(rerank_request_parse(root, &context, &r, &fault), &fault, err);
+        if (!status)
+            rerank_request_release(&r);
+    }
+    json_decref(root);
+    return status;
+}
+
+const struct scenario openai_scenarios[] = {
+    {"read_a_chat", read_a_chat},
+    {"convert_anthropics_messages", convert_anthropics_messages},
+    {"read_prompts", read_prompts},
+    {"read_documents", read_documents},
+    {NULL, NULL},
+};
