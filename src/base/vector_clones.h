@@ -1,7 +1,8 @@
 /* vector_clones.h - for a loop that a compiler makes vectors of: VECTOR_CLONES before the function
  * compiles it for several instruction sets, and the one this CPU has is taken. Results stay the same
  * bits, since the build forbids contraction (docs/NUMERICS.md). For what runs once in a while, such
- * as quantizing on loading; what runs for every token has kernels. */
+ * as quantizing on loading; what runs for every token has kernels. Functions must be static, or the
+ * library shows what chooses among them. */
 #ifndef QUERN_BASE_VECTOR_CLONES_H
 #define QUERN_BASE_VECTOR_CLONES_H
 

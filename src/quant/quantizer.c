@@ -77,12 +77,16 @@ float e4m3_to_f32(uint8_t e) {
 /* ---- integers --------------------------------------------------------------------------- */
 
 VECTOR_CLONES
-void quantize_int8_group(const float *x, size_t n, uint8_t *q, float *scale) {
+static void int8_group(const float *x, size_t n, uint8_t *q, float *scale) {
     const float s = bf16_above(largest(x, n) / 127.0f);
     const float inverse = s > 0 ? 1.0f / s : 0;
     for (size_t i = 0; i < n; i++)
         q[i] = (uint8_t)(clamp(nearest_integer(x[i] * inverse), -127.0f, 127.0f) + 128.0f);
     *scale = s;
+}
+
+void quantize_int8_group(const float *x, size_t n, uint8_t *q, float *scale) {
+    int8_group(x, n, q, scale);
 }
 
 /* sums of d * x and d * d, where d = q - zero are the codes that a scale gives. */
@@ -116,7 +120,7 @@ static struct fit fit_of(const float *x, size_t n, float inverse, float zero) {
 }
 
 VECTOR_CLONES
-void quantize_int4_group(const float *x, size_t n, uint8_t *q, float *scale, float *zero) {
+static void int4_group(const float *x, size_t n, uint8_t *q, float *scale, float *zero) {
     static const float ranges[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.74f};
     float low = 0, high = 0, gain = 0;
     for (size_t i = 0; i < n; i++) {
@@ -145,6 +149,10 @@ void quantize_int4_group(const float *x, size_t n, uint8_t *q, float *scale, flo
         q[i] = (uint8_t)(clamp(nearest_integer(x[i] * inverse), -*zero, 15.0f - *zero) + *zero);
 }
 
+void quantize_int4_group(const float *x, size_t n, uint8_t *q, float *scale, float *zero) {
+    int4_group(x, n, q, scale, zero);
+}
+
 /* ---- NF4 -------------------------------------------------------------------------------- */
 
 const float nf4_code[16] = {-1.0f,
@@ -165,7 +173,7 @@ const float nf4_code[16] = {-1.0f,
                             1.0f};
 
 VECTOR_CLONES
-void quantize_nf4_block(const float *x, size_t n, uint8_t *q, float *absmax) {
+static void nf4_block(const float *x, size_t n, uint8_t *q, float *absmax) {
     float border[15];
     for (size_t k = 0; k < 15; k++)
         border[k] = (nf4_code[k] + nf4_code[k + 1]) / 2.0f;
@@ -178,6 +186,10 @@ void quantize_nf4_block(const float *x, size_t n, uint8_t *q, float *absmax) {
             code += border[k] < v;
         q[i] = (uint8_t)code;
     }
+}
+
+void quantize_nf4_block(const float *x, size_t n, uint8_t *q, float *absmax) {
+    nf4_block(x, n, q, absmax);
 }
 
 float absmax_offset(const float *absmax, size_t n) {
