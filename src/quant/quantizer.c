@@ -224,7 +224,7 @@ void quantize_absmax(const float *absmax, size_t n, float offset, uint8_t *code,
         }
         nested_absmax[first / NF4_NESTED] = most;
         for (size_t i = first; i < first + some; i++)
-            code[i] = dynamic_code(most > 0 ? (absmax[i] - offset) / most : 0);
+            code[i] = most > 0 ? dynamic_code((absmax[i] - offset) / most) : 0; /* as its 0 / 0 */
     }
 }
 
