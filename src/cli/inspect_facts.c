@@ -64,9 +64,8 @@ static void derive(struct inspect_facts *f) {
     f->contexts[f->n_contexts++] = f->max_context;
     if (c->rope.type == ROPE_YARN)
         f->attention_factor = rope_yarn_attention_factor(&c->rope);
-    if (c->has_quantization)
-        add(f, &f->notes, "quantized by \"%s\": its tensors are not compared with the architecture",
-            c->quant_method);
+    if (c->quant.problem[0])
+        add(f, &f->problems, "quantized by \"%s\": %s", c->quant.name, c->quant.problem);
 }
 
 /* ---- the weights ------------------------------------------------------------------ */
@@ -78,6 +77,39 @@ static void format_shape(int rank, const size_t *shape, char out[128]) {
     snprintf(out + at, 128 - (size_t)at, "]");
 }
 
+/* A matrix in a quantized checkpoint's own form, without ".weight". False: there is none. */
+static bool check_coded(struct inspect_facts *f, const struct tensor_spec *spec, const char *name,
+                        struct map *seen) {
+    const struct str all = str_from(name), suffix = STR_LIT(".weight");
+    struct quantized_linear *l = NULL;
+    struct quern_error err = {0};
+    if (!f->config.has_quantization || spec->rank != 2 || !str_ends_with(all, suffix))
+        return false;
+    const char *base = arena_strndup(&f->arena, name, all.len - suffix.len);
+    if (!base || quantized_linear_open(&f->config.quant, f->weights, base, spec->shape[0],
+                                       spec->shape[1], &f->arena, &l, &err)) {
+        add(f, &f->problems, "%s", base ? err.message : "out of memory");
+        return true;
+    }
+    if (!l)
+        return false;
+    bool ok = map_put(seen, str_from(base), 0, NULL);
+    for (size_t i = 0; i < l->n_parts; i++)
+        ok &= map_put(seen, str_from(l->parts[i]->name), 0, NULL);
+    if (!ok)
+        add(f, &f->problems, "out of memory");
+    f->n_coded++;
+    return true;
+}
+
+/* Not asked for, and not worth a word. */
+static bool is_harmless(const struct inspect_facts *f, const struct tensor *t, const struct map *seen) {
+    struct str base;
+    if (tensor_is_harmless_surplus(&f->config, str_from(t->name)))
+        return true;
+    return f->config.has_quantization && quantized_left_over(t, &base) && map_get(seen, base, NULL);
+}
+
 /* One tensor the architecture asks for. `seen` gets its name. */
 static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec,
                          const char *prefix, struct map *seen) {
@@ -86,6 +118,8 @@ static void check_tensor(struct inspect_facts *f, const struct tensor_spec *spec
         bare += 6;
     char name[TENSOR_LAYOUT_NAME_MAX + 8], want[128], found[128];
     snprintf(name, sizeof name, "%s%s", bare == spec->name ? "" : prefix, bare);
+    if (f->config.quant.problem[0] || check_coded(f, spec, name, seen))
+        return;
     const struct tensor *t = checkpoint_find(f->weights, name);
     format_shape(spec->rank, spec->shape, want);
     if (!t) {
@@ -119,7 +153,7 @@ static void compare_tensors(struct inspect_facts *f) {
         const struct tensor *t = checkpoint_at(f->weights, i);
         uint32_t unused;
         struct str bare = str_from(t->name);
-        if (!map_get(&seen, bare, &unused) && !tensor_is_harmless_surplus(&f->config, bare))
+        if (!map_get(&seen, bare, &unused) && !is_harmless(f, t, &seen) && !f->config.quant.problem[0])
             add(f, &f->notes, "%s: tensor %s is not part of the architecture", t->file, t->name);
     }
     map_release(&seen);
@@ -162,7 +196,7 @@ static void collect_weights(struct inspect_facts *f, const char *path) {
     if (unaligned)
         add(f, &f->notes, "%zu tensors are not aligned in their file and will be copied",
             unaligned);
-    if (f->has_config && !f->config.has_quantization)
+    if (f->has_config)
         compare_tensors(f);
 }
 

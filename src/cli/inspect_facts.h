@@ -7,6 +7,7 @@
 #include "chat/chat_template.h"
 #include "formats/checkpoint.h"
 #include "formats/hf_config.h"
+#include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
 #include "tokenizer/tokenizer.h"
 
@@ -51,6 +52,7 @@ struct inspect_facts {
     struct inspect_count types[INSPECT_TYPES_MAX]; /* of tensors; [n_types] */
     int n_types;
     int32_t n_tokens, n_added, n_special;
+    size_t n_coded; /* matrices of a quantized checkpoint that are coded */
 
     struct inspect_strings missing;  /* files that are not here */
     struct inspect_strings notes;    /* what is unusual and harmless */

@@ -58,6 +58,16 @@ static int put_rope(json_t *o, const struct inspect_facts *f) {
     return put(o, "rope", rope) | failed;
 }
 
+static json_t *quantization_json(const struct inspect_facts *f) {
+    const struct hf_config *c = &f->config;
+    char text[256];
+    if (!c->has_quantization)
+        return json_null();
+    quant_config_describe(&c->quant, text, sizeof text);
+    return json_pack("{s:s, s:s, s:I}", "method", c->quant.name, "description", text,
+                     "coded_matrices", (json_int_t)f->n_coded);
+}
+
 static int put_model(json_t *o, const struct inspect_facts *f) {
     const struct hf_config *c = &f->config;
     json_t *windows = json_array();
@@ -74,8 +84,7 @@ static int put_model(json_t *o, const struct inspect_facts *f) {
            put(o, "tied_head", json_boolean(c->tie_word_embeddings)) |
            put(o, "layer_windows", windows) | put_int(o, "context", c->max_position_embeddings) |
            put_int(o, "scaled_context", f->max_context) |
-           put(o, "quantization",
-               c->has_quantization ? json_string(c->quant_method) : json_null()) |
+           put(o, "quantization", quantization_json(f)) |
            put_rope(o, f);
 }
 

@@ -98,8 +98,13 @@ static void write_model(const struct inspect_facts *f, struct buffer *b) {
                   c->tie_word_embeddings ? "head tied to the embedding" : "head of its own");
     write_positions(f, b);
     if (c->has_quantization) {
+        char text[256];
+        quant_config_describe(&c->quant, text, sizeof text);
         label(b, "Quantization");
-        buffer_printf(b, "%s\n", *c->quant_method ? c->quant_method : "unnamed");
+        buffer_printf(b, "%s", text);
+        if (f->n_coded)
+            buffer_printf(b, ", %s matrices", counted((int64_t)f->n_coded, n));
+        buffer_putc(b, '\n');
     }
 }
 
@@ -127,6 +132,11 @@ static void write_weights(const struct inspect_facts *f, bool tensors, struct bu
 static void write_memory(const struct inspect_facts *f, struct buffer *b) {
     char n[CLI_NUMBER_BYTES], m[CLI_NUMBER_BYTES];
     heading(b, "Memory for the weights, by format");
+    if (f->n_coded) {
+        label(b, "as stored");
+        buffer_printf(b, "%8s   the checkpoint's own values, without a second rounding\n",
+                      cli_format_bytes((double)checkpoint_total_bytes(f->weights), n));
+    }
     for (int i = 0; i < INSPECT_N_FORMATS; i++) {
         label(b, inspect_formats[i].name);
         buffer_printf(b, "%8s", cli_format_bytes(f->format_bytes[i], n));

@@ -55,3 +55,23 @@ bool quantized_part_name(const char *name, size_t *base_len) {
     }
     return false;
 }
+
+static bool all_zero(const struct tensor *t) {
+    const unsigned char *bytes = t->data;
+    for (size_t i = 0; i < t->size_bytes; i++)
+        if (bytes[i])
+            return false;
+    return true;
+}
+
+bool quantized_left_over(const struct tensor *t, struct str *base) {
+    const struct str name = str_from(t->name), bias = STR_LIT(".bias");
+    size_t len = 0;
+    if (!quantized_part_name(t->name, &len)) {
+        if (!str_ends_with(name, bias) || !all_zero(t))
+            return false;
+        len = name.len - bias.len;
+    }
+    *base = (struct str){name.ptr, len};
+    return true;
+}

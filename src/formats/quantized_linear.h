@@ -7,6 +7,7 @@
 #define QUERN_FORMATS_QUANTIZED_LINEAR_H
 
 #include "base/arena.h"
+#include "base/str.h"
 #include "formats/checkpoint.h"
 #include "formats/quant_config.h"
 #include "quant/quantized.h"
@@ -38,5 +39,8 @@ enum quern_status quantized_linear_open(const struct quant_config *config,
 /* Whether a tensor of this name accompanies a coded matrix: scales, shapes and so on, and those of
  * activations, which are not used. *base_len (may be NULL) is the length of the matrix's name. */
 bool quantized_part_name(const char *name, size_t *base_len);
+/* Whether a tensor may be left over beside the coded matrix *base (a part of its name): such parts, and
+ * the biases of zeros that AutoGPTQ gives every matrix. */
+bool quantized_left_over(const struct tensor *t, struct str *base);
 
 #endif

@@ -359,27 +359,10 @@ static void ends(struct binder *b) {
         matrix_as(b, &m->lm_head, "lm_head.weight", V, H, asked);
 }
 
-static bool all_zero(const struct tensor *t) {
-    const unsigned char *bytes = t->data;
-    for (size_t i = 0; i < t->size_bytes; i++)
-        if (bytes[i])
-            return false;
-    return true;
-}
-
-/* What accompanies a coded matrix and is not needed: scales of activations, and the biases of zeros
- * that AutoGPTQ gives every matrix. */
 static bool goes_with_coded(const struct binder *b, const struct tensor *t) {
-    const struct str name = str_from(t->name), bias = STR_LIT(".bias");
-    size_t len = 0;
-    if (!b->m->config.has_quantization)
-        return false;
-    if (!quantized_part_name(t->name, &len)) {
-        if (!str_ends_with(name, bias) || !all_zero(t))
-            return false;
-        len = name.len - bias.len;
-    }
-    return map_get(&b->bound, (struct str){name.ptr, len}, NULL);
+    struct str base;
+    return b->m->config.has_quantization && quantized_left_over(t, &base) &&
+           map_get(&b->bound, base, NULL);
 }
 
 static void warn_of_surplus(const struct binder *b) {

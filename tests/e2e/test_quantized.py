@@ -74,3 +74,27 @@ def test_every_part_that_is_missing_is_named(name, quern, quantized, tmp_path):
         forms.save(tmp_path / "model" / "model.safetensors", {k: v for k, v in coded.items() if k != part})
         done = quern("logits", "-m", tmp_path / "model", "--ids", "-", "-o", tmp_path / "out.npy", stdin="[1]")
         assert done.code == 1 and "up_proj" in done.err and len(done.err.splitlines()) == 1, (part, done.err)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_inspect_checks_every_part(name, quern, quantized):
+    done = quern("inspect", "--json", quantized(name))
+    report = json.loads(done.out)
+    assert done.code == 0 and not report["problems"], done.err
+    assert all("not aligned" in note for note in report["notes"]), "no tensor is surplus"
+    coded = [m for m in forms.matrices(forms.config_of(name)) if "down_proj" not in m or name != "awq-partial"]
+    assert report["quantization"]["coded_matrices"] == len(coded) + (name == "gptq-v2-head")
+
+
+def test_inspect_names_a_part_that_is_missing_and_a_method_that_is_unknown(quern, tmp_path):
+    coded, _ = forms.make_tensors("awq")
+    forms.write("awq", tmp_path / "model", quantized=True)
+    forms.save(tmp_path / "model" / "model.safetensors", {k: v for k, v in coded.items()
+                                                          if k != "model.layers.1.mlp.up_proj.scales"})
+    done = quern("inspect", tmp_path / "model")
+    assert done.code == 1 and "up_proj.scales" in done.err and "more" not in done.err
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "quip"}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    done = quern("inspect", tmp_path / "model")
+    assert done.code == 1 and "quip" in done.err and "more" not in done.err
