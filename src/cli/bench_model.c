@@ -4,6 +4,7 @@
 #include "cli/cli_common.h"
 #include "cli/cli_format.h"
 #include "cli/init_shapes.h"
+#include "formats/gguf_config.h"
 #include "formats/random_tensors.h"
 
 /* ---- configuration ------------------------------------------------------------- */
@@ -31,7 +32,7 @@ static enum quern_status shape_config(const struct bench_source *source, struct 
 
 enum quern_status bench_config(const struct bench_source *source, struct hf_config *out,
                                struct quern_error *err) {
-    return source->shape ? shape_config(source, out, err) : hf_config_load(source->dir, out, err);
+    return source->shape ? shape_config(source, out, err) : model_config_load(source->dir, out, err);
 }
 
 /* ---- opening ------------------------------------------------------------------- */

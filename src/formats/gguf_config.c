@@ -360,6 +360,18 @@ enum quern_status gguf_hf_config(const struct gguf *g, struct hf_config *out,
     return status;
 }
 
+enum quern_status model_config_load(const char *path, struct hf_config *out,
+                                    struct quern_error *err) {
+    struct gguf *g = NULL;
+    if (!gguf_is_file(path))
+        return hf_config_load(path, out, err);
+    enum quern_status status = gguf_open(path, &g, err);
+    if (!status)
+        status = gguf_hf_config(g, out, err);
+    gguf_close(g);
+    return status;
+}
+
 /* ---- generation_config.json --------------------------------------------------------------------------- */
 
 static void put_sampling(struct writer *w) {

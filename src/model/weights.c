@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "formats/gguf_config.h"
 #include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
 #include "model/weight_loader.h"
@@ -413,7 +414,7 @@ static enum quern_status bind_all(struct model *m, const struct model_options *o
 static enum quern_status take_config(const char *dir, const struct hf_config *given,
                                      struct hf_config *c, struct quern_error *err) {
     if (!given)
-        return hf_config_load(dir, c, err);
+        return model_config_load(dir, c, err);
     *c = *given;
     return QUERN_OK;
 }

@@ -220,6 +220,13 @@ def test_inspect_describes_a_gguf_file(quern, tiny_model, tiny_gguf):
     assert quern("inspect", tiny_gguf).code == 0
 
 
+def test_bench_takes_a_gguf_file_and_quantize_says_why_not(quern, tiny_gguf, tmp_path):
+    done = quern("bench", "-m", tiny_gguf, "-p", "8", "-n", "2", "-r", "1")
+    assert done.code == 0, done.err
+    done = quern("quantize", "-m", tiny_gguf, "--to", "int8", "-o", tmp_path / "out")
+    assert done.code == 1 and "GGUF file; a model is quantized from a directory" in done.err
+
+
 # ---- what goes wrong -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("change, message", [

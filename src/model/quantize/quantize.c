@@ -7,6 +7,7 @@
 
 #include "base/file_writer.h"
 #include "base/os.h"
+#include "formats/gguf.h"
 #include "model/quantize/coder.h"
 #include "model/quantize/plan.h"
 
@@ -213,6 +214,10 @@ static enum quern_status write_weights(struct work *k) {
 }
 
 static enum quern_status work_through(struct work *k, const char *to) {
+    if (gguf_is_file(k->from))
+        return error_set(k->err, QUERN_ERR_UNSUPPORTED,
+                         "%s is a GGUF file; a model is quantized from a directory of safetensors",
+                         k->from);
     enum quern_status st = hf_config_load(k->from, &k->config, k->err);
     if (st == QUERN_OK)
         st = checkpoint_open(k->from, &k->checkpoint, k->err);
