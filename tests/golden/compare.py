@@ -18,7 +18,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULES = ["torch", "transformers", "tokenizers", "jinja2", "numpy", "safetensors", "gguf"]
+MODULES = ["torch", "transformers", "tokenizers", "jinja2", "numpy", "safetensors", "accelerate", "bitsandbytes",
+           "compressed_tensors", "gguf"]
 FLOAT_TOLERANCE = 1e-5
 
 

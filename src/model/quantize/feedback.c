@@ -64,7 +64,7 @@ float feedback_scale(const float *x, const float *weight, size_t n) {
     for (size_t i = 0; i < n; i++)
         most = fmaxf(most, fabsf(x[i]));
     for (int k = 0; k < RANGES; k++) {
-        const float s = most * (1 - 0.03f * (float)k) / -LOW;
+        const float s = most * (1 - 0.03f * (float)k) / HIGH;
         if (!(s >= 0x1p-126f))
             break;
         const struct range r = fitted(x, weight, n, s);
@@ -137,6 +137,7 @@ static bool prepare_block(float *sums, size_t n, float *importance, uint32_t *or
     bool ok = a && row && ranked;
     for (size_t i = 0; ok && i < n; i++)
         mean += (double)sums[i * n + i] / (double)n;
+    ok = ok && isfinite(mean);
     for (size_t i = 0; ok && i < n; i++) {
         /* What the text never uses counts, for its own rounding, as a little. */
         const float d = mean > 0 ? (float)((double)sums[i * n + i] / mean + DAMPING) : 1;
