@@ -17,7 +17,7 @@
 
 static const struct option_spec serve_specs[] = {
     OPT_LIST('m', "model", "DIR", struct server_config, models,
-             "model directory, or NAME=DIR to name it; may be given several times (default: "
+             "model directory or GGUF file, or NAME=DIR to name it; may be given several times (default: "
              "$QUERN_MODEL, else models/quern-demo)"),
     OPT_STRING(0, "host", "ADDRESS", struct server_config, host,
                "address or name to listen on (default: 127.0.0.1)"),
@@ -37,6 +37,8 @@ static const struct option_spec serve_specs[] = {
             "threads to compute with (default: one per core)"),
     OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct server_config, cpu,
                "instruction set to use (default: the best there is)"),
+    CLI_PIN_OPTION(struct server_config, pin),
+    CLI_WEIGHTS_OPTIONS(struct server_config, words),
     OPT_INT('c', "context", "N", struct server_config, context, 1, INT32_MAX,
             "most tokens of one conversation (default: the model's maximum, at most 4096)"),
     SERVE_INT("parallel", "N", running, 1, 4096, "requests computed side by side (default: 16)"),
@@ -138,8 +140,13 @@ static int parse_with_file(int argc, char **argv, struct server_config *config,
     return code;
 }
 
-static void default_model(struct server_config *config) {
+/* What the command line leaves open, and words become values. */
+static void complete(struct server_config *config) {
     const struct cli_model_args none = {0};
+    config->weights = cli_weights(config->words.weights);
+    config->embed_weights = cli_weights(config->words.embed_weights);
+    config->math = cli_math(config->words.math);
+    cli_set_pinning(config->pin);
     if (!config->models.n)
         config->models.items[config->models.n++] = cli_model_dir(&none);
 }
@@ -196,7 +203,7 @@ int cmd_serve(int argc, char **argv) {
         config_file_release(&file);
         return code;
     }
-    default_model(&config);
+    complete(&config);
     block_signals(&signals);
     if (server_start(&config, &server, &err))
         code = cli_fail(&err);

@@ -23,7 +23,7 @@ void answer_parts_release(struct answer_parts *a) {
 }
 
 bool answer_parts_token_is_content(const struct answer_parts *a) {
-    return a->now == PART_CONTENT && !a->marker && !a->fresh;
+    return a->now == PART_CONTENT && !a->marker && !(a->fresh && a->only_newlines);
 }
 
 /* ---- tokens ------------------------------------------------------------------- */
@@ -48,12 +48,15 @@ static void take_token(struct answer_parts *a, int32_t token) {
     if (token_stream_push(&a->stream, token, &a->scratch))
         a->no_memory = true;
     a->n_stream += a->scratch.len;
+    struct str bytes = tokenizer_token_bytes(a->setup.tokenizer, token);
+    a->only_newlines = true;
+    for (size_t i = 0; i < bytes.len; i++)
+        a->only_newlines = a->only_newlines && bytes.ptr[i] == '\n';
     a->marker = token == k->think_begin || token == k->think_end ||
                 (a->setup.tools && (token == k->tool_begin || token == k->tool_end));
     if (!a->marker)
         return;
-    size_t len = tokenizer_token_bytes(a->setup.tokenizer, token).len;
-    size_t begin = a->n_stream > len ? a->n_stream - len : 0;
+    size_t begin = a->n_stream > bytes.len ? a->n_stream - bytes.len : 0;
     if (!add_mark(a, begin, a->n_stream, token))
         a->no_memory = true;
 }

@@ -52,6 +52,7 @@ struct answer_parts {
     size_t at;            /* bytes of text seen */
     enum answer_part now; /* what the next byte of text belongs to */
     bool marker;          /* the last token was a marker's */
+    bool only_newlines;   /* or nothing but newlines */
     bool fresh;           /* newlines at the beginning of the part are still to be dropped */
     bool began;           /* some text was no newline and no marker */
     size_t held_newlines; /* at the end of the part: dropped if a marker follows */
@@ -75,7 +76,8 @@ bool answer_parts_token_is_content(const struct answer_parts *a);
  * {"name": ..., "arguments": ...} or Qwen3-Coder's <function=...><parameter=...>. `storage` keeps
  * what had to be written anew. False: it is no call. */
 bool tool_call_parse(struct str text, struct buffer *storage, struct tool_call *out);
-/* Whether `text` ends inside a string of a JSON value: a marker there is part of the string. */
+/* Whether a call in JSON, of which `text` is the beginning, ends inside a string: a marker there is
+ * part of the string. */
 bool tool_call_is_inside_string(struct str text);
 
 #endif

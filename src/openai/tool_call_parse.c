@@ -15,6 +15,9 @@ static struct str trim(struct str s) {
 
 bool tool_call_is_inside_string(struct str text) {
     bool inside = false;
+    /* Qwen3-Coder's form has no strings: a quote there is a quote. */
+    if (!str_starts_with(trim(text), STR_LIT("{")))
+        return false;
     for (size_t i = 0; i < text.len; i++) {
         if (inside && text.ptr[i] == '\\')
             i++;

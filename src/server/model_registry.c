@@ -102,6 +102,9 @@ static enum quern_status open_model(struct model_entry *e, struct quern_error *e
     const struct quern_model_options options = {
         .n_threads = (int)c->n_threads,
         .cpu = c->cpu,
+        .weights = c->weights,
+        .embed_weights = c->embed_weights,
+        .math = c->math,
         .on_progress = on_progress,
         .user = e,
     };

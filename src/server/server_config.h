@@ -28,7 +28,13 @@ struct server_config {
     bool lazy;            /* models are loaded by their first request */
     const char *log;      /* "json", "text", "off"; NULL: text on a terminal, else json */
 
-    /* The engine's. */
+    /* The models' and the engine's. */
+    struct weights_words {
+        const char *weights, *embed_weights, *math;
+    } words; /* as given; the three below are what they say */
+    enum quern_weights weights, embed_weights;
+    enum quern_math math;
+    const char *pin;
     int64_t n_threads, context, running, waiting, waiting_tokens, step_ms, cache_mib;
     const char *cpu, *kv_type, *speculation, *disk_cache;
     int64_t disk_cache_mib;

@@ -93,6 +93,17 @@ def test_a_bad_configuration_is_told_with_its_line(quern, tmp_path, text, proble
     assert done.code == 2 and problem in done.err
 
 
+def test_weights_and_caches_have_the_forms_asked_for(serve, tiny_model, quern):
+    """What the server answers with quantized weights is what the program says with them."""
+    server = serve("-m", tiny_model, "--weights", "int8", "--math", "exact", "--pin", "off")
+    text = server.post("/v1/completions", {"prompt": "Hello", "max_tokens": 12, "temperature": 0}).json["choices"][0]["text"]
+    said = quern("run", "-m", tiny_model, "--weights", "int8", "--math", "exact", "--raw", "-p", "Hello", "-n", 12,
+                 "--temp", 0)
+    assert said.out == text
+    other = serve("-m", tiny_model, "--cache-type", "int8")
+    assert other.chat("x", max_tokens=4).status == 200
+
+
 def test_two_models_of_one_name_are_refused(quern, tiny_model):
     done = quern("serve", "-m", tiny_model, "-m", tiny_model, "--port", "0")
     assert done.code == 1 and "NAME=DIR" in done.err

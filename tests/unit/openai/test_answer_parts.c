@@ -146,6 +146,13 @@ static void a_closing_marker_inside_an_argument_is_part_of_it(void **state) {
            false, true, "T(f {\"t\":\"<think></think><tool_call>\"})");
 }
 
+static void a_quote_in_coders_form_opens_no_string(void **state) {
+    (void)state;
+    expect("<tool_call>\n<function=f>\n<parameter=a>\nsay "
+           "\"hi\n</parameter>\n</function>\n</tool_call>done",
+           false, true, "T(f {\"a\": \"say \\\"hi\"})C(done)");
+}
+
 static void calls_in_the_thinking_are_thoughts(void **state) {
     (void)state;
     expect("<tool_call>{}</tool_call></think>done", true, true,
@@ -233,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_think_marker_further_on_is_text),
         cmocka_unit_test(calls_are_found_after_content_and_after_each_other),
         cmocka_unit_test(a_closing_marker_inside_an_argument_is_part_of_it),
+        cmocka_unit_test(a_quote_in_coders_form_opens_no_string),
         cmocka_unit_test(calls_in_the_thinking_are_thoughts),
         cmocka_unit_test(without_tools_a_call_is_text),
         cmocka_unit_test(what_is_no_call_is_kept_as_text),
