@@ -234,9 +234,8 @@ static enum quern_status measure_all(const struct bench_args *a, const struct be
 
 /* What products with a matrix are made of. */
 static enum peak_kind arithmetic_of(const struct weight *w) {
-    if (!w->packed || w->packed->math == MATH_EXACT)
-        return PEAK_F32;
-    return w->packed->math == MATH_INT8 ? PEAK_INT8 : PEAK_BF16;
+    const enum packed_math math = weight_math(w);
+    return math == MATH_EXACT ? PEAK_F32 : math == MATH_INT8 ? PEAK_INT8 : PEAK_BF16;
 }
 
 static enum quern_status describe(const struct bench_args *a, const struct bench_model *m,

@@ -22,7 +22,13 @@ struct weight {
     size_t rows, cols;
     const void *data; /* device pointer */
     const struct packed_matrix *packed; /* not NULL: a coded matrix; data is its data, dtype means nothing */
+    enum packed_math math; /* of a plain matrix: MATH_EXACT, or what use_bf16_math made it */
 };
+
+/* How products with it are computed. */
+static inline enum packed_math weight_math(const struct weight *w) {
+    return w->packed ? w->packed->math : w->math;
+}
 
 /* Bytes a product reads. */
 static inline size_t weight_bytes(const struct weight *w) {
@@ -99,6 +105,9 @@ struct device_ops {
      * then on products with it are possible; m must stay where it is as long as a weight names it. */
     enum quern_status (*pack)(struct device *d, struct packed_matrix *m, void *memory,
                               const struct quant_source *s, struct quern_error *err);
+    /* Products with the plain bfloat16 matrix *w round activations to bfloat16 from now on (matmul_bf16 in
+     * kernels/kernels.h), where the device has kernels for it. */
+    enum quern_status (*use_bf16_math)(struct device *d, struct weight *w, struct quern_error *err);
     /* For each of n rows and n_heads heads of x[n, n_heads*head_dim]: RMSNorm with norm_w
      * (NULL: none), then RoPE with cos/sin[n, head_dim/2] */
     void (*norm_rope)(struct device *d, float *x, const float *norm_w, float eps, const float *cos,

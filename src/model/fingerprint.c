@@ -41,7 +41,9 @@ void model_fingerprint(const struct model *m, const struct rope *rope, uint64_t 
     add(out, c->layer_window, (size_t)c->n_layers * sizeof c->layer_window[0]);
     for (int32_t i = 0; i < c->n_layers; i++) {
         const struct weight *w = &m->layers[i].q;
-        const unsigned char form[2] = {(unsigned char)w->dtype, w->packed != NULL};
+        const struct packed_matrix *p = w->packed;
+        const uint64_t form[] = {w->dtype, weight_math(w), p ? (uint64_t)p->bits : 0,
+                                 p ? (uint64_t)p->kind : 0, p ? p->group : 0};
         add(out, form, sizeof form);
     }
     for (size_t i = 0; i < checkpoint_count(m->checkpoint); i++)

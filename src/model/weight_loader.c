@@ -122,8 +122,9 @@ static bool quantizer_of(enum quern_weights as, enum quantizer_form *form) {
 }
 
 /* Row-major in another type. */
-static enum quern_status convert(struct model *m, struct weight *out, enum dtype to, enum dtype from,
-                                 const void *data, size_t rows, size_t cols, struct quern_error *err) {
+static enum quern_status convert(struct model *m, struct weight *out, enum dtype to, bool fast,
+                                 enum dtype from, const void *data, size_t rows, size_t cols,
+                                 struct quern_error *err) {
     enum { STEP = 1024 };
     float some[STEP];
     size_t n, bytes;
@@ -138,7 +139,7 @@ static enum quern_status convert(struct model *m, struct weight *out, enum dtype
         dtype_from_f32(to, some, memory + i * dtype_size_bytes(to), count);
     }
     *out = (struct weight){.dtype = to, .rows = rows, .cols = cols, .data = memory};
-    return QUERN_OK;
+    return fast && to == DTYPE_BF16 ? m->device->ops->use_bf16_math(m->device, out, err) : QUERN_OK;
 }
 
 enum quern_status weight_from_floats(struct model *m, struct weight *out, enum quern_weights as,
@@ -147,7 +148,7 @@ enum quern_status weight_from_floats(struct model *m, struct weight *out, enum q
     enum quantizer_form form;
     struct quantizer q;
     if (!quantizer_of(as, &form))
-        return convert(m, out, as == QUERN_WEIGHTS_F32 ? DTYPE_F32 : DTYPE_BF16, dtype, data, rows,
+        return convert(m, out, as == QUERN_WEIGHTS_F32 ? DTYPE_F32 : DTYPE_BF16, fast, dtype, data, rows,
                        cols, err);
     enum quern_status st = quantizer_init(&q, form, dtype, data, rows, cols, err);
     if (st == QUERN_OK) {

@@ -160,6 +160,8 @@ static void from_plain(struct binder *b, struct weight *out, const struct tensor
     if (as == QUERN_WEIGHTS_AUTO || (!is_coded(as) && t->dtype == same)) {
         data = upload(b, data, rows * cols * dtype_size_bytes(t->dtype));
         *out = (struct weight){.dtype = t->dtype, .rows = rows, .cols = cols, .data = data};
+        if (b->status == QUERN_OK && t->dtype == DTYPE_BF16 && fast_math(b, as))
+            b->status = b->m->device->ops->use_bf16_math(b->m->device, out, b->err);
         return;
     }
     b->status = weight_from_floats(b->m, out, as, fast_math(b, as), t->dtype, data, rows, cols, b->err);
@@ -272,9 +274,10 @@ static void moe(struct binder *b, struct layer_weights *w) {
     const size_t n = (size_t)c->n_experts, H = (size_t)c->hidden_size;
     const size_t M = (size_t)c->moe_intermediate_size;
     /* The router first: its shape vouches for the number of experts. It is small, and a choice that
-     * falls otherwise is a large error: it is not quantized. */
+     * falls otherwise is a large error: it is not quantized, and plain ones are computed exactly. */
     const bool coded = is_coded(b->options->weights);
     matrix_as(b, &w->router, "mlp.gate.weight", n, H, coded ? QUERN_WEIGHTS_AUTO : b->options->weights);
+    w->router.math = MATH_EXACT;
     if (b->status != QUERN_OK)
         return;
     w->experts = arena_calloc(&b->m->arena, n, sizeof *w->experts);

@@ -96,7 +96,7 @@ def test_chunks_and_threads_do_not_change_a_byte(name, checkpoint, logits):
             assert logits(checkpoint(case), case["ids"], *args, "-t", threads) == whole, (args, threads)
 
 
-@pytest.mark.parametrize("cpu", ["generic", "avx2", "avx512", "neon"])
+@pytest.mark.parametrize("cpu", ["generic", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon"])
 def test_instruction_sets_do_not_change_a_byte(cpu, checkpoint, logits, tmp_path):
     case = CASES["qwen3-tied"]
     probe = quern("logits", "-m", checkpoint(case), "--ids", "-", "-o", tmp_path / "probe.npy", "--cpu", cpu, input="[1]")
@@ -107,6 +107,22 @@ def test_instruction_sets_do_not_change_a_byte(cpu, checkpoint, logits, tmp_path
         case = CASES[name]
         best = logits(checkpoint(case), case["ids"])
         assert logits(checkpoint(case), case["ids"], "--cpu", cpu) == best, name
+
+
+@pytest.mark.parametrize("name", ["qwen3-bf16", "qwen3-moe-bf16"])
+def test_fast_math_rounds_activations_and_gives_the_same_bytes_everywhere(name, checkpoint, logits, tmp_path):
+    case = CASES[name]
+    exact, fast = (logits(checkpoint(case), case["ids"], "--math", math) for math in ("exact", "fast"))
+    assert logits(checkpoint(case), case["ids"]) == exact, "plain weights are computed exactly unless asked"
+    a, b = (as_array(data, tmp_path).astype(np.float64) for data in (exact, fast))
+    # Activations are off by up to 2^-9 of themselves; measured 0.031 and 0.064 sigma at most.
+    assert 0 < np.abs(a - b).max() < 0.15 * a.std()
+    for args in (["--cpu", "generic", "--chunk", 7], ["--cpu", "avx2", "-t", 1], ["--cpu", "avx512"], ["-t", 3]):
+        done = quern("logits", "-m", checkpoint(case), "--ids", "-", "-o", tmp_path / "other.npy", "--math", "fast",
+                     *args, input=json.dumps(case["ids"]))
+        assert done.returncode == 0 or args[1] in done.stderr, done.stderr
+        if done.returncode == 0:
+            assert (tmp_path / "other.npy").read_bytes() == fast, args
 
 
 def test_ids_may_come_from_standard_input(checkpoint, logits, tmp_path):

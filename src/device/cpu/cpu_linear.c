@@ -40,9 +40,9 @@ void cpu_linear(struct device *d, float *y, const float *x, const struct weight 
         .dtype = w->dtype};
     if (n == 0 || w->rows == 0)
         return;
-    if (w->packed) {
+    if (w->packed || w->math == MATH_BF16) {
         const struct linear_out out = {y, w, bias};
-        cpu_packed_linears(cpu, x, &out, 1, n);
+        (w->packed ? cpu_packed_linears : cpu_bf16_linears)(cpu, x, &out, 1, n);
         return;
     }
     /* Rows are the better cut, each weight being read by one core; tokens when there are too few
@@ -54,20 +54,21 @@ void cpu_linear(struct device *d, float *y, const float *x, const struct weight 
     run_small_job(cpu, &job, n * w->rows * w->cols >= PARALLEL_MIN_PRODUCTS);
 }
 
-static bool shares_input(const struct linear_out *a, const struct linear_out *b) {
-    return b->w->packed && packed_same_input(a->w->packed, b->w->packed);
+static bool shares_input(const struct weight *a, const struct weight *b) {
+    if (a->packed || b->packed)
+        return a->packed && b->packed && packed_same_input(a->packed, b->packed);
+    return a->math == MATH_BF16 && b->math == MATH_BF16 && a->cols == b->cols;
 }
 
 void cpu_linears(struct device *d, const float *x, const struct linear_out *outs, size_t n_outs,
                  size_t n) {
     for (size_t i = 0, end; i < n_outs; i = end) {
         end = i + 1;
-        if (!outs[i].w->packed) {
-            cpu_linear(d, outs[i].y, x, outs[i].w, outs[i].bias, n);
-            continue;
-        }
-        while (end < n_outs && shares_input(&outs[i], &outs[end]))
+        while (end < n_outs && shares_input(outs[i].w, outs[end].w))
             end++;
-        cpu_packed_linears(cpu_of(d), x, outs + i, end - i, n);
+        if (end == i + 1)
+            cpu_linear(d, outs[i].y, x, outs[i].w, outs[i].bias, n);
+        else
+            (outs[i].w->packed ? cpu_packed_linears : cpu_bf16_linears)(cpu_of(d), x, outs + i, end - i, n);
     }
 }

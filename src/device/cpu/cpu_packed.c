@@ -183,7 +183,7 @@ static void grow_worker(void *ctx, int worker, int n_workers) {
     struct cpu_packed *p = &job->cpu->packed;
     (void)n_workers;
     if (!p->worker[worker])
-        p->worker[worker] = pages_alloc(PACKED_KERNEL_SCRATCH);
+        p->worker[worker] = pages_alloc(WORKER_SCRATCH);
     if (!p->worker[worker])
         atomic_store(&job->failed, true);
     if (worker != 0 || p->input_bytes >= job->input_bytes)
@@ -198,9 +198,8 @@ static void grow_worker(void *ctx, int worker, int n_workers) {
     p->input_bytes = job->input_bytes;
 }
 
-static enum quern_status grow(struct device_cpu *cpu, const struct packed_matrix *m,
-                              struct quern_error *err) {
-    struct grow_job job = {.cpu = cpu, .input_bytes = packed_input_bytes(m, INPUT_TOKENS)};
+enum quern_status cpu_packed_grow(struct device_cpu *cpu, size_t input_bytes, struct quern_error *err) {
+    struct grow_job job = {.cpu = cpu, .input_bytes = input_bytes};
     atomic_init(&job.failed, false);
     if (!cpu->packed.worker) {
         cpu->packed.worker = calloc((size_t)thread_pool_size(cpu->pool), sizeof *cpu->packed.worker);
@@ -226,7 +225,7 @@ enum quern_status cpu_pack_plan(struct device *d, struct packed_matrix *out, con
         status = survey_all(cpu, s, &survey, err);
     if (!status)
         status = packed_plan(out, s, &survey, math, bytes, err);
-    return status ? status : grow(cpu, out, err);
+    return status ? status : cpu_packed_grow(cpu, packed_input_bytes(out, INPUT_TOKENS), err);
 }
 
 enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memory,
@@ -241,7 +240,7 @@ enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memo
 
 void cpu_packed_release(struct device_cpu *cpu) {
     for (int i = 0; cpu->packed.worker && i < thread_pool_size(cpu->pool); i++)
-        pages_free(cpu->packed.worker[i], PACKED_KERNEL_SCRATCH);
+        pages_free(cpu->packed.worker[i], WORKER_SCRATCH);
     free(cpu->packed.worker);
     pages_free(cpu->packed.input, cpu->packed.input_bytes);
 }

@@ -32,12 +32,18 @@ struct cpu_parts {
     size_t n_done;
 };
 
-/* What products with packed matrices need: activations as the kernels want them, for as many
+/* What products need that round activations: these in the form the kernels want, for as many
  * tokens as are done at a time, and a place for each worker. Touched inside runs of the pool only. */
 struct cpu_packed {
     void *input;
     size_t input_bytes;
-    void **worker; /* [n_threads], PACKED_KERNEL_SCRATCH bytes each; NULL until a matrix is packed */
+    void **worker; /* [n_threads], WORKER_SCRATCH bytes each; NULL until a matrix asks for it */
+};
+
+enum {
+    WORKER_SCRATCH = (int)PACKED_KERNEL_SCRATCH > (int)MATMUL_BF16_SCRATCH_BYTES
+                         ? (int)PACKED_KERNEL_SCRATCH
+                         : (int)MATMUL_BF16_SCRATCH_BYTES
 };
 
 struct device_cpu {
@@ -103,5 +109,12 @@ void cpu_attention_release(struct device_cpu *cpu);
 void cpu_packed_linears(struct device_cpu *cpu, const float *x, const struct linear_out *outs,
                         size_t n_outs, size_t n);
 void cpu_packed_release(struct device_cpu *cpu);
+/* Makes room for prepared activations and for what workers need, if it is not there. */
+enum quern_status cpu_packed_grow(struct device_cpu *cpu, size_t input_bytes, struct quern_error *err);
+
+/* For plain matrices of MATH_BF16 with the same number of columns. */
+void cpu_bf16_linears(struct device_cpu *cpu, const float *x, const struct linear_out *outs, size_t n_outs,
+                      size_t n);
+enum quern_status cpu_use_bf16_math(struct device *d, struct weight *w, struct quern_error *err);
 
 #endif
