@@ -304,6 +304,19 @@ struct quern_event {
     size_t n_top;
 };
 
+/* What the text of an answer must be: at most one of the first five is set. Tokens that would
+ * leave it are never sampled, and the answer may end only where it is complete. A thinking block
+ * before it stays free. An answer cut by max_tokens is the beginning of such a text. */
+struct quern_form {
+    const char *json_schema; /* a value valid under this JSON Schema (docs/grammar.md) */
+    bool json_object;        /* any one JSON object */
+    const char *regex;       /* a text this pattern (ECMA-262) matches as a whole */
+    const char *gbnf;        /* a text of this grammar, in llama.cpp's dialect */
+    const char *const *choices; /* [n_choices] one of these texts */
+    size_t n_choices;
+    bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
+};
+
 struct quern_generate_options {
     struct quern_sampling sampling;
     int32_t max_tokens;              /* 0: as many as the context holds */
@@ -318,6 +331,7 @@ struct quern_generate_options {
                                         Qwen closes it is put in the model's mouth, token by token.
                                         0: no limit. Without effect where the tokenizer has no
                                         <think> */
+    const struct quern_form *form;   /* NULL: free. Borrowed during the call that takes it */
     /* Called for each token, before it is computed, and once at the end with token -1 for
      * text held back. Return false to stop: no further call follows. It may not use the session.
      * NULL: silent. */

@@ -54,13 +54,31 @@ void quern_engine_destroy(quern_engine *engine) {
     free(engine);
 }
 
+static void release_guard(void *guard) {
+    answer_guard_destroy(guard);
+}
+
 enum quern_status quern_engine_submit(quern_engine *engine, const struct quern_request *request,
                                       quern_ticket **out, struct quern_error *err) {
     if (!engine || !request || !out)
         return error_set(err, QUERN_ERR_ARG,
                          "quern_engine_submit: engine, request or out is missing");
+    struct answer_guard *guard = NULL;
     enum quern_status status = check_stop_strings(&request->generate, err);
-    return status ? status : engine_submit(engine->engine, request, NULL, out, err);
+    if (!status && request->kind == QUERN_REQUEST_GENERATE)
+        status = loaded_model_form(engine->model, request->generate.form, request->prompt,
+                                   request->n_prompt, &guard, err);
+    if (status)
+        return status;
+    const struct engine_extras extras = {
+        .constraint = guard ? answer_guard_constraint(guard) : NULL,
+        .on_release = guard ? release_guard : NULL,
+        .user = guard,
+    };
+    status = engine_submit(engine->engine, request, guard ? &extras : NULL, out, err);
+    if (status)
+        answer_guard_destroy(guard);
+    return status;
 }
 
 bool quern_engine_drain(quern_engine *engine, int64_t timeout_ms) {

@@ -34,11 +34,20 @@ enum quern_status quern_generate(quern_session *session,
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its weights only: it has no tokenizer to make "
                          "text with");
+    struct answer_guard *guard;
+    const struct session *held = session->session;
+    status = loaded_model_form(session->model, options->form, held->tokens, held->kv.n_tokens,
+                               &guard, err);
+    if (status)
+        return status;
     const struct generate_context ctx = {
         .session = session->session,
         .tokenizer = session->model->tokenizer,
         .eos = session->model->generation.eos_token_ids,
         .n_eos = (size_t)session->model->generation.n_eos,
+        .constraint = guard ? answer_guard_constraint(guard) : NULL,
     };
-    return generate(&ctx, options, result, err);
+    status = generate(&ctx, options, result, err);
+    answer_guard_destroy(guard);
+    return status;
 }

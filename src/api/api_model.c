@@ -204,7 +204,10 @@ enum quern_status quern_model_open(const char *dir, const struct quern_model_opt
     struct quern_model *m = calloc(1, sizeof *m);
     if (!m)
         return error_nomem(err);
-    status = open_all_parts(dir, options, m, err);
+    status = mutex_init(&m->lock, err);
+    m->has_lock = status == QUERN_OK;
+    if (!status)
+        status = open_all_parts(dir, options, m, err);
     if (!status && !options->tokenizer_only)
         status = open_weights(dir, options, m, err);
     if (status) {
@@ -223,6 +226,9 @@ void quern_model_close(quern_model *model) {
     tokenizer_close(model->tokenizer);
     free(model->gaps);
     chat_template_close(model->chat);
+    token_image_destroy(model->image);
+    if (model->has_lock)
+        mutex_release(&model->lock);
     free(model);
 }
 

@@ -2,10 +2,12 @@
 #ifndef QUERN_API_LOADED_MODEL_H
 #define QUERN_API_LOADED_MODEL_H
 
+#include "base/sync.h"
 #include "chat/chat_template.h"
 #include "engine/engine.h"
 #include "engine/session.h"
 #include "formats/hf_config.h"
+#include "grammar/answer_guard.h"
 #include "quern.h"
 #include "tokenizer/tokenizer.h"
 
@@ -20,8 +22,25 @@ struct quern_model {
     struct generation_config generation;
     struct hf_config config;
     bool has_config;              /* false with tokenizer_only and no usable config.json */
+    struct mutex lock;            /* guards image */
+    bool has_lock;
+    struct token_image *image;    /* made when a form is first asked for */
     bool has_generation;          /* false also where it is not needed and not usable */
 };
+
+/* The vocabulary as grammars read it. Any thread. */
+enum quern_status loaded_model_image(struct quern_model *m, const struct token_image **out,
+                                     struct quern_error *err);
+/* A guard of an answer to the prompt `ids`. Its rules' thinking and markers are filled in here;
+ * `may_think` as in quern_form. Destroy it before the model. */
+enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules *rules,
+                                     const int32_t *ids, size_t n_ids, bool may_think,
+                                     struct buffer *report, struct answer_guard **out,
+                                     struct quern_error *err);
+/* The same for a form of the public interface; *out is NULL when it asks for nothing. */
+enum quern_status loaded_model_form(struct quern_model *m, const struct quern_form *form,
+                                    const int32_t *ids, size_t n_ids, struct answer_guard **out,
+                                    struct quern_error *err);
 
 struct quern_session {
     struct quern_model *model;

@@ -6,6 +6,7 @@
 #include "cli/answer.h"
 #include "cli/cli_common.h"
 #include "cli/commands.h"
+#include "cli/form_args.h"
 #include "cli/interrupt.h"
 #include "cli/messages.h"
 #include "cli/prefill.h"
@@ -19,6 +20,8 @@ struct run_args {
     int64_t max_tokens, context;
     struct option_list stop;
     struct cli_sampling_args sampling;
+    struct cli_form_args form_args;
+    struct quern_form form;
 };
 
 static const struct option_spec run_specs[] = {
@@ -38,6 +41,7 @@ static const struct option_spec run_specs[] = {
     CLI_CONTEXT_OPTION(struct run_args, context),
     OPT_LIST(0, "stop", "TEXT", struct run_args, stop,
              "end before this text; may be given several times"),
+    CLI_FORM_OPTIONS(struct run_args, form_args),
     OPT_FLAG(0, "ignore-eos", struct run_args, ignore_eos, "go on after the model's end token"),
     CLI_SAMPLING_OPTIONS(struct run_args, sampling),
     OPT_FLAG('v', "verbose", struct run_args, verbose, "counts, speed and seed on standard error"),
@@ -58,6 +62,7 @@ static const struct cli_command run_command = {
     "Ctrl-C ends the answer; the exit code is then 130.",
     "quern run -m models/Qwen3-0.6B -p 'Name three rivers.'\n"
     "quern run --raw -n 40 --temp 0 -p 'The capital of France is'\n"
+    "quern run --schema person.json -p 'Ada is 36 years old.'\n"
     "git diff | quern run --system 'Write a commit message for this diff.' --no-think\n",
     run_specs,
 };
@@ -196,6 +201,7 @@ static enum quern_status generate(quern_session *session, const struct run_args 
         .n_stop_strings = args->stop.n,
         .ignore_eos = args->ignore_eos,
         .n_top_logprobs = -1,
+        .form = &args->form,
         .on_event = on_event,
         .user = view,
     };
@@ -293,10 +299,14 @@ int cmd_run(int argc, char **argv) {
         code = check_args(&args);
     if (code != CLI_GO_ON)
         return code;
-    struct buffer prompt;
+    struct buffer prompt, form;
     buffer_init(&prompt, CLI_INPUT_MAX_BYTES);
+    buffer_init(&form, CLI_INPUT_MAX_BYTES);
     quern_model *model = NULL;
-    code = read_prompt(&args, &prompt);
+    code = cli_form_read(&run_command, &args.form_args, &form, &args.form);
+    args.form.may_think = !args.raw && !args.no_think;
+    if (code == CLI_GO_ON)
+        code = read_prompt(&args, &prompt);
     if (code == CLI_GO_ON && !prompt.len && !args.raw)
         code = cli_error("the prompt is empty");
     if (code == CLI_GO_ON)
@@ -305,6 +315,7 @@ int cmd_run(int argc, char **argv) {
         interrupt_catch();
         code = run(model, &args, &prompt);
     }
+    buffer_release(&form);
     buffer_release(&prompt);
     quern_model_close(model);
     return code;

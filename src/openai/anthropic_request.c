@@ -234,6 +234,8 @@ static enum quern_status convert_tool(json_t *tools, const json_t *tool, size_t 
     if (json_is_string(description))
         ok = json_object_set(function, "description", (json_t *)(uintptr_t)description) == 0 && ok;
     ok = json_object_set(function, "parameters", (json_t *)(uintptr_t)schema) == 0 && ok;
+    if (json_is_boolean(json_object_get(tool, "strict")))
+        ok = json_object_set(function, "strict", json_object_get(tool, "strict")) == 0 && ok;
     json_t *converted = json_pack("{s:s, s:o}", "type", "function", "function", function);
     ok = json_array_append_new(tools, converted) == 0 && ok;
     return ok ? QUERN_OK : api_nomem(err);

@@ -14,8 +14,10 @@ struct answer_constraint {
     void *user;
 };
 
-/* For one answer to `r`; called once for each of n. An error belongs to the request. */
+/* For one answer to `r`, whose prompt is ids[n_ids]; called once for each of n. An error belongs to
+ * the request. */
 enum quern_status chat_constraint_create(const struct served_model *m, const struct chat_request *r,
+                                         const int32_t *ids, size_t n_ids,
                                          struct answer_constraint *out, struct api_error *err);
 
 #endif

@@ -26,6 +26,7 @@ static const struct field_spec chat_specs[] = {
                  INT32_MAX),
     FIELD_OF(FIELD_OBJECT, "thinking", struct raw_chat, thinking),
     FIELD_OF(FIELD_OBJECT, "response_format", struct raw_chat, r.response_format),
+    FIELD_OF(FIELD_OBJECT, "structured_outputs", struct raw_chat, r.structured_outputs),
     FIELD_OF(FIELD_BOOL, "logprobs", struct raw_chat, r.logprobs),
     FIELD_NUMBER(FIELD_INT, "top_logprobs", struct raw_chat, r.generation.top_logprobs, 0,
                  API_TOP_LOGPROBS_MAX),

@@ -27,7 +27,8 @@ struct chat_request {
     bool parallel_tool_calls;
     json_t *kwargs; /* own; further variables for the template, or NULL */
     struct thinking_params thinking;
-    const json_t *response_format; /* borrowed; NULL: plain text */
+    const json_t *response_format;    /* borrowed; NULL: plain text */
+    const json_t *structured_outputs; /* vLLM's; borrowed, or NULL */
     bool logprobs;
     bool add_generation_prompt, continue_final_message;
 };

@@ -332,7 +332,7 @@ static enum quern_status start_chat_choice(struct choice *c, const struct chat_r
     };
     answer_parts_init(&c->parts, &setup);
     struct answer_constraint constraint = {0};
-    enum quern_status status = chat_constraint_create(m, r, &constraint, err);
+    enum quern_status status = chat_constraint_create(m, r, prompt->ids, prompt->n, &constraint, err);
     if (status)
         return status;
     return submit(c, &r->generation, options, r->thinking.budget, &constraint, err);

@@ -61,7 +61,7 @@ const struct value_set *expand_value(struct schema *s, const struct sj_node *nod
         return schema_fail(s, QUERN_ERR_LIMIT, "a constant number has more than %d digits",
                            DECIMAL_DIGITS_MAX);
     else
-        x->number = number_equal(s->b, &d);
+        x->number = expr_and(s->b, s->everything->number, number_equal(s->b, &d));
     return x;
 }
 
@@ -86,7 +86,8 @@ static bool add_type(struct schema *s, struct value_set *x, struct str name) {
     else if (str_is(name, "number"))
         x->number = all->number;
     else if (str_is(name, "integer"))
-        x->number = x->number == SET_NO_TEXT ? number_integers(s->b) : x->number;
+        x->number = x->number == SET_NO_TEXT ? expr_and(s->b, all->number, number_integers(s->b))
+                                             : x->number;
     else if (str_is(name, "string"))
         x->string = s->any_string;
     else if (str_is(name, "array")) {

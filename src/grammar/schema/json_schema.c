@@ -78,7 +78,8 @@ static bool set_up(struct schema *s) {
     *objects = object_all(s);
     *all = (struct value_set){.null = true,
                               .truth = {true, true},
-                              .number = number_domain(s->b),
+                              .number = s->options->all_spellings ? number_domain(s->b)
+                                                                  : number_plain(s->b),
                               .string = s->any_string,
                               .arrays = arrays,
                               .n_arrays = 1,

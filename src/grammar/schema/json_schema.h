@@ -4,7 +4,8 @@
  * The language is exact but for what the report names: a keyword that is not enforced makes
  * the grammar accept more, never less, than the schema. What is refused although it is valid:
  * members out of order unless any_order is set, white space other than the style's, numbers
- * spelled with an exponent that no writer of JSON uses (number_expr.h). */
+ * spelled with an exponent that no writer of JSON uses (number_expr.h), strings with escapes that are not
+ * needed. */
 #ifndef QUERN_GRAMMAR_JSON_SCHEMA_H
 #define QUERN_GRAMMAR_JSON_SCHEMA_H
 
@@ -27,6 +28,9 @@ struct schema_options {
     enum schema_spacing spacing;
     bool any_order;      /* members may come in any order; else declared ones first, in order */
     bool assert_formats; /* `format` is enforced for the formats we know */
+    /* Numbers that a schema constrains: every spelling, as 1.0 and 1e0 for 1 (to check texts), or
+     * only what programs expect (to make them): no exponent, no fraction of zeros, no -0. */
+    bool all_spellings;
     /* Finds what a $ref to another document means: a JSON text that lives as long as the call,
      * or false. NULL: there are none. */
     bool (*load)(void *user, struct str uri, struct str *text);

@@ -75,6 +75,15 @@ expr_id number_domain(struct grammar_builder *b) {
     return expr_concat(b, minus_optional(b), magnitude(b));
 }
 
+expr_id number_plain(struct grammar_builder *b) {
+    expr_id fraction = cat3(b, zeros(b), expr_byte_range(b, '1', '9'), digits(b, 0, GRAMMAR_INF));
+    expr_id signed_whole =
+        expr_and(b, expr_concat(b, minus_optional(b), whole(b)), expr_not(b, expr_text(b, "-0")));
+    return expr_or(
+        b, signed_whole,
+        expr_concat(b, minus_optional(b), cat3(b, whole(b), expr_text(b, "."), fraction)));
+}
+
 /* ---- comparing digit strings ---- */
 
 /* Of the n digits at d: all digit strings of the same length that are greater, followed by `after`.

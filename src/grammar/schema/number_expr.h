@@ -10,6 +10,8 @@
 
 expr_id number_any_json(struct grammar_builder *b); /* the whole syntax, every exponent */
 expr_id number_domain(struct grammar_builder *b);
+/* Of these the plain ones: whole numbers without a fraction, no exponents, no -0. */
+expr_id number_plain(struct grammar_builder *b);
 expr_id number_integers(struct grammar_builder *b); /* 1, 1.0, 1e3 */
 expr_id number_equal(struct grammar_builder *b, const struct decimal *d);
 expr_id number_at_least(struct grammar_builder *b, const struct decimal *d);

@@ -139,6 +139,7 @@ static void run_group(struct str text, const char *file, const char *root, struc
     const struct schema_options options = {.policy = SCHEMA_STRICT,
                                            .spacing = SCHEMA_COMPACT,
                                            .any_order = true,
+                                           .all_spellings = true,
                                            .load = load_remote,
                                            .user = (void *)(uintptr_t)root};
     assert_int_equal(grammar_builder_create(NULL, &b, &err), QUERN_OK);

@@ -1,0 +1,86 @@
+/* api_form.c - forms of answers: from the public struct to a guard on the tokens. */
+#include "api/loaded_model.h"
+
+enum { CHOICES_MAX = 4096 };
+
+enum quern_status loaded_model_image(struct quern_model *m, const struct token_image **out,
+                                     struct quern_error *err) {
+    enum quern_status st = QUERN_OK;
+    if (!m->tokenizer)
+        return error_set(err, QUERN_ERR_STATE,
+                         "the model was opened for its weights only: it has no tokenizer");
+    mutex_lock(&m->lock);
+    if (!m->image)
+        st = token_image_create(m->tokenizer, &m->image, err);
+    if (st == QUERN_OK)
+        *out = m->image;
+    mutex_unlock(&m->lock);
+    return st;
+}
+
+enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules *rules,
+                                     const int32_t *ids, size_t n_ids, bool may_think,
+                                     struct buffer *report, struct answer_guard **out,
+                                     struct quern_error *err) {
+    const struct token_image *image;
+    enum quern_status st = loaded_model_image(m, &image, err);
+    if (st != QUERN_OK)
+        return st;
+    answer_markers_find(m->tokenizer, &rules->markers);
+    rules->thinking = answer_thinking_of(m->tokenizer, &rules->markers, ids, n_ids, may_think);
+    return answer_guard_create(image, m->generation.eos_token_ids, (size_t)m->generation.n_eos,
+                               rules, report, out, err);
+}
+
+/* Which of the fields is set; more than one is an error. */
+static enum quern_status read_form(const struct quern_form *f, struct answer_rules *rules,
+                                   struct quern_error *err) {
+    const struct {
+        bool set;
+        enum answer_form form;
+        const char *text;
+    } fields[] = {
+        {f->json_schema != NULL, ANSWER_SCHEMA, f->json_schema},
+        {f->json_object, ANSWER_JSON_OBJECT, NULL},
+        {f->regex != NULL, ANSWER_REGEX, f->regex},
+        {f->gbnf != NULL, ANSWER_GBNF, f->gbnf},
+        {f->n_choices > 0, ANSWER_CHOICE, NULL},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        if (!fields[i].set)
+            continue;
+        n++;
+        rules->form = fields[i].form;
+        rules->text = str_from(fields[i].text);
+    }
+    if (n > 1)
+        return error_set(err, QUERN_ERR_ARG, "form: %zu forms are set, expected one", n);
+    if (f->n_choices > CHOICES_MAX || (f->n_choices && !f->choices))
+        return error_set(err, QUERN_ERR_ARG, "form: %zu choices, expected at most %d", f->n_choices,
+                         CHOICES_MAX);
+    return QUERN_OK;
+}
+
+enum quern_status loaded_model_form(struct quern_model *m, const struct quern_form *form,
+                                    const int32_t *ids, size_t n_ids, struct answer_guard **out,
+                                    struct quern_error *err) {
+    struct answer_rules rules = {.form = ANSWER_FREE};
+    *out = NULL;
+    enum quern_status st = form ? read_form(form, &rules, err) : QUERN_OK;
+    if (st != QUERN_OK || rules.form == ANSWER_FREE)
+        return st;
+    struct arena arena = ARENA_INIT(0);
+    if (rules.form == ANSWER_CHOICE) {
+        struct str *choices = arena_calloc(&arena, form->n_choices, sizeof *choices);
+        for (size_t i = 0; choices && i < form->n_choices; i++)
+            choices[i] = str_from(form->choices[i]);
+        rules.choices = choices;
+        rules.n_choices = choices ? form->n_choices : 0;
+        st = choices ? QUERN_OK : error_nomem(err);
+    }
+    if (st == QUERN_OK)
+        st = loaded_model_guard(m, &rules, ids, n_ids, form->may_think, NULL, out, err);
+    arena_release(&arena);
+    return st;
+}

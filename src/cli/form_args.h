@@ -1,0 +1,30 @@
+/* form_args.h - the form of an answer on the command line: --schema, --json, --regex, --gbnf,
+ * --choice. */
+#ifndef QUERN_CLI_FORM_ARGS_H
+#define QUERN_CLI_FORM_ARGS_H
+
+#include "cli/cli_common.h"
+
+struct cli_form_args {
+    const char *schema, *regex, *gbnf;
+    bool json;
+    struct option_list choices;
+};
+
+#define CLI_FORM_OPTIONS(type, field)                                                  \
+    OPT_STRING(0, "schema", "FILE", type, field.schema,                                \
+               "the answer is JSON that is valid under this JSON Schema"),             \
+        OPT_FLAG(0, "json", type, field.json, "the answer is a JSON object"),          \
+        OPT_STRING(0, "regex", "PATTERN", type, field.regex,                           \
+                   "the answer is a text this pattern (ECMA-262) matches as a whole"), \
+        OPT_STRING(0, "gbnf", "FILE", type, field.gbnf,                                \
+                   "the answer is a text of this grammar (llama.cpp's GBNF)"),         \
+        OPT_LIST(0, "choice", "TEXT", type, field.choices,                             \
+                 "the answer is this text, or another --choice")
+
+/* Reads the file it names into *text, which *out borrows from. *out is all zero without a form.
+ * CLI_GO_ON, or the exit code after an error, which was printed. */
+int cli_form_read(const struct cli_command *command, const struct cli_form_args *args,
+                  struct buffer *text, struct quern_form *out);
+
+#endif

@@ -1,0 +1,264 @@
+/* answer_guard.c - forms, calls and thinking as one constraint. */
+#include "grammar/answer_guard.h"
+
+#include <stdlib.h>
+
+#include "grammar/ebnf/gbnf.h"
+#include "grammar/matcher.h"
+#include "grammar/regex/regex_emit.h"
+#include "grammar/regex/regex_syntax.h"
+#include "text/json.h"
+
+enum { GUARD_BYTES_MAX = 192 << 20, NAME_BYTES_MAX = 4096 };
+
+struct answer_guard {
+    const struct token_image *image;
+    struct grammar *grammar;
+    struct matcher matcher;
+    struct constraint constraint;
+    enum answer_thinking thinking;
+    struct answer_markers markers;
+};
+
+/* ---- markers --------------------------------------------------------------------- */
+
+void answer_markers_find(const struct tokenizer *t, struct answer_markers *out) {
+    *out = (struct answer_markers){
+        .think_begin = tokenizer_added_id(t, STR_LIT("<think>")),
+        .think_end = tokenizer_added_id(t, STR_LIT("</think>")),
+        .tool_begin = tokenizer_added_id(t, STR_LIT("<tool_call>")),
+        .tool_end = tokenizer_added_id(t, STR_LIT("</tool_call>")),
+    };
+    if (out->think_begin < 0 || out->think_end < 0)
+        out->think_begin = out->think_end = -1;
+    if (out->tool_begin < 0 || out->tool_end < 0)
+        out->tool_begin = out->tool_end = -1;
+}
+
+enum answer_thinking answer_thinking_of(const struct tokenizer *t, const struct answer_markers *m,
+                                        const int32_t *ids, size_t n, bool may_think) {
+    if (m->think_begin < 0)
+        return THINKING_OVER;
+    for (size_t i = n; i-- > 0;) {
+        if (ids[i] == m->think_begin)
+            return THINKING_OPEN;
+        if (ids[i] == m->think_end)
+            return THINKING_OVER;
+        struct str bytes = tokenizer_token_bytes(t, ids[i]);
+        for (size_t k = 0; k < bytes.len;
+             k++) /* only white space may follow a marker that counts */
+            if (bytes.ptr[k] != '\n' && bytes.ptr[k] != ' ')
+                return may_think ? THINKING_POSSIBLE : THINKING_OVER;
+    }
+    return may_think ? THINKING_POSSIBLE : THINKING_OVER;
+}
+
+/* ---- the grammar ------------------------------------------------------------------- */
+
+static symbol_id marker(struct grammar_builder *b, int32_t token, const char *spelling) {
+    return token >= 0 ? grammar_token(b, token, spelling) : grammar_literal(b, spelling);
+}
+
+/* Text without the spelling of a call's beginning: that is a call. */
+static symbol_id free_text(struct grammar_builder *b, bool calls) {
+    expr_id any = expr_chars_any(b);
+    if (calls)
+        any = expr_and(b, any, expr_not(b, expr_contains(b, expr_text(b, "<tool_call>"))));
+    return grammar_terminal(b, any, "text");
+}
+
+static symbol_id schema_symbol(struct grammar_builder *b, struct str text, const char *name,
+                               const struct schema_options *options, struct buffer *report) {
+    symbol_id out = GRAMMAR_NONE;
+    json_schema_build(b, text, name, options, &out, report, NULL);
+    return out;
+}
+
+static symbol_id pattern(struct grammar_builder *b, struct str text) {
+    expr_id x = GRAMMAR_NONE;
+    struct quern_error why;
+    if (expr_regex(b, text, REGEX_ECMA, &x, &why) != QUERN_OK)
+        grammar_builder_fail(b, why.code, "%s", why.message);
+    return grammar_terminal(b, x, "text of the pattern");
+}
+
+static symbol_id choice(struct grammar_builder *b, const struct answer_rules *r) {
+    expr_id x = expr_nothing(b);
+    for (size_t i = 0; i < r->n_choices; i++)
+        x = expr_or(b, x, expr_literal(b, r->choices[i]));
+    return grammar_terminal(b, x, "one of the choices");
+}
+
+static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
+                      const struct schema_options *options, struct buffer *report) {
+    symbol_id out = GRAMMAR_NONE;
+    switch (r->form) {
+    case ANSWER_FREE:
+        return free_text(b, r->calls != CALLS_NONE);
+    case ANSWER_JSON_OBJECT:
+        return schema_symbol(b, STR_LIT("{\"type\": \"object\"}"), "json_object", options, report);
+    case ANSWER_SCHEMA:
+        return schema_symbol(b, r->text, "the schema", options, report);
+    case ANSWER_REGEX:
+        return pattern(b, r->text);
+    case ANSWER_GBNF:
+        gbnf_build(b, r->text, "the grammar", &out, NULL);
+        return out;
+    case ANSWER_CHOICE:
+        return choice(b, r);
+    }
+    return out;
+}
+
+/* {"name": "...", "arguments": ...}; names are told apart byte by byte, so that one may begin
+ * another. */
+static symbol_id one_call(struct grammar_builder *b, const struct answer_rules *r,
+                          struct buffer *report) {
+    const struct schema_options options = {.spacing = SCHEMA_PYTHON, .assert_formats = true};
+    symbol_id any = grammar_rule(b, "a call");
+    struct buffer head;
+    buffer_init(&head, NAME_BYTES_MAX);
+    for (size_t i = 0; i < r->n_tools && !grammar_builder_failed(b); i++) {
+        struct str schema = r->tools[i].parameters;
+        buffer_clear(&head);
+        buffer_puts(&head, "{\"name\": ");
+        json_write_string(r->tools[i].name, &head);
+        buffer_puts(&head, ", \"arguments\": ");
+        if (head.failed)
+            grammar_builder_fail(b, QUERN_ERR_LIMIT, "the name of a tool is too long");
+        symbol_id name =
+            grammar_terminal(b, expr_literal(b, buffer_str(&head)), "the name of a tool");
+        symbol_id arguments =
+            schema_symbol(b, schema.len ? schema : STR_LIT("{\"type\": \"object\"}"), "parameters",
+                          &options, report);
+        grammar_produce3(b, any, name, arguments, grammar_literal(b, "}"));
+    }
+    buffer_release(&head);
+    return any;
+}
+
+static symbol_id calls(struct grammar_builder *b, const struct answer_rules *r,
+                       struct buffer *report) {
+    symbol_id newline = grammar_literal(b, "\n");
+    const symbol_id parts[] = {marker(b, r->markers.tool_begin, "<tool_call>"), newline,
+                               one_call(b, r, report), newline,
+                               marker(b, r->markers.tool_end, "</tool_call>")};
+    symbol_id call = grammar_sequence(b, parts, 5);
+    return grammar_separated(b, call, newline, 1, r->parallel ? GRAMMAR_INF : 1);
+}
+
+static symbol_id whole(struct grammar_builder *b, const struct answer_rules *r,
+                       struct buffer *report) {
+    const struct schema_options defaults = {.assert_formats = true};
+    const struct schema_options *options = r->schema ? r->schema : &defaults;
+    symbol_id out;
+    if (r->calls == CALLS_REQUIRED) {
+        out = calls(b, r, report);
+    } else {
+        out = form(b, r, options, report);
+        if (r->calls == CALLS_AUTO) {
+            symbol_id called = calls(b, r, report);
+            if (r->form == ANSWER_FREE)
+                called = grammar_sequence2(b, out, called);
+            out = grammar_alternatives2(b, out, called);
+        }
+    }
+    if (r->thinking == THINKING_OVER)
+        return out;
+    /* What models write between the block and the answer. */
+    expr_id gap = expr_repeat(b, expr_text(b, "\n"), 0, 2);
+    return grammar_sequence2(b, grammar_terminal(b, gap, "line breaks"), out);
+}
+
+/* ---- the constraint ------------------------------------------------------------------ */
+
+static void set_bit(uint32_t *mask, int32_t n_vocab, int32_t token) {
+    if (token >= 0 && token < n_vocab)
+        mask[token / 32] |= 1u << (token % 32);
+}
+
+/* Ordinary tokens, and the end of the block; the answer cannot end here. */
+static void thinking_mask(const struct answer_guard *g, uint32_t *mask, int32_t n_vocab) {
+    memset(mask, 0, ((size_t)n_vocab + 31) / 32 * sizeof *mask);
+    for (size_t i = 0; i < g->image->n_ranked; i++)
+        set_bit(mask, n_vocab, g->image->tokens[i]);
+    set_bit(mask, n_vocab, g->markers.think_end);
+}
+
+static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab,
+                                    struct quern_error *err) {
+    struct answer_guard *g = state;
+    if (g->thinking == THINKING_OPEN) {
+        thinking_mask(g, mask, n_vocab);
+        return QUERN_OK;
+    }
+    enum quern_status st = matcher_mask(&g->matcher, mask, n_vocab, err);
+    if (st == QUERN_OK && g->thinking == THINKING_POSSIBLE)
+        set_bit(mask, n_vocab, g->markers.think_begin);
+    return st;
+}
+
+static enum quern_status guard_accept(void *state, int32_t token, struct quern_error *err) {
+    struct answer_guard *g = state;
+    if (g->thinking == THINKING_OPEN) {
+        if (token == g->markers.think_end)
+            g->thinking = THINKING_OVER;
+        return QUERN_OK;
+    }
+    if (g->thinking == THINKING_POSSIBLE) {
+        const bool begins = token == g->markers.think_begin;
+        g->thinking = begins ? THINKING_OPEN : THINKING_OVER;
+        if (begins)
+            return QUERN_OK;
+    }
+    return matcher_accept_token(&g->matcher, token, err);
+}
+
+static const struct constraint_ops guard_ops = {guard_mask, guard_accept};
+
+struct constraint *answer_guard_constraint(struct answer_guard *g) {
+    return &g->constraint;
+}
+
+static enum quern_status compile(struct answer_guard *g, const struct answer_rules *rules,
+                                 struct buffer *report, struct quern_error *err) {
+    struct grammar_limits limits = grammar_default_limits();
+    struct grammar_builder *b;
+    limits.max_bytes = GUARD_BYTES_MAX;
+    enum quern_status st = grammar_builder_create(&limits, &b, err);
+    if (st != QUERN_OK)
+        return st;
+    grammar_start(b, whole(b, rules, report));
+    st = grammar_compile(b, &g->grammar, err);
+    grammar_builder_destroy(b);
+    return st;
+}
+
+enum quern_status answer_guard_create(const struct token_image *image, const int32_t *end_tokens,
+                                      size_t n_end_tokens, const struct answer_rules *rules,
+                                      struct buffer *report, struct answer_guard **out,
+                                      struct quern_error *err) {
+    struct answer_guard *g = calloc(1, sizeof *g);
+    if (!g)
+        return error_nomem(err);
+    g->image = image;
+    g->thinking = rules->thinking;
+    g->markers = rules->markers;
+    g->constraint = (struct constraint){&guard_ops, g};
+    enum quern_status st = compile(g, rules, report, err);
+    if (st == QUERN_OK)
+        st = matcher_init(&g->matcher, g->grammar, image, end_tokens, n_end_tokens, err);
+    if (st != QUERN_OK) {
+        answer_guard_destroy(g);
+        return st;
+    }
+    *out = g;
+    return QUERN_OK;
+}
+
+void answer_guard_destroy(struct answer_guard *g) {
+    if (!g)
+        return;
+    grammar_destroy(g->grammar);
+    free(g);
+}

@@ -1,0 +1,75 @@
+/* answer_guard.h - what an answer must look like, as a constraint on its tokens: a form for the text,
+ * tool calls, and a thinking block before them that stays free. */
+#ifndef QUERN_GRAMMAR_ANSWER_GUARD_H
+#define QUERN_GRAMMAR_ANSWER_GUARD_H
+
+#include "grammar/schema/json_schema.h"
+#include "grammar/token_image.h"
+#include "sampler/constraint.h"
+
+enum answer_form {
+    ANSWER_FREE,
+    ANSWER_JSON_OBJECT, /* any one JSON object */
+    ANSWER_SCHEMA,      /* text: a JSON Schema */
+    ANSWER_REGEX,       /* text: a pattern of ECMA-262 that matches the whole answer */
+    ANSWER_GBNF,        /* text: a grammar */
+    ANSWER_CHOICE,      /* one of `choices` */
+};
+
+enum answer_calls {
+    CALLS_NONE,
+    CALLS_AUTO,     /* an answer, or calls, or (free form only) both */
+    CALLS_REQUIRED, /* calls only */
+};
+
+struct answer_tool {
+    struct str name;
+    struct str parameters; /* a JSON Schema; empty: any object */
+};
+
+/* Where the prompt leaves the model. */
+enum answer_thinking {
+    THINKING_OVER,     /* no block follows: the prompt has closed it, or there is none */
+    THINKING_POSSIBLE, /* the answer may begin with one */
+    THINKING_OPEN,     /* the prompt has opened it */
+};
+
+/* Ids of marker tokens, -1 where there is none. A call is written <tool_call>\n{"name": ...,
+ * "arguments": ...}\n</tool_call>; without the tokens, as this text. */
+struct answer_markers {
+    int32_t think_begin, think_end, tool_begin, tool_end;
+};
+
+struct answer_rules {
+    enum answer_form form;
+    struct str text;
+    const struct str *choices;
+    size_t n_choices;
+    enum answer_calls calls;
+    const struct answer_tool *tools;
+    size_t n_tools;
+    bool parallel; /* more than one call */
+    enum answer_thinking thinking;
+    struct answer_markers markers;
+    const struct schema_options *schema; /* NULL: flexible spacing, formats asserted */
+};
+
+/* The markers of a tokenizer, by Qwen3's spellings. */
+void answer_markers_find(const struct tokenizer *t, struct answer_markers *out);
+/* From the end of the prompt; `may_think`: the template leaves thinking on. */
+enum answer_thinking answer_thinking_of(const struct tokenizer *t, const struct answer_markers *m,
+                                        const int32_t *ids, size_t n, bool may_think);
+
+struct answer_guard;
+
+/* `image` and end_tokens are borrowed, the rules are not. `report` as in json_schema_build. The
+ * failure of a schema or grammar is the caller's request's: FORMAT, UNSUPPORTED or LIMIT. */
+enum quern_status answer_guard_create(const struct token_image *image, const int32_t *end_tokens,
+                                      size_t n_end_tokens, const struct answer_rules *rules,
+                                      struct buffer *report, struct answer_guard **out,
+                                      struct quern_error *err);
+void answer_guard_destroy(struct answer_guard *g); /* NULL is fine */
+/* Lives as long as the guard. One thread at a time. */
+struct constraint *answer_guard_constraint(struct answer_guard *g);
+
+#endif
