@@ -195,7 +195,7 @@ static symbol_id unique(struct schema *s, const struct array_set *a, const struc
     for (size_t used = 0; used < n_sets && !schema_failed(s); used++) {
         uint32_t count = 0;
         for (size_t i = 0; i < list->n; i++)
-            count += used >> i & 1;
+            count += (uint32_t)(used >> i & 1);
         if (count >= a->min)
             grammar_produce(s->b, rules[used], NULL, 0);
         for (size_t i = 0; i < list->n && count < a->max; i++) {
