@@ -5,6 +5,39 @@
 #include "api/context_options.h"
 #include "engine/engine.h"
 
+/* Guesses are ids: they must mean the same to both. */
+static enum quern_status check_same_tokens(const quern_model *model, const quern_model *draft,
+                                           struct quern_error *err) {
+    if (!draft->model || !draft->tokenizer || !model->tokenizer)
+        return error_set(err, QUERN_ERR_STATE,
+                         "a draft model needs its weights, and both models their tokenizers");
+    const int32_t n = tokenizer_n_tokens(model->tokenizer);
+    bool same = tokenizer_n_tokens(draft->tokenizer) == n;
+    for (int32_t i = 0; i < n && same; i++)
+        same = str_eq(tokenizer_token_bytes(model->tokenizer, i),
+                      tokenizer_token_bytes(draft->tokenizer, i));
+    return same ? QUERN_OK
+                : error_set(err, QUERN_ERR_UNSUPPORTED,
+                            "the draft model has another tokenizer than the model");
+}
+
+static enum quern_status resolve_draft(const quern_model *model, const quern_model *draft,
+                                       const struct quern_engine_options *options, size_t n_context,
+                                       struct engine_setup *out, struct quern_error *err) {
+    if (!draft)
+        return QUERN_OK;
+    enum quern_status status = check_same_tokens(model, draft, err);
+    if (status)
+        return status;
+    const size_t most = rope_max_context(&draft->config);
+    *out = (struct engine_setup){
+        .model = draft->model,
+        .n_context = most < n_context ? most : n_context,
+        .rope_scaled = wants_yarn(&draft->config, options->yarn, 0, n_context),
+    };
+    return QUERN_OK;
+}
+
 enum quern_status quern_engine_create(quern_model *model,
                                       const struct quern_engine_options *options,
                                       quern_engine **out, struct quern_error *err) {
@@ -20,6 +53,9 @@ enum quern_status quern_engine_create(quern_model *model,
     enum quern_status status = check_yarn(options->yarn, err);
     if (!status)
         status = choose_context(&model->config, options->n_context, &n_context, err);
+    struct engine_setup draft;
+    if (!status)
+        status = resolve_draft(model, options->draft, options, n_context, &draft, err);
     if (status)
         return status;
     const struct engine_setup setup = {
@@ -33,6 +69,7 @@ enum quern_status quern_engine_create(quern_model *model,
         .n_context = n_context,
         .rope_scaled = wants_yarn(&model->config, options->yarn, 0, n_context),
         .options = options,
+        .draft = options->draft ? &draft : NULL,
     };
     quern_engine *e = calloc(1, sizeof *e);
     if (!e)

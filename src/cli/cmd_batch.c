@@ -9,7 +9,7 @@
 
 struct batch_args {
     struct cli_model_args model;
-    const char *input, *output, *cache_type, *speculation;
+    const char *input, *output, *cache_type, *speculation, *draft;
     int64_t context, parallel, cache_mib;
     bool quiet;
 };
@@ -28,6 +28,8 @@ static const struct option_spec batch_specs[] = {
                "how keys and values are stored (default: auto)"),
     OPT_CHOICE(0, "speculation", "auto|off", struct batch_args, speculation,
                "guess tokens by prompt lookup while it pays (default: auto)"),
+    OPT_STRING(0, "draft", "DIR", struct batch_args, draft,
+               "smaller model with the same tokenizer that guesses tokens while it pays"),
     OPT_FLAG('q', "quiet", struct batch_args, quiet, "no progress bar and no summary"),
     OPT_END};
 
@@ -76,8 +78,8 @@ static void report(const struct batch_args *args, const struct batch_input *in,
             c->seconds, c->seconds > 0 ? (double)c->completion_tokens / c->seconds : 0);
 }
 
-static int run_jobs(const struct batch_args *args, quern_model *model, struct batch_input *in,
-                    struct batch_output *out) {
+static int run_jobs(const struct batch_args *args, quern_model *model, quern_model *draft,
+                    struct batch_input *in, struct batch_output *out) {
     const size_t parallel = args->parallel ? (size_t)args->parallel : DEFAULT_PARALLEL;
     const struct quern_engine_options options = {
         .n_context = (int32_t)args->context,
@@ -88,6 +90,7 @@ static int run_jobs(const struct batch_args *args, quern_model *model, struct ba
         .speculation = args->speculation && strcmp(args->speculation, "off") == 0
                            ? QUERN_SPECULATION_OFF
                            : QUERN_SPECULATION_AUTO,
+        .draft = draft,
     };
     quern_engine *engine = NULL;
     struct quern_error err = {0};
@@ -124,12 +127,17 @@ static int run_files(const struct batch_args *args, struct batch_input *in,
         fprintf(stderr, "%zu of %zu lines have a result already\n", out->n_found, in->n_lines);
     if (n_left == 0)
         return CLI_OK;
-    quern_model *model = NULL;
+    quern_model *model = NULL, *draft = NULL;
+    struct cli_model_args draft_args = args->model;
+    draft_args.dir = args->draft;
     int code = cli_open_model(&args->model, CLI_WHOLE_MODEL, &model);
-    if (code != CLI_GO_ON)
-        return code;
-    interrupt_catch();
-    code = run_jobs(args, model, in, out);
+    if (code == CLI_GO_ON && args->draft)
+        code = cli_open_model(&draft_args, CLI_WHOLE_MODEL, &draft);
+    if (code == CLI_GO_ON) {
+        interrupt_catch();
+        code = run_jobs(args, model, draft, in, out);
+    }
+    quern_model_close(draft);
     quern_model_close(model);
     return code;
 }

@@ -170,6 +170,11 @@ const int32_t *completion_forced(struct completion *c, size_t *n) {
     return thinking_forced(&c->thinking, c->stream.n_pending > 0, n);
 }
 
+enum quern_status completion_guess(struct completion *c, const float *logits, uint64_t position,
+                                   int32_t *token, struct quern_error *err) {
+    return sampler_sample(c->sampler, logits, position, NULL, token, err);
+}
+
 static bool is_end_token(const struct completion *c, int32_t token) {
     for (size_t i = 0; i < c->n_end_tokens; i++)
         if (c->end_tokens[i] == token)

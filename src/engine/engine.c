@@ -172,6 +172,8 @@ static enum quern_status create_parts(struct engine *e, const struct engine_setu
         const struct prefix_blocks blocks = {e->pool, pool_retain, pool_release, pool_refs};
         status = prefix_cache_create(&blocks, &e->cache, err);
     }
+    if (!status && setup->draft && e->limits.speculation != QUERN_SPECULATION_OFF)
+        status = draft_open(e, setup->draft, err);
     return status;
 }
 
@@ -185,6 +187,7 @@ static enum quern_status open_disk(struct engine *e, const struct quern_engine_o
 }
 
 static void free_parts(struct engine *e) {
+    draft_close(e);
     prefix_cache_destroy(e->cache);
     kv_pool_destroy(e->pool);
     workspace_destroy(e->workspace);

@@ -43,6 +43,20 @@ struct disk {
     uint64_t for_order; /* + 1 of the request a load is for */
 };
 
+/* draft.c: a smaller model that guesses what the other one will say. */
+struct drafter {
+    const struct model *model; /* NULL: there is none */
+    struct rope rope;
+    struct workspace *workspace;
+    struct kv_pool *pool; /* whole contexts for all who run: it never lacks a block */
+    float *logits;        /* [max_running, vocab_size] */
+    size_t logits_bytes;
+    struct forward_seq *seqs; /* [max_running] */
+    struct request **who;     /* [max_running] */
+    size_t n_context, max_tokens;
+    double guess_ns; /* that a round of guesses takes, of late; 0: not known */
+};
+
 enum request_state {
     REQUEST_WAITING,
     REQUEST_RUNNING,
@@ -77,6 +91,12 @@ struct request {
     struct ngram_index ngrams;
     double accept;      /* how often a guess was right, of late */
     size_t since_guess; /* tokens made since one was tried */
+
+    struct kv_cache draft_kv; /* in the drafter's pool; zeroed until it is needed */
+    bool no_draft;            /* the draft model does not know its tokens */
+    int32_t guesses[ENGINE_DRAFTS_MAX];
+    size_t n_guesses; /* made by the draft model for this step */
+    size_t n_wanted;  /* while they are made */
 
     /* this step */
     size_t n_step; /* tokens fed, guesses included; 0: not in it */
@@ -113,6 +133,7 @@ struct engine {
     struct kv_pool *pool;
     struct prefix_cache *cache;
     struct disk disk;
+    struct drafter drafter;
     float *logits; /* [n_logit_rows, vocab_size] */
     size_t n_logit_rows, logits_bytes;
     float *hidden;         /* [max_running, hidden_size] */
@@ -161,6 +182,14 @@ void request_share_blocks(struct engine *e, struct request *r);
  * QUERN_FINISH_ERROR. `values` becomes the ticket's. */
 void request_end(struct engine *e, struct request *r, enum quern_finish finish,
                  const struct quern_error *cause, float *values, size_t n_values);
+
+/* draft.c */
+enum quern_status draft_open(struct engine *e, const struct engine_setup *setup,
+                             struct quern_error *err);
+void draft_close(struct engine *e); /* zeroed is fine */
+/* Guesses for every decoding request for which they pay; n_decoding > 0 of them are running. */
+void draft_guess(struct engine *e, size_t n_decoding);
+void draft_forget(struct request *r); /* lets go of its blocks */
 
 /* disk.c */
 enum quern_status disk_open(struct engine *e, const char *dir, uint64_t max_bytes,

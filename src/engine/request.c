@@ -188,6 +188,7 @@ static size_t sure_tokens(const struct request *r) {
 void request_drop_blocks(struct engine *e, struct request *r) {
     remember(e, r, sure_tokens(r));
     kv_cache_release(&r->kv);
+    draft_forget(r);
 }
 
 /* ---- its end ----------------------------------------------------------------------- */

@@ -296,9 +296,12 @@ static size_t guess(struct engine *e, struct request *r, size_t n_decoding) {
     if (most > free_rows / n_decoding)
         most = free_rows / n_decoding;
     const int32_t *guesses = completion_forced(r->completion, &n_found);
-    if (n_found == 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
+    if (n_found == 0 && r->n_guesses > 0) {
+        guesses = r->guesses;
+        n_found = r->n_guesses;
+    } else if (n_found == 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
         if (e->limits.speculation == QUERN_SPECULATION_AUTO) {
-            size_t pays = speed_best_drafts(&e->speed, n_decoding, r->accept, most);
+            size_t pays = speed_best_drafts(&e->speed, n_decoding, r->accept, 0, most);
             if (pays == 0 && r->since_guess >= ENGINE_PROBE_TOKENS)
                 pays = 1;
             most = pays;
@@ -388,6 +391,8 @@ void schedule_plan(struct engine *e) {
         e->running[i]->n_step = 0;
         n_decoding += request_decodes(e->running[i]) && e->running[i]->state == REQUEST_RUNNING;
     }
+    if (e->drafter.model && n_decoding > 0)
+        draft_guess(e, n_decoding);
     size_t budget = prompt_budget(e, n_decoding);
     /* Whoever is preempted stands at or after i. */
     for (size_t i = 0; i < e->n_running;) {

@@ -64,7 +64,8 @@ size_t speed_prompt_tokens(const struct speed *s, size_t n_rows, double max_ns, 
     return whole > least ? whole : least < most ? least : most;
 }
 
-size_t speed_best_drafts(const struct speed *s, size_t n_rows, double accept, size_t most) {
+size_t speed_best_drafts(const struct speed *s, size_t n_rows, double accept, double guess_ns,
+                         size_t most) {
     const double alone = speed_step_ns(s, n_rows);
     if (alone <= 0)
         return 0;
@@ -73,7 +74,7 @@ size_t speed_best_drafts(const struct speed *s, size_t n_rows, double accept, si
     for (size_t k = 1; k <= most; k++) {
         chain *= accept;
         made += chain;
-        const double rate = made / speed_step_ns(s, n_rows + k);
+        const double rate = made / (speed_step_ns(s, n_rows + k) + guess_ns * (double)k);
         if (rate > best_rate) {
             best_rate = rate;
             best = k;

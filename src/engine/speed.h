@@ -26,7 +26,8 @@ size_t speed_prompt_tokens(const struct speed *s, size_t n_rows, double max_ns, 
 
 /* How many guesses, of at most `most`, make the most tokens a second when each is right with
  * probability `accept` given that the ones before were, beside n_rows rows (the request's own
- * included): 0 when none pays. */
-size_t speed_best_drafts(const struct speed *s, size_t n_rows, double accept, size_t most);
+ * included), and takes guess_ns to be made: 0 when none pays. */
+size_t speed_best_drafts(const struct speed *s, size_t n_rows, double accept, double guess_ns,
+                         size_t most);
 
 #endif

@@ -99,10 +99,12 @@ def test_the_answer_does_not_depend_on_what_runs_beside_it(quern, tiny_model, fi
     assert quern("batch", "-m", tiny_model, "-i", source, "-o", target).code == 0
     alone = tmp_path / "alone.jsonl"
     assert quern("batch", "-m", tiny_model, "-i", source, "-o", alone, "--parallel", 1, "--speculation", "off").code == 0
-    together, one_by_one = by_id(target), by_id(alone)
-    assert together.keys() == one_by_one.keys()
+    drafted = tmp_path / "drafted.jsonl"
+    assert quern("batch", "-m", tiny_model, "-i", source, "-o", drafted, "--draft", tiny_model).code == 0
+    together, one_by_one, guessed = by_id(target), by_id(alone), by_id(drafted)
+    assert together.keys() == one_by_one.keys() == guessed.keys()
     for name in together:
-        assert text_of(together[name]) == text_of(one_by_one[name])
+        assert text_of(together[name]) == text_of(one_by_one[name]) == text_of(guessed[name])
 
 
 def test_a_killed_job_goes_on_without_losing_or_repeating_a_line(program, environment, quern, tiny_model, files):

@@ -1,5 +1,6 @@
 #include "support/engine_rig.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/os.h"
@@ -10,12 +11,18 @@
 enum { PATIENCE_MS = 60000 };
 
 void rig_open(struct rig *rig, size_t n_context, int n_threads) {
+    rig_open_seed(rig, n_context, n_threads, 5);
+}
+
+void rig_open_seed(struct rig *rig, size_t n_context, int n_threads, uint64_t seed) {
     struct tiny_shape shape = TINY_QWEN3;
+    char name[32];
+    snprintf(name, sizeof name, "rig-%d", (int)seed);
     shape.vocab = RIG_VOCAB;
     struct quern_error err;
     *rig = (struct rig){.n_context = n_context, .eos = RIG_VOCAB - 1 /* padding: never made */};
     if (device_cpu_create(n_threads, NULL, &rig->device, &err) ||
-        model_open(tiny_model_write(&shape, "rig", 5), NULL, rig->device, NULL, NULL, &rig->model,
+        model_open(tiny_model_write(&shape, name, seed), NULL, rig->device, NULL, NULL, &rig->model,
                    &err) ||
         tokenizer_open(support_fixture("fixtures/qwen3-tiny"), &rig->tokenizer, &err))
         fail_msg("%s", err.message);
@@ -28,7 +35,14 @@ void rig_close(struct rig *rig) {
 }
 
 struct engine *rig_engine(const struct rig *rig, const struct quern_engine_options *options) {
+    return rig_engine_draft(rig, options, NULL);
+}
+
+struct engine *rig_engine_draft(const struct rig *rig, const struct quern_engine_options *options,
+                                const struct rig *draft) {
     static const struct quern_engine_options defaults;
+    const struct engine_setup draft_setup = {.model = draft ? draft->model : NULL,
+                                             .n_context = draft ? draft->n_context : 0};
     const struct engine_setup setup = {
         .model = rig->model,
         .tokenizer = rig->tokenizer,
@@ -37,6 +51,7 @@ struct engine *rig_engine(const struct rig *rig, const struct quern_engine_optio
         .n_tokens_known = tokenizer_n_tokens(rig->tokenizer),
         .n_context = rig->n_context,
         .options = options ? options : &defaults,
+        .draft = draft ? &draft_setup : NULL,
     };
     struct engine *e = NULL;
     struct quern_error err;

@@ -18,9 +18,14 @@ struct rig {
 
 /* Opens model and tokenizer; the model's contexts are n_context long. */
 void rig_open(struct rig *rig, size_t n_context, int n_threads);
+/* The same with weights of another seed than 5. */
+void rig_open_seed(struct rig *rig, size_t n_context, int n_threads, uint64_t seed);
 void rig_close(struct rig *rig);
 /* `options` NULL: zeroed. */
 struct engine *rig_engine(const struct rig *rig, const struct quern_engine_options *options);
+/* With the other's model for a draft model; NULL: none. */
+struct engine *rig_engine_draft(const struct rig *rig, const struct quern_engine_options *options,
+                                const struct rig *draft);
 
 /* What a request has brought. */
 struct rig_answer {

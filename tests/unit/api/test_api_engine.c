@@ -184,6 +184,21 @@ static void test_a_model_without_tokenizer_scores_but_makes_no_text(void **state
     quern_model_close(m);
 }
 
+static void test_a_draft_model_must_speak_the_same_tokens(void **state) {
+    (void)state;
+    const struct quern_model_options weights_only = {.weights_only = true};
+    quern_model *m = NULL;
+    quern_engine *e = NULL;
+    struct quern_error err;
+    assert_int_equal(quern_model_open(dir, &weights_only, &m, NULL), QUERN_OK);
+    struct quern_engine_options o = {.draft = m};
+    assert_int_equal(quern_engine_create(model, &o, &e, &err), QUERN_ERR_STATE);
+    quern_model_close(m);
+    o.draft = model; /* pointless, and right */
+    assert_int_equal(quern_engine_create(model, &o, &e, &err), QUERN_OK);
+    quern_engine_destroy(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_request_comes_back_with_text_tokens_and_usage),
@@ -191,6 +206,7 @@ int main(void) {
         cmocka_unit_test(test_missing_arguments_are_errors_or_nothing),
         cmocka_unit_test(test_a_stop_string_that_is_no_utf8_is_refused),
         cmocka_unit_test(test_a_model_without_weights_has_no_engine),
+        cmocka_unit_test(test_a_draft_model_must_speak_the_same_tokens),
         cmocka_unit_test(test_a_model_without_tokenizer_scores_but_makes_no_text),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

@@ -111,6 +111,40 @@ static void test_guesses_change_nothing(void **state) {
     engine_destroy(e);
 }
 
+/* The model itself guesses everything right, sampled or not; another one hardly anything. */
+static void test_a_draft_model_changes_nothing_but_the_number_of_steps(void **state) {
+    (void)state;
+    static struct rig other;
+    rig_open_seed(&other, CONTEXT, 1, 17);
+    const struct rig *drafts[] = {&rig, &other};
+    for (size_t d = 0; d < 2; d++) {
+        const struct quern_engine_options o = {.speculation = QUERN_SPECULATION_ALWAYS,
+                                               .max_step_tokens = 80};
+        struct engine *e = rig_engine_draft(&rig, &o, drafts[d]);
+        struct quern_engine_stats stats;
+        assert_canaries(e);
+        engine_get_stats(e, &stats);
+        assert_true(stats.drafted_tokens > 0);
+        /* Penalties see the guesses before only once they are taken: some are wrong. */
+        if (d == 0)
+            assert_true(stats.accepted_tokens * 10 > stats.drafted_tokens * 8);
+        else
+            assert_true(stats.accepted_tokens * 10 < stats.drafted_tokens * 8);
+        rig_assert_idle(e);
+        engine_destroy(e);
+    }
+    const struct quern_engine_options small = {.speculation = QUERN_SPECULATION_ALWAYS,
+                                               .kv_bytes = 1};
+    struct engine *e = rig_engine_draft(&rig, &small, &other);
+    assert_canaries(e);
+    rig_assert_idle(e);
+    engine_destroy(e);
+    e = rig_engine_draft(&rig, NULL, &other); /* as measurement says */
+    assert_canaries(e);
+    engine_destroy(e);
+    rig_close(&other);
+}
+
 static void test_preempted_requests_give_the_same(void **state) {
     (void)state;
     /* Memory for hardly more than one context. */
@@ -298,6 +332,7 @@ int main(void) {
         cmocka_unit_test(test_sixteen_together_give_what_each_gives_alone),
         cmocka_unit_test(test_small_steps_without_a_cache_give_the_same),
         cmocka_unit_test(test_guesses_change_nothing),
+        cmocka_unit_test(test_a_draft_model_changes_nothing_but_the_number_of_steps),
         cmocka_unit_test(test_preempted_requests_give_the_same),
         cmocka_unit_test(test_cancelled_neighbours_change_nothing),
         cmocka_unit_test(test_a_second_turn_finds_the_first_computed),

@@ -28,7 +28,7 @@ static void test_nothing_is_known_at_first(void **state) {
     (void)state;
     const struct speed s = {0};
     assert_true(speed_step_ns(&s, 3) == 0);
-    assert_int_equal(speed_best_drafts(&s, 1, 0.9, 8), 0);
+    assert_int_equal(speed_best_drafts(&s, 1, 0.9, 0, 8), 0);
     assert_int_equal(speed_prompt_tokens(&s, 3, 1e9, 16, 512), 16);
     assert_int_equal(speed_prompt_tokens(&s, 3, 1e9, 16, 10), 10);
 }
@@ -37,16 +37,19 @@ static void test_guesses_pay_where_rows_are_cheap_and_guesses_right(void **state
     (void)state;
     /* A machine that waits for memory: eight rows cost little more than one. */
     const struct speed cheap = learn(1e6, 2e4, 8);
-    assert_true(speed_best_drafts(&cheap, 1, 0.9, 8) >= 6);
-    assert_in_range(speed_best_drafts(&cheap, 1, 0.5, 8), 2, 5);
-    assert_int_equal(speed_best_drafts(&cheap, 1, 0.01, 8), 0);
+    assert_true(speed_best_drafts(&cheap, 1, 0.9, 0, 8) >= 6);
+    assert_in_range(speed_best_drafts(&cheap, 1, 0.5, 0, 8), 2, 5);
+    assert_int_equal(speed_best_drafts(&cheap, 1, 0.01, 0, 8), 0);
+    /* Guesses that take as long as a step to make do not. */
+    assert_int_equal(speed_best_drafts(&cheap, 1, 0.9, 1e6, 8), 0);
+    assert_true(speed_best_drafts(&cheap, 1, 0.9, 1e5, 8) > 0);
     /* A machine that computes: every row costs the same, and no guess is certain. */
     const struct speed dear = learn(1e3, 1e6, 8);
-    assert_int_equal(speed_best_drafts(&dear, 1, 0.9, 8), 0);
+    assert_int_equal(speed_best_drafts(&dear, 1, 0.9, 0, 8), 0);
     /* What pays alone need not pay beside others who fill the machine. */
     const struct speed mixed = learn(1e6, 1e5, 32);
-    assert_true(speed_best_drafts(&mixed, 1, 0.6, 8) > 0);
-    assert_int_equal(speed_best_drafts(&mixed, 24, 0.6, 8), 0);
+    assert_true(speed_best_drafts(&mixed, 1, 0.6, 0, 8) > 0);
+    assert_int_equal(speed_best_drafts(&mixed, 24, 0.6, 0, 8), 0);
 }
 
 static void test_prompts_take_the_time_that_decoding_leaves(void **state) {
