@@ -10,7 +10,7 @@ static struct tokenizer *tokenizer;
 static int open_tokenizer(void **state) {
     (void)state;
     struct quern_error err = {0};
-    return tokenizer_open(support_fixture("fixtures/qwen3-tiny"), &tokenizer, &err);
+    return tokenizer_open(support_fixture("fixtures/qwen3-tiny"), &tokenizer, &err) != QUERN_OK;
 }
 
 static int close_tokenizer(void **state) {
