@@ -58,8 +58,7 @@ static enum quern_status add_copied(struct plan *p, struct plan_entry *e,
         if (st != QUERN_OK)
             return st;
     } else {
-        return error_set(err, QUERN_ERR_FORMAT, "tensor \"%s\" is missing or of a type for no vector",
-                         name);
+        return error_set(err, QUERN_ERR_FORMAT, "tensor \"%s\" is missing, or is not in F32, F16 or BF16", name);
     }
     p->n_decls++;
     return QUERN_OK;

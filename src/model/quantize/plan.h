@@ -2,9 +2,9 @@
 #ifndef QUERN_MODEL_QUANTIZE_PLAN_H
 #define QUERN_MODEL_QUANTIZE_PLAN_H
 
+#include "formats/quantized_writer.h"
 #include "model/quantize/calibration.h"
 #include "model/quantize/source.h"
-#include "formats/quantized_writer.h"
 
 struct plan_entry {
     struct tensor_spec spec;
