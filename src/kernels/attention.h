@@ -22,7 +22,8 @@ typedef void score_fn(const struct score_tile *a);
 /* A query's scores of a chunk become weights. Positions count from the chunk's first. */
 struct soften {
     float *s;          /* [ATTENTION_CHUNK] in: scores of [begin, end); out: weights as `weigh` takes
-                          them, zero wherever begin and end leave a grain incomplete */
+                          them, zero where begin and end leave a grain incomplete; with zero_is_nothing
+                          in all of the chunk that the query does not see */
     size_t begin, end; /* what the query sees; begin < end */
     float factor;      /* of the scores */
     const unsigned char *const *blocks; /* [ATTENTION_CHUNK_BLOCKS] parts of this head */

@@ -1,6 +1,7 @@
 /* avx512.c - the element-wise functions and the table. Needs F, BW, VL, DQ. */
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512bf16/avx512bf16.h"
+#include "kernels/avx512vnni/avx512vnni.h"
 #include "kernels/generic/generic.h"
 #include "kernels/tables.h"
 
@@ -122,7 +123,6 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     .matmul = {[DTYPE_F32] = avx512_matmul_f32,                                                      \
                [DTYPE_F16] = avx512_matmul_f16,                                                      \
                [DTYPE_BF16] = avx512_matmul_bf16},                                                   \
-    .attention = {avx512_attention_f32, generic_attention_bf16, generic_attention_int8},             \
     .attention_join = avx512_attention_join,                                                          \
     .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},                \
     .divide = divide, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,                      \
@@ -130,10 +130,13 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
 
 const struct kernels kernels_avx512 = {
-    .name = "avx512", .packed = &packed_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
+    .name = "avx512", .packed = &packed_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
+    .attention = {avx512_attention_f32, generic_attention_bf16, generic_attention_int8}, SHARED};
 const struct kernels kernels_avx512vnni = {
-    .name = "avx512vnni", .packed = &packed_avx512vnni, .matmul_bf16 = avx512_matmul_bf16_pairs, SHARED};
+    .name = "avx512vnni", .packed = &packed_avx512vnni, .matmul_bf16 = avx512_matmul_bf16_pairs,
+    .attention = {avx512_attention_f32, generic_attention_bf16, avx512vnni_attention_int8}, SHARED};
 /* With VNNI and VBMI, which all but the first CPU with BF16 have. */
 const struct kernels kernels_avx512bf16 = {
     .name = "avx512bf16", .packed = &packed_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
+    .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
     .bf16_is_fast = true, SHARED};

@@ -5,5 +5,6 @@
 #include "kernels/kernels.h"
 
 matmul_bf16_fn avx512bf16_matmul;
+attention_fn avx512bf16_attention;
 
 #endif
