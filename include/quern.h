@@ -195,12 +195,22 @@ QUERN_API enum quern_status quern_render_chat(const quern_model *model, const ch
 
 typedef struct quern_session quern_session;
 
+/* How keys and values are kept. Every choice gives the same bits on every CPU and does not depend on
+ * batch, threads or cuts; different choices give different numbers (docs/NUMERICS.md). */
+enum quern_kv_type {
+    QUERN_KV_AUTO = 0, /* bfloat16 where weights are computed with fast math, else float32 */
+    QUERN_KV_F32,      /* exact */
+    QUERN_KV_BF16,     /* half the memory */
+    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position */
+};
+
 struct quern_session_options {
     int32_t n_context;     /* most tokens the session holds, up to the model's max_context;
                               0: that, but not more than 4096 */
     int32_t prefill_chunk; /* tokens per forward pass; 0: 512. Any value: same bits */
     enum quern_yarn yarn;
     int32_t yarn_expected_tokens; /* with AUTO: the context the caller will use; 0: n_context */
+    enum quern_kv_type kv_type;
 };
 
 /* `options` NULL: all 0. QUERN_ERR_UNSUPPORTED for a checkpoint without a head (embeddings).
@@ -371,13 +381,6 @@ QUERN_API enum quern_status quern_generate(quern_session *session,
  *            to be read is bounded: see quern_engine_options.queue_events. */
 typedef struct quern_engine quern_engine;
 typedef struct quern_ticket quern_ticket;
-
-enum quern_kv_type {
-    QUERN_KV_AUTO = 0, /* float32: as in a session */
-    QUERN_KV_F32,
-    QUERN_KV_BF16, /* half the memory; results are their own, still independent of neighbours */
-    QUERN_KV_INT8, /* a quarter */
-};
 
 enum quern_speculation {
     QUERN_SPECULATION_AUTO = 0, /* guesses by prompt lookup, while measurement says it pays */

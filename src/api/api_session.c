@@ -39,6 +39,7 @@ enum quern_status quern_session_create(quern_model *model,
         .n_tokens_known = tokens_known(model),
         .gaps = model->gaps,
         .n_gaps = model->n_gaps,
+        .kv_type = o.kv_type,
     };
     quern_session *s = calloc(1, sizeof *s);
     if (!s)

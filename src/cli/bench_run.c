@@ -20,7 +20,7 @@ static size_t tokens_of_pass(const struct bench_test *t) {
 
 size_t bench_test_bytes(const struct hf_config *c, const struct bench_test *t) {
     size_t kv, workspace, sum;
-    if (kv_cache_bytes(c, KV_F32, context_of(t), &kv, NULL) || !checked_mul(kv, t->batch, &kv) ||
+    if (kv_cache_bytes(c, t->kv_type, context_of(t), &kv, NULL) || !checked_mul(kv, t->batch, &kv) ||
         workspace_bytes(c, tokens_of_pass(t), &workspace, NULL) ||
         !checked_add(kv, workspace, &sum))
         return SIZE_MAX;
@@ -57,7 +57,7 @@ static enum quern_status fill(struct bench_run *r, struct kv_cache *kv, struct q
 static enum quern_status init_caches(struct bench_run *r, struct quern_error *err) {
     for (size_t i = 0; i < r->test.batch; i++) {
         enum quern_status status =
-            kv_cache_init(&r->caches[i], r->model, KV_F32, context_of(&r->test), err);
+            kv_cache_init(&r->caches[i], r->model, r->test.kv_type, context_of(&r->test), err);
         if (!status)
             status = fill(r, &r->caches[i], err);
         if (status)

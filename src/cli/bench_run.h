@@ -11,6 +11,7 @@ struct bench_test {
     size_t batch;      /* sequences */
     size_t depth;      /* tokens each holds before */
     size_t chunk;      /* most tokens of a forward pass */
+    enum kv_type kv_type;
 };
 
 struct bench_run {

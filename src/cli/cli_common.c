@@ -91,6 +91,11 @@ enum quern_math cli_math(const char *word) {
     return (enum quern_math)index_of(word, words, sizeof words / sizeof *words);
 }
 
+enum quern_kv_type cli_kv_type(const char *word) {
+    static const char *const words[] = {"auto", "f32", "bf16", "int8"};
+    return (enum quern_kv_type)index_of(word, words, sizeof words / sizeof *words);
+}
+
 int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
                    quern_model **out) {
     const char *dir = cli_model_dir(args);

@@ -91,9 +91,14 @@ struct cli_model_args {
     OPT_INT('c', "context", "N", type, field, 1, INT32_MAX, \
             "most tokens held at once (default: the model's maximum, at most 4096)")
 
+#define CLI_KV_OPTION(type, field)                                                        \
+    OPT_CHOICE(0, "kv-type", "auto|f32|bf16|int8", type, field,                           \
+               "how keys and values are kept (default: auto, f32, or bf16 with fast math)")
+
 /* The words of CLI_WEIGHTS_OPTIONS, which the parser has checked; NULL: auto. */
 enum quern_weights cli_weights(const char *word);
 enum quern_math cli_math(const char *word);
+enum quern_kv_type cli_kv_type(const char *word); /* of CLI_KV_OPTION */
 
 /* The directory to use, never NULL. */
 const char *cli_model_dir(const struct cli_model_args *args);

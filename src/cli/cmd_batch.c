@@ -9,7 +9,7 @@
 
 struct batch_args {
     struct cli_model_args model;
-    const char *input, *output, *cache_type, *speculation, *draft;
+    const char *input, *output, *kv_type, *speculation, *draft;
     int64_t context, parallel, cache_mib;
     bool quiet;
 };
@@ -24,8 +24,7 @@ static const struct option_spec batch_specs[] = {
             "requests computed side by side (default: 32)"),
     OPT_INT(0, "cache-mib", "MIB", struct batch_args, cache_mib, 1, 1 << 30,
             "memory for keys and values (default: four contexts)"),
-    OPT_CHOICE(0, "cache-type", "auto|f32|bf16|int8", struct batch_args, cache_type,
-               "how keys and values are stored (default: auto)"),
+    CLI_KV_OPTION(struct batch_args, kv_type),
     OPT_CHOICE(0, "speculation", "auto|off", struct batch_args, speculation,
                "guess tokens by prompt lookup while it pays (default: auto)"),
     OPT_STRING(0, "draft", "DIR", struct batch_args, draft,
@@ -45,14 +44,6 @@ static const struct cli_command batch_command = {
     "quern batch -m models/Qwen3-0.6B -i requests.jsonl -o results.jsonl\n", batch_specs};
 
 enum { DEFAULT_PARALLEL = 32, STEP_MS = 1000 /* nobody waits for single tokens */ };
-
-static enum quern_kv_type kv_type(const char *word) {
-    if (!word || strcmp(word, "auto") == 0)
-        return QUERN_KV_AUTO;
-    return strcmp(word, "bf16") == 0   ? QUERN_KV_BF16
-           : strcmp(word, "int8") == 0 ? QUERN_KV_INT8
-                                       : QUERN_KV_F32;
-}
 
 /* "models/Qwen3-0.6B/" is called Qwen3-0.6B. */
 static void model_name(const char *dir, char *name, size_t size) {
@@ -86,7 +77,7 @@ static int run_jobs(const struct batch_args *args, quern_model *model, quern_mod
         .max_running = (int32_t)parallel,
         .max_step_ms = STEP_MS,
         .kv_bytes = (size_t)args->cache_mib << 20,
-        .kv_type = kv_type(args->cache_type),
+        .kv_type = cli_kv_type(args->kv_type),
         .speculation = args->speculation && strcmp(args->speculation, "off") == 0
                            ? QUERN_SPECULATION_OFF
                            : QUERN_SPECULATION_AUTO,

@@ -20,7 +20,7 @@ struct int_list {
 struct bench_args {
     struct bench_source source;
     const char *prompts, *generates, *batches, *depths, *threads; /* lists */
-    const char *pin;
+    const char *pin, *kv_type;
     int64_t repeats, chunk;
     bool json, paced;
     struct int_list p, n, b, d, t;
@@ -49,6 +49,7 @@ static const struct option_spec bench_specs[] = {
     OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct bench_args,
                source.cpu, "instruction set to use (default: the best there is)"),
     CLI_WEIGHTS_OPTIONS(struct bench_args, source),
+    CLI_KV_OPTION(struct bench_args, kv_type),
     CLI_PIN_OPTION(struct bench_args, pin),
     OPT_FLAG(0, "json", struct bench_args, json, "print JSON"),
     OPT_FLAG(0, "paced", struct bench_args, paced,
@@ -210,7 +211,8 @@ static enum quern_status measure_all(const struct bench_args *a, const struct be
     const size_t per_depth = (a->p.n + a->n.n) * a->b.n;
     for (size_t i = 0; i < a->d.n * per_depth; i++) {
         const size_t kind = i % per_depth / a->b.n;
-        struct bench_test test = {.depth = a->d.items[i / per_depth],
+        struct bench_test test = {.kv_type = kv_type_of(m->model, cli_kv_type(a->kv_type)),
+                                  .depth = a->d.items[i / per_depth],
                                   .batch = a->b.items[i % a->b.n],
                                   .chunk = (size_t)a->chunk};
         if (kind < a->p.n)
@@ -249,7 +251,7 @@ static enum quern_status describe(const struct bench_args *a, const struct bench
         .model = a->source.shape ? a->source.shape : a->source.dir,
         .cpu = m->device->name,
         .weights = weight_type_name(&m->model->layers[0].q),
-        .kv_type = "F32",
+        .kv_type = kv_type_name(kv_type_of(m->model, cli_kv_type(a->kv_type))),
         .arithmetic = arithmetic_of(&m->model->layers[0].q),
         .n_threads = thread_pool_size(pool),
         .load_seconds = m->load_seconds,

@@ -14,6 +14,7 @@
 
 struct chat_args {
     struct cli_model_args model;
+    const char *kv_type;
     const char *system;
     bool think, no_think, show_thinking, verbose;
     int64_t max_tokens, context;
@@ -31,6 +32,7 @@ static const struct option_spec chat_specs[] = {
     OPT_INT('n', "max-tokens", "N", struct chat_args, max_tokens, 0, INT32_MAX,
             "most tokens of an answer (default: what the context holds)"),
     CLI_CONTEXT_OPTION(struct chat_args, context),
+    CLI_KV_OPTION(struct chat_args, kv_type),
     OPT_LIST(0, "stop", "TEXT", struct chat_args, stop,
              "end an answer before this text; may be given several times"),
     CLI_SAMPLING_OPTIONS(struct chat_args, sampling),
@@ -171,7 +173,8 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
     enum quern_status status = check_template(chat, cli_model_dir(&args->model), err);
     if (!status)
         status = cli_sampling_resolve(&args->sampling, model, &chat->sampling, err);
-    struct quern_session_options options = {.n_context = (int32_t)args->context};
+    struct quern_session_options options = {.n_context = (int32_t)args->context,
+                                            .kv_type = cli_kv_type(args->kv_type)};
     if (!status)
         status = quern_session_create(model, &options, &chat->session, err);
     return status;

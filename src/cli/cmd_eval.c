@@ -14,6 +14,7 @@ struct eval_args {
     struct cli_model_args model;
     const char *text, *ref;
     int64_t context, stride;
+    const char *kv_type;
     bool json;
 };
 
@@ -22,6 +23,7 @@ static const struct option_spec eval_specs[] = {
     OPT_STRING('f', "text", "FILE", struct eval_args, text,
                "UTF-8 text to read (default: standard input)"),
     OPT_STRING(0, "ref", "DIR", struct eval_args, ref, "kl: the model to compare with"),
+    CLI_KV_OPTION(struct eval_args, kv_type),
     OPT_INT('c', "context", "N", struct eval_args, context, 2, INT32_MAX,
             "tokens in a window (default: 2048, or the model's maximum if that is less)"),
     OPT_INT(0, "stride", "N", struct eval_args, stride, 1, INT32_MAX,
@@ -65,6 +67,7 @@ struct eval {
     size_t n_ids;
     size_t text_bytes;
     size_t context, stride;
+    enum quern_kv_type kv_type;
     float *logits; /* [rows, n_vocab] */
     size_t rows;
     struct cli_progress progress;
@@ -126,6 +129,7 @@ static enum quern_status score_text(struct eval *e, struct quern_error *err) {
 /* ---- setting up and reporting --------------------------------------------------------- */
 
 static int choose_windows(struct eval *e, const struct eval_args *args, int32_t max_context) {
+    e->kv_type = cli_kv_type(args->kv_type);
     e->context = args->context                   ? (size_t)args->context
                  : max_context < DEFAULT_CONTEXT ? (size_t)max_context
                                                  : DEFAULT_CONTEXT;
@@ -152,7 +156,8 @@ static enum quern_status start(struct eval *e, quern_model *model, struct quern_
     /* A short text needs no long session. */
     size_t n_context = e->context < e->n_ids ? e->context : e->n_ids;
     const struct quern_session_options options = {.n_context = (int32_t)n_context,
-                                                  .yarn_expected_tokens = (int32_t)e->context};
+                                                  .yarn_expected_tokens = (int32_t)e->context,
+                                                  .kv_type = e->kv_type};
     return quern_session_create(model, &options, &e->session, err);
 }
 

@@ -12,6 +12,7 @@ struct logits_args {
     struct cli_model_args model;
     const char *ids, *output, *yarn;
     int64_t chunk, context;
+    const char *kv_type;
 };
 
 static const struct option_spec logits_specs[] = {
@@ -24,6 +25,7 @@ static const struct option_spec logits_specs[] = {
     OPT_CHOICE(0, "yarn", "auto|always|never", struct logits_args, yarn,
                "when to apply the YaRN scaling of config.json (default: auto, only if the "
                "context exceeds the original one)"),
+    CLI_KV_OPTION(struct logits_args, kv_type),
     OPT_INT('c', "context", "N", struct logits_args, context, 1, INT32_MAX,
             "most tokens held at once (default: as many as there are ids)"),
     OPT_END};
@@ -91,6 +93,7 @@ static enum quern_status run(quern_model *model, const struct logits_args *args,
         .n_context = args->context > 0 ? (int32_t)args->context : (int32_t)n_ids,
         .prefill_chunk = (int32_t)chunk,
         .yarn = yarn_of(args->yarn),
+        .kv_type = cli_kv_type(args->kv_type),
     };
     struct quern_model_info info;
     quern_model_get_info(model, &info);

@@ -15,6 +15,7 @@
 
 struct run_args {
     struct cli_model_args model;
+    const char *kv_type;
     const char *prompt, *file, *system;
     bool raw, think, no_think, show_thinking, ignore_eos, verbose;
     int64_t max_tokens, context;
@@ -39,6 +40,7 @@ static const struct option_spec run_specs[] = {
     OPT_INT('n', "max-tokens", "N", struct run_args, max_tokens, 0, INT32_MAX,
             "most tokens to generate (default: what the context holds)"),
     CLI_CONTEXT_OPTION(struct run_args, context),
+    CLI_KV_OPTION(struct run_args, kv_type),
     OPT_LIST(0, "stop", "TEXT", struct run_args, stop,
              "end before this text; may be given several times"),
     CLI_FORM_OPTIONS(struct run_args, form_args),
@@ -266,7 +268,8 @@ static int run(quern_model *model, struct run_args *args, const struct buffer *p
     quern_session *session = NULL;
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    struct quern_session_options options = {.n_context = (int32_t)args->context};
+    struct quern_session_options options = {.n_context = (int32_t)args->context,
+                                            .kv_type = cli_kv_type(args->kv_type)};
     enum quern_status status = prompt_ids(model, args, prompt, &ids, &n_ids, &err);
     if (!status)
         status = quern_session_create(model, &options, &session, &err);

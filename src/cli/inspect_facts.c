@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/os.h"
 #include "formats/gguf_config.h"
+#include "model/kv_cache.h"
 #include "model/rope.h"
 
 enum { PATH_BYTES = 4096 };
@@ -311,4 +312,10 @@ void inspect_release(struct inspect_facts *f) {
     tokenizer_close(f->tokenizer);
     chat_template_close(f->chat);
     arena_release(&f->arena);
+}
+
+double inspect_kv_bytes(const struct inspect_facts *f, enum kv_type type) {
+    size_t bytes = 0;
+    (void)kv_cache_bytes(&f->config, type, KV_BLOCK_TOKENS, &bytes, NULL); /* 0: no such memory */
+    return (double)bytes / KV_BLOCK_TOKENS;
 }

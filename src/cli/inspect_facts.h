@@ -9,6 +9,7 @@
 #include "formats/hf_config.h"
 #include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
+#include "kernels/kv_layout.h"
 #include "tokenizer/tokenizer.h"
 
 /* Ways to hold the weights. Quantized ones keep embedding, head, router and norms in bf16. */
@@ -64,6 +65,9 @@ struct inspect_facts {
 enum quern_status inspect_collect(const char *path, struct inspect_facts *f,
                                   struct quern_error *err);
 void inspect_release(struct inspect_facts *f);
+
+/* Keys and values of a position, as a cache of this type holds them. */
+double inspect_kv_bytes(const struct inspect_facts *f, enum kv_type type);
 
 /* The report for people and for programs. */
 void inspect_write_text(const struct inspect_facts *f, bool tensors, struct buffer *out);

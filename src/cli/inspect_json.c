@@ -93,8 +93,9 @@ static int put_memory(json_t *o, const struct inspect_facts *f) {
     int failed = 0;
     for (int i = 0; i < INSPECT_N_FORMATS; i++)
         failed |= put_int(weights, inspect_formats[i].name, (int64_t)f->format_bytes[i]);
-    failed |= put_int(kv, "f32", hf_config_kv_bytes_per_token(&f->config, 4)) |
-              put_int(kv, "bf16", hf_config_kv_bytes_per_token(&f->config, 2));
+    for (int type = 0; type < KV_TYPE_COUNT; type++)
+        failed |= put_int(kv, kv_type_name((enum kv_type)type),
+                          (int64_t)inspect_kv_bytes(f, (enum kv_type)type));
     return failed | put(o, "weight_bytes", weights) | put(o, "kv_bytes_per_token", kv);
 }
 

@@ -130,7 +130,7 @@ static void write_weights(const struct inspect_facts *f, bool tensors, struct bu
 }
 
 static void write_memory(const struct inspect_facts *f, struct buffer *b) {
-    char n[CLI_NUMBER_BYTES], m[CLI_NUMBER_BYTES];
+    char n[CLI_NUMBER_BYTES], m[CLI_NUMBER_BYTES], k[CLI_NUMBER_BYTES];
     heading(b, "Memory for the weights, by format");
     if (f->n_coded) {
         label(b, "as stored");
@@ -147,14 +147,14 @@ static void write_memory(const struct inspect_facts *f, struct buffer *b) {
     buffer_puts(b, "  Quantized formats keep embedding, head, router and norms in bf16.\n");
     heading(b, "Memory for the context");
     label(b, "tokens");
-    buffer_printf(b, "%8s  %8s\n", "float32", "bf16");
+    buffer_printf(b, "%8s  %8s  %8s\n", "float32", "bf16", "int8");
     for (int i = 0; i < f->n_contexts; i++) {
         double tokens = f->contexts[i];
         label(b, counted(f->contexts[i], n));
-        buffer_printf(
-            b, "%8s  %8s\n",
-            cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 4), n),
-            cli_format_bytes(tokens * (double)hf_config_kv_bytes_per_token(&f->config, 2), m));
+        buffer_printf(b, "%8s  %8s  %8s\n",
+                      cli_format_bytes(tokens * inspect_kv_bytes(f, KV_F32), n),
+                      cli_format_bytes(tokens * inspect_kv_bytes(f, KV_BF16), m),
+                      cli_format_bytes(tokens * inspect_kv_bytes(f, KV_INT8), k));
     }
 }
 

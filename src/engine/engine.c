@@ -75,16 +75,12 @@ static void set_limits(struct engine_limits *l, const struct quern_engine_option
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static enum kv_type choose_kv_type(enum quern_kv_type asked) {
-    return asked == QUERN_KV_BF16 ? KV_BF16 : asked == QUERN_KV_INT8 ? KV_INT8 : KV_F32;
-}
-
 /* Blocks for the memory asked for, and at least one whole context. */
 static enum quern_status create_pool(struct engine *e, const struct quern_engine_options *o,
                                      struct quern_error *err) {
     const size_t per_context = (e->n_context + PREFIX_BLOCK_TOKENS - 1) / PREFIX_BLOCK_TOKENS;
     const size_t memory = e->model->device->ops->memory_bytes(e->model->device);
-    const enum kv_type type = choose_kv_type(o->kv_type);
+    const enum kv_type type = kv_type_of(e->model, o->kv_type);
     size_t block_bytes = 0;
     enum quern_status status =
         kv_cache_bytes(&e->model->config, type, PREFIX_BLOCK_TOKENS, &block_bytes, err);

@@ -5,11 +5,11 @@
 
 /* Memory is handed out page by page as it fills: a context too large would be given here and get
  * the process killed in the middle of an answer. */
-static enum quern_status check_memory(const struct model *m, size_t n_context, size_t chunk,
-                                      struct quern_error *err) {
+static enum quern_status check_memory(const struct model *m, enum kv_type type, size_t n_context,
+                                      size_t chunk, struct quern_error *err) {
     const size_t has_bytes = m->device->ops->memory_bytes(m->device);
     size_t kv_bytes, pass_bytes;
-    enum quern_status st = kv_cache_bytes(&m->config, KV_F32, n_context, &kv_bytes, err);
+    enum quern_status st = kv_cache_bytes(&m->config, type, n_context, &kv_bytes, err);
     if (st == QUERN_OK)
         st = workspace_bytes(&m->config, chunk, &pass_bytes, err);
     if (st != QUERN_OK || !has_bytes || (kv_bytes < has_bytes && pass_bytes < has_bytes - kv_bytes))
@@ -30,9 +30,10 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     /* Here and not in the pass that wants logits, the last of a prompt: by then the session would
      * hold what came before. */
     enum quern_status st = forward_check_head(m, err);
+    const enum kv_type type = kv_type_of(m, o->kv_type);
     const size_t chunk = o->prefill_chunk < o->n_context ? o->prefill_chunk : o->n_context;
     if (st == QUERN_OK)
-        st = check_memory(m, o->n_context, chunk, err);
+        st = check_memory(m, type, o->n_context, chunk, err);
     if (st != QUERN_OK)
         return st;
     struct session *s = calloc(1, sizeof *s);
@@ -47,7 +48,7 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     if (st == QUERN_OK)
         st = rope_init(&s->rope, &m->config, o->n_context, o->rope_scaled, err);
     if (st == QUERN_OK)
-        st = kv_cache_init(&s->kv, m, KV_F32, o->n_context, err);
+        st = kv_cache_init(&s->kv, m, type, o->n_context, err);
     if (st == QUERN_OK)
         st = workspace_create(m, s->prefill_chunk, o->n_context, &s->workspace, err);
     if (st != QUERN_OK) {

@@ -22,6 +22,7 @@ struct session_options {
     size_t n_context;       /* > 0 */
     size_t prefill_chunk;   /* > 0 */
     bool rope_scaled;       /* apply YaRN */
+    enum quern_kv_type kv_type;
     int32_t n_tokens_known; /* of the tokenizer */
     const int32_t *gaps; /* [n_gaps] ids below that which no token has; they outlive the session */
     size_t n_gaps;

@@ -8,6 +8,19 @@ static size_t blocks_for(size_t n_tokens) {
     return n_tokens / KV_BLOCK_TOKENS + (n_tokens % KV_BLOCK_TOKENS != 0);
 }
 
+enum kv_type kv_type_of(const struct model *m, enum quern_kv_type asked) {
+    switch (asked) {
+    case QUERN_KV_BF16:
+        return KV_BF16;
+    case QUERN_KV_INT8:
+        return KV_INT8;
+    case QUERN_KV_F32:
+        return KV_F32;
+    default:
+        return m->fast_math ? KV_BF16 : KV_F32;
+    }
+}
+
 enum quern_status kv_cache_bytes(const struct hf_config *c, enum kv_type type, size_t max_tokens,
                                  size_t *bytes, struct quern_error *err) {
     struct kv_layout l;

@@ -42,6 +42,7 @@ struct model {
     const float *final_norm;        /* [H] */
     struct layer_weights *layers;   /* [n_layers] */
     float attention_scale;          /* D^-0.5 */
+    bool fast_math;                 /* of its matrices; what KV caches go by when nothing is said */
 };
 
 /* How weights are to be held and computed with; zeroed: as they are, exactly. */

@@ -437,7 +437,11 @@ enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
     m->config = *config;
     m->attention_scale = (float)(1 / sqrt((double)config->head_dim));
     arena_init(&m->arena, 0);
-    enum quern_status st = bind_all(m, options ? options : &none, err);
+    if (!options)
+        options = &none;
+    m->fast_math = options->math == QUERN_MATH_FAST ||
+                   (options->math == QUERN_MATH_AUTO && is_coded(options->weights));
+    enum quern_status st = bind_all(m, options, err);
     if (st != QUERN_OK)
         model_close(m);
     else

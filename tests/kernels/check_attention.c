@@ -2,7 +2,7 @@
  * reference, byte by byte, and every way of cutting the work against the whole.
  *
  *     check_attention [SEED [CASES]]     checks; exit code 1 on the first difference
- *     check_attention --bench            speed of every table (bench_attention.c)
+ *     check_attention --bench [TYPE]     speed of every table (bench_attention.c)
  *
  * As in check_kernels.c: random and adversarial input, blocks and other buffers flush with
  * unreadable pages. What no position was stored to, padding included, is random bytes. */
@@ -297,7 +297,7 @@ int main(int argc, char **argv) {
     size_t n_tables;
     const struct kernels *const *tables = kernels_available(&n_tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
-        return bench_attention(tables, n_tables);
+        return bench_attention(tables, n_tables, argc > 2 ? argv[2] : NULL);
     const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     const uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 300;
     int failures = 0;

@@ -118,7 +118,7 @@ static void place(enum kv_type type) {
         bench.blocks[type][b] = bench.kv + b * 7 % n * l->block_bytes;
 }
 
-int bench_attention(const struct kernels *const *tables, size_t n_tables) {
+int bench_attention(const struct kernels *const *tables, size_t n_tables, const char *wanted) {
     static const struct shape shapes[] = {{1, 2, 255},   {1, 2, 4095},   {1, 2, 16383},
                                           {1, 4, 16383}, {1, 8, 16383},  {4, 2, 16380},
                                           {512, 2, 0},   {512, 2, 4096}, {512, 4, 15872}};
@@ -134,6 +134,8 @@ int bench_attention(const struct kernels *const *tables, size_t n_tables) {
     for (size_t i = 0; i < SMALL_BYTES / sizeof *bench.q; i++)
         bench.q[i] = (float)(int)(i * 2654435761u % 1000) * 0.002f - 1.0f;
     for (int type = 0; type < KV_TYPE_COUNT; type++) {
+        if (wanted && strcmp(wanted, kv_type_name((enum kv_type)type)) != 0)
+            continue;
         place((enum kv_type)type);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             print_attention(tables, n_tables, (enum kv_type)type, &shapes[i]);

@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-/* Prints a line for each shape; the program's exit code. */
-int bench_attention(const struct kernels *const *tables, size_t n_tables);
+/* Prints a line for each shape, of one type of cache or (NULL) all; the program's exit code. */
+int bench_attention(const struct kernels *const *tables, size_t n_tables, const char *wanted);
 
 #endif
