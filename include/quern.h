@@ -198,10 +198,10 @@ typedef struct quern_session quern_session;
 /* How keys and values are kept. Every choice gives the same bits on every CPU and does not depend on
  * batch, threads or cuts; different choices give different numbers (docs/NUMERICS.md). */
 enum quern_kv_type {
-    QUERN_KV_AUTO = 0, /* bfloat16 where weights are computed with fast math, else float32 */
+    QUERN_KV_AUTO = 0, /* float32 */
     QUERN_KV_F32,      /* exact */
-    QUERN_KV_BF16,     /* half the memory */
-    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position */
+    QUERN_KV_BF16,     /* half the memory; slow on CPUs without AVX512_BF16 so far */
+    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position; slow without AVX512_VNNI */
 };
 
 struct quern_session_options {

@@ -93,7 +93,7 @@ struct cli_model_args {
 
 #define CLI_KV_OPTION(type, field)                                                        \
     OPT_CHOICE(0, "kv-type", "auto|f32|bf16|int8", type, field,                           \
-               "how keys and values are kept (default: auto, f32, or bf16 with fast math)")
+               "how keys and values are kept (default: auto, which is f32)")
 
 /* The words of CLI_WEIGHTS_OPTIONS, which the parser has checked; NULL: auto. */
 enum quern_weights cli_weights(const char *word);

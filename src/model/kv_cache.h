@@ -25,7 +25,7 @@ enum quern_status kv_cache_init(struct kv_cache *kv, const struct model *m, enum
 /* Lets go of all blocks. NULL and zeroed are fine. */
 void kv_cache_release(struct kv_cache *kv);
 
-/* The type of cache that QUERN_KV_AUTO stands for with this model, or the one asked for. */
+/* The type asked for; QUERN_KV_AUTO: float32. */
 enum kv_type kv_type_of(const struct model *m, enum quern_kv_type asked);
 
 /* What the blocks of max_tokens positions take once they are full. */

@@ -47,7 +47,8 @@ def test_json_says_the_same(quern, tiny_model):
     assert facts["weights"]["bytes"] == sum(t["bytes"] for t in facts["weights"]["list"])
     assert facts["weights"]["list"][0]["name"] == "model.embed_tokens.weight"
     assert facts["generation"]["temperature"] == 0.8
-    assert facts["kv_bytes_per_token"] == {"f32": 2 * 2 * 2 * 16 * 4, "bf16": 2 * 2 * 2 * 16 * 2}
+    assert facts["kv_bytes_per_token"] == {
+        "f32": 2 * 2 * 2 * 16 * 4, "bf16": 2 * 2 * 2 * 16 * 2, "int8": 2 * 2 * 2 * (16 + 4)}
     assert facts["chat_template"]["thinking"] is True
 
 

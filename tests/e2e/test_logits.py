@@ -125,6 +125,32 @@ def test_fast_math_rounds_activations_and_gives_the_same_bytes_everywhere(name, 
             assert (tmp_path / "other.npy").read_bytes() == fast, args
 
 
+# Not the models of experts: a rounding may tip the choice of one, and then nothing is near any more.
+KV_CASES = ["qwen3-tied", "qwen3-gqa4", "qwen3-window", "qwen2-window", "llama-bias"]
+
+# Root mean square of the differences to the exact logits, in the logits' standard deviation. Rounding to bfloat16 is
+# off by 2^-9 at most, by 2^-10.8 on the mean; keys, values, queries and weights add up to 2^-9.8, four layers
+# of them, each the input of the next, to some 2^-8 or 0.004, and random weights whose sums cancel may triple that. int8
+# is off by 1/254 of a head's largest number at most, five times as much on the mean as bfloat16 of numbers
+# a third as large. A wrong scale, pair or position is off by 0.3 and more.
+KV_SIGMA = {"bf16": 0.015, "int8": 0.03}
+
+
+@pytest.mark.parametrize("kv", KV_SIGMA)
+@pytest.mark.parametrize("name", KV_CASES)
+def test_rounded_keys_and_values_stay_near_and_do_not_depend_on_cuts_or_kernels(name, kv, checkpoint, logits,
+                                                                               tmp_path):
+    case = CASES[name]
+    directory = checkpoint(case)
+    exact = as_array(logits(directory, case["ids"], *case["logits"]), tmp_path).astype(np.float64)
+    rounded = logits(directory, case["ids"], *case["logits"], "--kv-type", kv)
+    error = np.sqrt(np.square(as_array(rounded, tmp_path) - exact).mean()) / exact.std()
+    print(f"{name} {kv}: {error:.3g} sigma")
+    assert 0 < error <= KV_SIGMA[kv]
+    for args in (["--chunk", 1], ["--chunk", 7, "-t", 3], ["--cpu", "generic"]):
+        assert logits(directory, case["ids"], *case["logits"], "--kv-type", kv, *args) == rounded
+
+
 def test_ids_may_come_from_standard_input(checkpoint, logits, tmp_path):
     case = CASES["qwen3-tied"]
     out = tmp_path / "piped.npy"
