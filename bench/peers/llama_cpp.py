@@ -48,7 +48,7 @@ CASES = {
     "decode-0.6b-int8": case(SMALL, "decode", [ours("int8"), peer("Q8_0")], 1.9),
     "decode-0.6b-int4": case(SMALL, "decode", [ours("int4"), *Q4], 1.7),
     "decode-0.6b-nf4": case(SMALL, "decode", [ours("nf4"), *Q4], None),
-    "decode-8b-bf16": case(LARGE, "decode", [ours("bf16"), peer("BF16")], 1.3, layers=9),
+    "decode-8b-bf16": case(LARGE, "decode", [ours("bf16"), peer("BF16")], 1.3, layers=4),
     "decode-8b-int8": case(LARGE, "decode", [ours("int8"), peer("Q8_0")], 1.8, layers=18),
     "decode-8b-int4": case(LARGE, "decode", [ours("int4"), *Q4], 1.5, layers=18),
     "prefill-0.6b-bf16": case(SMALL, "prefill", [ours("bf16"), peer("BF16")], 1.7),
@@ -65,12 +65,13 @@ CASES = {
     "batch8-0.6b-bf16": case(SMALL, "decode", [ours("bf16"), peer("BF16")], None, batch=8),
     "batch16-0.6b-bf16": case(SMALL, "decode", [ours("bf16"), peer("BF16")], None, batch=16),
     "depth4096-0.6b-int8": case(SMALL, "decode", [
-        ours("int8", kv="bf16"), ours("int8", kv="int8"), peer("Q8_0"), peer("Q8_0", fa="off"),
-        peer("Q8_0", kv="q8_0")], 3, depth=4096, n=8),
+        ours("int8", kv="bf16"), ours("int8", kv="int8"), peer("Q8_0"), peer("Q8_0", fa="off")],
+        3, depth=4096, n=8),
     "depth16384-0.6b-int8": case(SMALL, "decode", [
-        ours("int8", kv="bf16"), ours("int8", kv="int8"), peer("Q8_0")], 3, depth=16384, n=4),
+        ours("int8", kv="bf16"), ours("int8", kv="int8"), peer("Q8_0")], 3, depth=16384, n=4,
+                                 layers=7),
     "prefill16384-0.6b-int8": case(SMALL, "prefill", [ours("int8"), peer("Q8_0")], 3, p=16384,
-                                   rounds=1),
+                                   rounds=1, layers=7),
 }
 
 # ---- llama.cpp in a process of its own --------------------------------------------
@@ -205,7 +206,9 @@ def command(a, c, k, fill_only=False):
              "-d", str(c["depth"])]
     if c["layers"]:
         words += ["--layers", str(c["layers"])]
-    if k["weights"] != "bf16":  # as they are made
+    if k["weights"] == "bf16":  # as they are made; rounding activations as the peer does
+        words += ["--math", "fast"]
+    else:
         words += ["--weights", k["weights"]]
     if "kv" in k:
         words += ["--kv-type", k["kv"]]
