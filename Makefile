@@ -127,7 +127,13 @@ ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)
 ISA_FLAGS_neondot := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod
 # Quantizers are loops that want vectors.
 file_flags = $(if $(filter src/quant/%,$(1)),-O3)
-isa_flags = $(call file_flags,$(1)) $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))
+# gcc 12 aligns a sanitized function's frame to 32 bytes, whatever its variables need (zmm: 64).
+ifneq ($(filter asan,$(MODE)),)
+ifeq ($(findstring clang,$(CC)),)
+AVX512_FRAMES := --param asan-stack=0
+endif
+endif
+isa_flags = $(call file_flags,$(1)) $(foreach d,$(KERNEL_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d)))) $(if $(findstring src/kernels/avx512,$(1)),$(AVX512_FRAMES))
 
 .PHONY: all lib
 all: $(OUT)/quern lib

@@ -17,7 +17,9 @@ def test_a_closed_loop_counts_every_token_asked_for(quern, tiny_server):
     assert report["output_tokens"] == 60 and 12 * 20 <= report["prompt_tokens"] <= 12 * 40
     for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
         s = report[name]
-        assert 0 < s["p50"] <= s["p90"] <= s["p95"] <= s["p99"] <= s["max"]
+        # Tokens that one read brings have nothing between them.
+        assert 0 < s["max"] and (name == "itl_ms" or 0 < s["p50"])
+        assert 0 <= s["p50"] <= s["p90"] <= s["p95"] <= s["p99"] <= s["max"]
     assert report["ttft_ms"]["n"] == report["e2e_ms"]["n"] == 12
     assert report["e2e_ms"]["max"] >= report["ttft_ms"]["max"]
 

@@ -26,7 +26,9 @@ static void every_table_is_complete(void **state) {
             assert_int_equal(k->matmul[t] != NULL, dtype_is_weight((enum dtype)t));
             assert_int_equal(k->to_f32[t] != NULL, dtype_is_weight((enum dtype)t));
         }
-        assert_true(k->attention && k->rms_norm && k->rope && k->silu_mul && k->add && k->axpy &&
+        for (int t = 0; t < KV_TYPE_COUNT; t++)
+            assert_true(k->attention[t] != NULL);
+        assert_true(k->rms_norm && k->rope && k->silu_mul && k->add && k->axpy &&
                     k->softmax);
     }
 }
