@@ -248,6 +248,13 @@ chat:
 	@[ -d "$(MODEL)" ] || { echo "There is no model at $(MODEL). Name a Hugging Face model directory: make chat MODEL=DIR"; exit 1; }
 	@$(BUILD)/release/quern chat -m "$(MODEL)"
 
+# The demo model's accuracies, on held-out conversations; slow enough to stay out of `make test`.
+.PHONY: eval-demo
+EVAL_CASES ?= 300
+eval-demo: $(OUT)/libquern.so
+	@$(PYTHON) models/recipe/evaluate.py --library $(OUT)/libquern.so --model models/quern-demo \
+	    --per-skill $(EVAL_CASES) --json $(OUT)/evaluation.json
+
 # ---- tests ------------------------------------------------------------------
 # Where the tools leave their counts for the summary of `make test`.
 RESULTS   := $(or $(QUERN_RESULTS),$(OUT)/results)
@@ -383,7 +390,7 @@ clean:
 help:
 	@printf '%s\n' \
 	    'make                  build build/release/quern and libquern.{a,so}; MODE=debug|asan|ubsan|tsan' \
-	    'make chat MODEL=DIR   install what is missing, build, and chat' \
+	    'make chat             install what is missing, build, and chat; MODEL=DIR' \
 	    'make test             install what is missing, build, and run every test' \
 	    'make install          PREFIX=/usr/local DESTDIR=; `make uninstall` takes it away' \
 	    'make unit             unit tests; also with MODE=asan|ubsan|tsan' \
@@ -396,6 +403,7 @@ help:
 	    'make fuzz-replay      fuzz targets over their corpora' \
 	    'make fuzz-run         fuzzing with clang; FUZZ_SECONDS=30 FUZZ=name' \
 	    'make soak             a server under load for ten minutes; MODEL=DIR SOAK_SECONDS=600' \
+	    'make eval-demo        accuracies of models/quern-demo; EVAL_CASES=300 a skill' \
 	    'make oracle           make the golden files anew and compare; ORACLE_PYTHON=python3' \
 	    'make examples         examples/' \
 	    'make bench            benchmarks' \
