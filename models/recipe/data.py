@@ -4,7 +4,7 @@ Order: examples in the generator's order are cut into windows of window_examples
 (ties by index) and cut into batches of at most batch_tokens tokens including padding; the window's batches are
 shuffled by make_rng("quern-demo", "order", seed, window), and batches_per_step of them in a row, of mixed lengths,
 make a step (what is left of a window is dropped). When the examples run out, the next epoch continues with
-the windows of a new data seed (seed + epoch), so that no conversation is seen twice.
+the windows of a new data seed (seed + epoch), so that no conversation is seen twice. A stage of the recipe has its own data seed and mix; its steps count from 0.
 """
 import json
 import pathlib
@@ -38,14 +38,14 @@ class Renderer:
 
 
 class Batches:
-    def __init__(self, recipe, directory):
-        self.recipe = recipe
+    def __init__(self, recipe, directory, stage):
+        self.recipe, self.stage = recipe, stage
         self.renderer = Renderer(directory)
         self.tokenizer = Tokenizer.from_file(str(pathlib.Path(directory) / "tokenizer.json"))
         self.vocab_size = self.tokenizer.get_vocab_size()
         self.special = {t: self.tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>")}
         self.names = sorted(SKILLS)
-        self.weights = [SKILLS[n][1] for n in self.names]
+        self.weights = [stage["mix"].get(n, SKILLS[n][1]) for n in self.names]
 
     def example(self, seed, index):
         name = make_rng("quern-demo", "mix", seed, index).choices(self.names, self.weights)[0]
@@ -58,7 +58,7 @@ class Batches:
         data, order = self.recipe["data"], self.recipe["order"]
         size = order["window_examples"]
         per_epoch = data["train_examples"] // size
-        seed, first = data["seed"] + number // per_epoch, number % per_epoch * size
+        seed, first = self.stage["seed"] + number // per_epoch, number % per_epoch * size
         items = [self.example(seed, first + i) for i in range(size)]
         items.sort(key=lambda e: len(e[0]) + len(e[1]))
         batches, batch = [], []

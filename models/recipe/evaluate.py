@@ -34,15 +34,14 @@ def evaluate(model, per_skill, seed, failures):
     for item in eval_examples(seed, per_skill):
         text, ended = run(model, item)
         if "text" in item:
-            good = text == item["target"]
-            shown = text
+            good, obeyed = text == item["target"], True
         else:
-            shown = split_thought(text)[1]
-            good = answer_ok(item["check"], shown)
-            scores.setdefault("thinking on/off obeyed", []).append(thinking_ok(item, text))
+            good = answer_ok(item["check"], split_thought(text)[1])
+            obeyed = thinking_ok(item, text)
+            scores.setdefault("thinking on/off obeyed", []).append(obeyed)
         scores.setdefault("ended by itself", []).append(ended)
         scores.setdefault(item["skill"], []).append(good and ended)
-        if failures and not (good and ended):
+        if failures and not (good and ended and obeyed):
             failures.write(json.dumps({"item": item, "got": text, "ended": ended}, ensure_ascii=False) + "\n")
         n += 1
         if sys.stderr.isatty():

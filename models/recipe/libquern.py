@@ -13,7 +13,8 @@ class RenderOptions(c.Structure):
 
 
 class SessionOptions(c.Structure):
-    _fields_ = [("n_context", c.c_int32), ("prefill_chunk", c.c_int32), ("yarn", c.c_int), ("yarn_expected_tokens", c.c_int32)]
+    _fields_ = [("n_context", c.c_int32), ("prefill_chunk", c.c_int32), ("yarn", c.c_int), ("yarn_expected_tokens", c.c_int32),
+                ("kv_type", c.c_int)]
 
 
 class Sampling(c.Structure):
@@ -35,13 +36,13 @@ ON_EVENT = c.CFUNCTYPE(c.c_bool, c.c_void_p, c.POINTER(Event))
 class GenerateOptions(c.Structure):
     _fields_ = [("sampling", Sampling), ("max_tokens", c.c_int32), ("stop_tokens", c.POINTER(c.c_int32)),
                 ("n_stop_tokens", c.c_size_t), ("stop_strings", c.c_void_p), ("n_stop_strings", c.c_size_t),
-                ("ignore_eos", c.c_bool), ("keep_special", c.c_bool), ("n_top_logprobs", c.c_int32), ("on_event", ON_EVENT),
-                ("user", c.c_void_p)]
+                ("ignore_eos", c.c_bool), ("keep_special", c.c_bool), ("n_top_logprobs", c.c_int32),
+                ("thinking_budget", c.c_int32), ("form", c.c_void_p), ("on_event", ON_EVENT), ("user", c.c_void_p)]
 
 
 class GenerateResult(c.Structure):
     _fields_ = [("finish", c.c_int), ("stop_token", c.c_int32), ("stop_string", c.c_int32), ("n_tokens", c.c_size_t),
-                ("seconds", c.c_double)]
+                ("n_thinking", c.c_size_t), ("seconds", c.c_double)]
 
 
 class Quern:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the demo model from recipe.json (torch and transformers from PyPI, on a CPU).
 
-    train.py --work DIR --model ../quern-demo --steps 4000
+    train.py --work DIR --model ../quern-demo
 Stops at any time without loss: run it again with the same --work and it goes on. The batches of every
 step come from data.py, so that another trainer can follow the same order.
 """
@@ -22,13 +22,22 @@ import data
 HERE = pathlib.Path(__file__).parent
 
 
-def rate(schedule, step, steps):
-    """Share of the peak rate: linear warmup, flat, linear decay over the last decay_share of all steps."""
-    if step < schedule["warmup_steps"]:
-        return (step + 1) / schedule["warmup_steps"]
-    decay = schedule["decay_share"] * steps
-    left = (steps - step) / decay if decay else 1.0
-    return max(schedule["final_share"], min(1.0, left))
+def locate(stages, step):
+    """(stage, its first step) of a step of the whole run."""
+    first = 0
+    for stage in stages:
+        if step < first + stage["steps"]:
+            return stage, first
+        first += stage["steps"]
+    raise SystemExit(f"step {step}: the recipe ends at {first}")
+
+
+def rate(stage, final_share, step):
+    """Share of the recipe's rates at a stage's step: linear warmup, flat, linear decay over the last decay_share."""
+    if step < stage["warmup_steps"]:
+        return stage["peak_share"] * (step + 1) / stage["warmup_steps"]
+    left = (stage["steps"] - step) / (stage["decay_share"] * stage["steps"])
+    return stage["peak_share"] * max(final_share, min(1.0, left))
 
 
 def make_model(recipe, vocab, ids):
@@ -87,11 +96,20 @@ def export(model, directory):
     save_file(tensors, str(directory / "model.safetensors"), metadata={"format": "pt"})
 
 
+def schedule(recipe, directory, start, end):
+    """(step, share of the rates, batches of the step) from step `start` to `end` of the whole run."""
+    while start < end:
+        stage, first = locate(recipe["stages"], start)
+        upto = min(end, first + stage["steps"])
+        for step, batch in data.Batches(recipe, directory, stage).from_step(start - first, upto - first):
+            yield first + step, rate(stage, recipe["schedule"]["final_share"], step), batch
+        start = upto
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="checkpoints and the loss log")
     parser.add_argument("--model", type=pathlib.Path, required=True, help="directory with tokenizer.json; the weights go here")
-    parser.add_argument("--steps", type=int, required=True, help="length of the whole run; fixes the decay")
     parser.add_argument("--stop-at", type=int, help="stop after this step, to go on later")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
@@ -100,7 +118,8 @@ def main():
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
     recipe = json.loads((HERE / "recipe.json").read_text())
-    batches = data.Batches(recipe, args.model)
+    stages, total = recipe["stages"], sum(stage["steps"] for stage in recipe["stages"])
+    batches = data.Batches(recipe, args.model, stages[0])
     model = make_model(recipe, batches.vocab_size, batches.special)
     optimizers = make_optimizers(model, recipe["schedule"])
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
@@ -115,9 +134,8 @@ def main():
     log = open(args.work / "loss.csv", "a", newline="")
     writer = csv.writer(log)
     started, tokens = time.time(), 0
-    last = min(args.steps, args.stop_at or args.steps)
-    for step, batch in batches.from_step(step, last):
-        share = rate(recipe["schedule"], step, args.steps)
+    last = min(total, args.stop_at or total)
+    for step, share, batch in schedule(recipe, args.model, step, last):
         for optimizer, lr in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * share
@@ -133,7 +151,7 @@ def main():
         writer.writerow([step + 1, f"{value:.5f}", size, f"{time.time() - started:.1f}"])
         if (step + 1) % 10 == 0:
             log.flush()
-            print(f"step {step + 1}/{args.steps}  loss {value:.4f}  {tokens / (time.time() - started):,.0f} tok/s", flush=True)
+            print(f"step {step + 1}/{total}  loss {value:.4f}  {tokens / (time.time() - started):,.0f} tok/s", flush=True)
         if (step + 1) % args.save_every == 0 or step + 1 == last:
             save(checkpoint, model, optimizers, step + 1)
             export(model, args.model)

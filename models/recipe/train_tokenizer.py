@@ -23,7 +23,7 @@ ADDED = ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|f
 
 
 def texts(recipe):
-    for item in train_examples(recipe["data"]["seed"], recipe["tokenizer"]["examples"]):
+    for item in train_examples(recipe["stages"][0]["seed"], recipe["tokenizer"]["examples"]):
         if "text" in item:
             yield item["text"].split("<|fim_prefix|>")[1].replace("<|fim_suffix|>", "").replace("<|fim_middle|>", "") + item["target"]
             continue

@@ -115,6 +115,11 @@ def call(schema, arguments):
     return {"name": schema["function"]["name"], "arguments": arguments}
 
 
+def wanted(names, box):
+    """What is asked for beside what there is: the comparison that decides between calling and declining."""
+    return f"Wanted: {', '.join(names)}. Tools: {', '.join(s['function']['name'] for s, _ in box)}."
+
+
 def calls(rng, thinking, split):
     box = toolbox(rng, split, rng.choice((1, 2, 2, 3, 4)))
     n = 1 if len(box) == 1 or chance(rng, 0.65) else 2
@@ -124,7 +129,7 @@ def calls(rng, thinking, split):
         text, arguments = request(rng, schema, makers)
         texts.append(text)
         made.append(call(schema, arguments))
-    thought = "I call " + " and ".join(c["name"] for c in made) + "."
+    thought = wanted([c["name"] for c in made], box) + " I call " + " and ".join(c["name"] for c in made) + "."
     return example("tool_call" if n == 1 else "tool_calls", [user(rng.choice([". Then ", ". Also, ", ". After that, "]).join(texts) + ".")], "",
                    {"calls": made}, thought, thinking, [s for s, _ in box], made)
 
@@ -137,9 +142,8 @@ def no_call(rng, thinking, split):
     taken = {s["function"]["name"] for s, _ in box}
     schema, makers = function(rng, split, taken)
     text, _ = request(rng, schema, makers)
-    names = ", ".join(sorted(taken))
     return example("tool_none", [user(text + ".")], NO_TOOL, {"contains": [NO_TOOL], "excludes": ["<tool_call>"]},
-                   f"The tools are {names}. None of them fits.", thinking, [s for s, _ in box])
+                   wanted([schema["function"]["name"]], box) + " None of them fits.", thinking, [s for s, _ in box])
 
 
 RESULT_KEYS = {"status": lambda r: r.choice(["ok", "done", "failed", "open"]), "price": lambda r: r.randrange(1, 1000), "city": lambda r: r.choice(CITIES),
