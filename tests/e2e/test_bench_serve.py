@@ -49,7 +49,9 @@ def test_the_table_and_the_curves_are_written(quern, tiny_server, tmp_path):
     assert "4 complete" in done.out and "time to first token" in done.out and "p99" in done.out
     root = xml.etree.ElementTree.parse(tmp_path / "load.svg").getroot()
     curves = [e for e in root.iter() if e.tag.endswith("polyline")]
-    assert len(curves) == 4 and all(len(c.get("points").split()) == 201 for c in curves)
+    points = [len(c.get("points").split()) for c in curves]
+    # An answer that comes in one read has no gaps between its tokens: that curve may be empty.
+    assert len(points) == 4 and points.count(201) >= 2 and set(points) <= {0, 201}
 
 
 def test_refusals_and_failures_are_counted_and_told(quern, tiny_server):

@@ -100,7 +100,7 @@ def test_weights_and_caches_have_the_forms_asked_for(serve, tiny_model, quern):
     said = quern("run", "-m", tiny_model, "--weights", "int8", "--math", "exact", "--raw", "-p", "Hello", "-n", 12,
                  "--temp", 0)
     assert said.out == text
-    other = serve("-m", tiny_model, "--cache-type", "int8")
+    other = serve("-m", tiny_model, "--kv-type", "int8")
     assert other.chat("x", max_tokens=4).status == 200
 
 
