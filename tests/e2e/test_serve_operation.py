@@ -154,7 +154,8 @@ def test_nothing_is_left_behind_by_many_requests(serve, tiny_model):
     work(60)
     server.wait_until(server.idle)
     server.wait_until(lambda: server.metric("quern_http_connections") <= 1)
-    assert server.n_descriptors() <= descriptors + 1
+    # The last connections are closed a moment after they are done with; what leaks stays.
+    server.wait_until(lambda: server.n_descriptors() <= descriptors + 1)
     assert server.rss() - rss < 10e6
     assert server.metric("quern_kv_cache_usage_ratio") == 0
 
