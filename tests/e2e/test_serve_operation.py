@@ -174,13 +174,17 @@ def test_each_request_is_one_json_line(serve, tiny_model):
 
 # ---- the end -----------------------------------------------------------------------------------------------------
 
+# Long enough that a test has something to say meanwhile.
+LONG = 20000
+
+
 def test_on_sigterm_running_answers_are_completed_and_new_ones_refused(serve, endless):
     server = serve("-m", endless, "--context", 100000)
-    alone = server.chat("x", max_tokens=3000, temperature=0, ignore_eos=True).json["choices"]
+    alone = server.chat("x", max_tokens=LONG, temperature=0, ignore_eos=True).json["choices"]
     got = {}
 
     def client():
-        got["reply"] = server.chat("x", max_tokens=3000, temperature=0, ignore_eos=True)
+        got["reply"] = server.chat("x", max_tokens=LONG, temperature=0, ignore_eos=True)
     thread = threading.Thread(target=client)
     thread.start()
     server.wait_until(lambda: server.metric("quern_requests_running") == 1)
