@@ -28,6 +28,7 @@ LAYERS = {
     "grammar": "base text tokenizer sampler",
     "chat": "base text tokenizer",
     "engine": "base tokenizer device model sampler",
+    "train": "base text quant formats tokenizer kernels device model chat",
     "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine",
     "openai": "base text tokenizer model sampler grammar chat engine api",
     "server": "base text tokenizer engine api openai",
