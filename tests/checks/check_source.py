@@ -29,10 +29,10 @@ LAYERS = {
     "chat": "base text tokenizer",
     "engine": "base tokenizer device model sampler",
     "train": "base text quant formats tokenizer kernels device model chat",
-    "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine",
+    "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine train",
     "openai": "base text tokenizer model sampler grammar chat engine api",
     "server": "base text tokenizer engine api openai",
-    "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine api openai "
+    "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine train api openai "
            "server",
 }
 
