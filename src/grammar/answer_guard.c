@@ -1,6 +1,7 @@
 /* answer_guard.c - forms, calls and thinking as one constraint. */
 #include "grammar/answer_guard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "grammar/ebnf/gbnf.h"
@@ -110,16 +111,28 @@ static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
     return out;
 }
 
+/* The arguments of a tool, as models write them: on one line. */
+static symbol_id parameters(struct grammar_builder *b, const struct answer_tool *tool,
+                            struct buffer *report) {
+    const struct schema_options options = {.spacing = SCHEMA_PYTHON,
+                                           .assert_formats = true,
+                                           .policy = tool->strict ? SCHEMA_STRICT : SCHEMA_DEFAULT};
+    char name[96];
+    snprintf(name, sizeof name, "parameters of \"%.*s\"",
+             tool->name.len < 64 ? (int)tool->name.len : 64, tool->name.len ? tool->name.ptr : "");
+    return schema_symbol(
+        b, tool->parameters.len ? tool->parameters : STR_LIT("{\"type\": \"object\"}"), name,
+        &options, report);
+}
+
 /* {"name": "...", "arguments": ...}; names are told apart byte by byte, so that one may begin
  * another. */
 static symbol_id one_call(struct grammar_builder *b, const struct answer_rules *r,
                           struct buffer *report) {
-    const struct schema_options options = {.spacing = SCHEMA_PYTHON, .assert_formats = true};
     symbol_id any = grammar_rule(b, "a call");
     struct buffer head;
     buffer_init(&head, NAME_BYTES_MAX);
     for (size_t i = 0; i < r->n_tools && !grammar_builder_failed(b); i++) {
-        struct str schema = r->tools[i].parameters;
         buffer_clear(&head);
         buffer_puts(&head, "{\"name\": ");
         json_write_string(r->tools[i].name, &head);
@@ -128,9 +141,7 @@ static symbol_id one_call(struct grammar_builder *b, const struct answer_rules *
             grammar_builder_fail(b, QUERN_ERR_LIMIT, "the name of a tool is too long");
         symbol_id name =
             grammar_terminal(b, expr_literal(b, buffer_str(&head)), "the name of a tool");
-        symbol_id arguments =
-            schema_symbol(b, schema.len ? schema : STR_LIT("{\"type\": \"object\"}"), "parameters",
-                          &options, report);
+        symbol_id arguments = parameters(b, &r->tools[i], report);
         grammar_produce3(b, any, name, arguments, grammar_literal(b, "}"));
     }
     buffer_release(&head);

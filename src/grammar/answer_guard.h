@@ -25,6 +25,7 @@ enum answer_calls {
 struct answer_tool {
     struct str name;
     struct str parameters; /* a JSON Schema; empty: any object */
+    bool strict;           /* a keyword that cannot be enforced is an error */
 };
 
 /* Where the prompt leaves the model. */

@@ -11,6 +11,7 @@ void answer_parts_init(struct answer_parts *a, const struct answer_parts_setup *
     token_stream_init(&a->stream, setup->tokenizer, true);
     buffer_init(&a->scratch, SIZE_MAX / 4);
     buffer_init(&a->call, SIZE_MAX / 4);
+    call_splitter_init(&a->splitter, setup->tool_list);
     a->now = setup->thinking ? PART_REASONING : PART_CONTENT;
     a->fresh = setup->thinking;
 }
@@ -18,6 +19,7 @@ void answer_parts_init(struct answer_parts *a, const struct answer_parts_setup *
 void answer_parts_release(struct answer_parts *a) {
     buffer_release(&a->scratch);
     buffer_release(&a->call);
+    call_splitter_release(&a->splitter);
     free(a->marks);
     a->marks = NULL;
 }
@@ -79,11 +81,60 @@ static void emit_held(struct answer_parts *a) {
     }
 }
 
+/* ---- calls ------------------------------------------------------------------------ */
+
+static void new_call_id(char id[40]) {
+    snprintf(id, 40, "call_%016" PRIx64 "%08" PRIx32, os_random(), (uint32_t)os_random());
+}
+
+/* False: there are enough of them. */
+static bool tell_call(struct answer_parts *a, struct str name) {
+    struct tool_call call = {.name = name};
+    if (a->n_calls >= a->setup.max_calls)
+        return false;
+    new_call_id(call.id);
+    struct answer_delta delta = {.part = PART_TOOL_CALL, .call = &call, .call_index = a->n_calls++};
+    a->setup.on_delta(a->setup.user, &delta);
+    return true;
+}
+
+static void tell_arguments(struct answer_parts *a, struct str text) {
+    struct answer_delta delta = {
+        .part = PART_ARGUMENTS, .text = text, .call_index = a->n_calls - 1};
+    if (text.len)
+        a->setup.on_delta(a->setup.user, &delta);
+}
+
+static void tell_call_end(struct answer_parts *a) {
+    struct answer_delta delta = {.part = PART_CALL_END, .call_index = a->n_calls - 1};
+    a->setup.on_delta(a->setup.user, &delta);
+}
+
+/* Once its name is known, a call that keeps its form is told of as it comes; until then, and when
+ * nobody sees to the form, its text is kept: it may turn out to be no call. */
+static void take_call_text(struct answer_parts *a, struct str text) {
+    struct call_splitter *c = &a->splitter;
+    call_splitter_push(c, text);
+    if (a->setup.calls_keep_form && c->has_name && !a->call_began &&
+        tell_call(a, buffer_str(&c->name))) {
+        a->call_began = true;
+        buffer_clear(&a->call);
+    }
+    if (a->call_began)
+        tell_arguments(a, buffer_str(&c->arguments));
+    else
+        buffer_append_str(&a->call, text);
+    a->no_memory = a->no_memory || call_splitter_failed(c);
+    buffer_clear(&c->arguments);
+}
+
+/* ---- the text around them ----------------------------------------------------------- */
+
 /* Newlines next to markers belong to the markers: those after one are dropped, those that may stand
  * before one wait. */
 static void take_plain(struct answer_parts *a, struct str text) {
     if (a->now == PART_TOOL_CALL) {
-        buffer_append(&a->call, text.ptr, text.len);
+        take_call_text(a, text);
         return;
     }
     while (a->fresh && text.len && *text.ptr == '\n')
@@ -103,10 +154,6 @@ static void take_plain(struct answer_parts *a, struct str text) {
     a->held_newlines += text.len - len;
 }
 
-static void new_call_id(char id[40]) {
-    snprintf(id, 40, "call_%016" PRIx64 "%08" PRIx32, os_random(), (uint32_t)os_random());
-}
-
 /* The block was no call after all: nothing of what the model said is lost. */
 static void emit_raw_block(struct answer_parts *a, bool closed) {
     enum answer_part now = a->now;
@@ -122,17 +169,20 @@ static void end_call(struct answer_parts *a, bool closed) {
     struct tool_call call = {0};
     struct buffer storage;
     buffer_init(&storage, SIZE_MAX / 4);
-    if (!tool_call_parse(buffer_str(&a->call), &storage, &call)) {
+    if (a->call_began)
+        tell_call_end(a);
+    else if (!tool_call_parse(buffer_str(&a->call), a->setup.tool_list, &storage, &call))
         emit_raw_block(a, closed);
-    } else if (a->n_calls < a->setup.max_calls) {
-        new_call_id(call.id);
-        struct answer_delta delta = {
-            .part = PART_TOOL_CALL, .call = &call, .call_index = a->n_calls++};
-        a->setup.on_delta(a->setup.user, &delta);
+    else if (tell_call(a, call.name)) {
+        tell_arguments(a, call.arguments);
+        tell_call_end(a);
     }
-    a->no_memory = a->no_memory || storage.failed || a->call.failed;
+    a->no_memory = a->no_memory || storage.failed || a->call.failed ||
+                   call_splitter_failed(&a->splitter);
+    a->call_began = false;
     buffer_release(&storage);
     buffer_clear(&a->call);
+    call_splitter_restart(&a->splitter);
 }
 
 static void enter(struct answer_parts *a, enum answer_part part) {
@@ -146,7 +196,7 @@ static void enter(struct answer_parts *a, enum answer_part part) {
 static void reach_mark(struct answer_parts *a, int32_t token) {
     const struct marker_tokens *k = &a->setup.markers;
     if (a->now == PART_TOOL_CALL && token == k->tool_end &&
-        !tool_call_is_inside_string(buffer_str(&a->call))) {
+        !a->splitter.inside_string) {
         end_call(a, true);
         enter(a, PART_CONTENT);
     } else if (a->now != PART_TOOL_CALL && token == k->think_end) {
@@ -193,7 +243,7 @@ enum quern_status answer_parts_push(struct answer_parts *a, const struct quern_e
 }
 
 enum quern_status answer_parts_finish(struct answer_parts *a) {
-    if (a->now == PART_TOOL_CALL && a->call.len)
+    if (a->now == PART_TOOL_CALL && (a->call.len || a->call_began))
         end_call(a, false);
     else if (a->now == PART_CONTENT)
         emit_held(a);

@@ -3,26 +3,29 @@
 #ifndef QUERN_OPENAI_ANSWER_PARTS_H
 #define QUERN_OPENAI_ANSWER_PARTS_H
 
+#include "openai/call_splitter.h"
 #include "openai/served_model.h"
 #include "tokenizer/tokenizer.h"
 
 enum answer_part {
     PART_CONTENT,
     PART_REASONING,
-    PART_TOOL_CALL, /* a whole call */
+    PART_TOOL_CALL, /* a call begins: its id and name */
+    PART_ARGUMENTS, /* a piece of the last call's arguments */
+    PART_CALL_END,  /* the last call is whole */
 };
 
 struct tool_call {
     char id[40]; /* "call_..." */
     struct str name;
-    struct str arguments; /* JSON, as the model wrote it */
+    struct str arguments; /* JSON, as the model wrote it; empty in a delta */
 };
 
 struct answer_delta {
     enum answer_part part;
-    struct str text;              /* of content and reasoning; never empty */
+    struct str text;              /* of content, reasoning and arguments; never empty */
     const struct tool_call *call; /* of PART_TOOL_CALL */
-    size_t call_index;
+    size_t call_index;            /* of the three about calls */
 };
 
 struct answer_parts_setup {
@@ -30,6 +33,8 @@ struct answer_parts_setup {
     struct marker_tokens markers;
     bool thinking;    /* the prompt has opened a thinking block */
     bool tools;       /* look for calls */
+    const json_t *tool_list; /* OpenAI's array, borrowed: the types of parameters; or NULL */
+    bool calls_keep_form; /* a grammar sees to it: arguments are told as they come */
     size_t max_calls; /* further ones are dropped */
     /* Everything in the delta is valid during the call. */
     void (*on_delta)(void *user, const struct answer_delta *delta);
@@ -57,6 +62,8 @@ struct answer_parts {
     bool began;           /* some text was no newline and no marker */
     size_t held_newlines; /* at the end of the part: dropped if a marker follows */
     struct buffer call;   /* the text of the call being read */
+    struct call_splitter splitter;
+    bool call_began; /* it was told of */
     size_t n_calls;
     bool no_memory;
 };
@@ -73,11 +80,10 @@ enum quern_status answer_parts_finish(struct answer_parts *a);
 bool answer_parts_token_is_content(const struct answer_parts *a);
 
 /* tool_call_parse.c: the text between <tool_call> and </tool_call>, either
- * {"name": ..., "arguments": ...} or Qwen3-Coder's <function=...><parameter=...>. `storage` keeps
- * what had to be written anew. False: it is no call. */
-bool tool_call_parse(struct str text, struct buffer *storage, struct tool_call *out);
-/* Whether a call in JSON, of which `text` is the beginning, ends inside a string: a marker there is
- * part of the string. */
-bool tool_call_is_inside_string(struct str text);
+ * {"name": ..., "arguments": ...} or Qwen3-Coder's <function=...><parameter=...>, whose values have
+ * the types that `tools` (may be NULL) say. `storage` keeps what had to be written anew. False: it
+ * is no call. */
+bool tool_call_parse(struct str text, const json_t *tools, struct buffer *storage,
+                     struct tool_call *out);
 
 #endif

@@ -152,21 +152,48 @@ static struct str rest_of(const struct buffer *b, size_t sent) {
     return (struct str){b->data ? b->data + sent : "", b->len - sent};
 }
 
-static void write_call(struct anthropic_stream *st, const struct job_tool_call *call,
-                       struct buffer *out) {
-    struct buffer input;
-    buffer_init(&input, SIZE_MAX / 4);
-    write_input(call->arguments, &input);
+/* A call that came whole may have arguments that are no object; one that is told of as it comes
+ * has not. */
+static void open_call(struct anthropic_stream *st, const struct job_tool_call *call, bool whole,
+                      struct buffer *out) {
     close_block(st, out);
     begin_block(st, out);
     write_call_head(call, out);
     buffer_puts(out, "{}}}\n\n");
+    st->open = BLOCK_TOOL_USE;
+    if (!whole)
+        return;
+    struct buffer input;
+    buffer_init(&input, SIZE_MAX / 4);
+    write_input(call->arguments, &input);
     write_delta(st, "input_json_delta", "partial_json", buffer_str(&input), out);
-    st->open = BLOCK_TEXT; /* to be closed */
-    close_block(st, out);
     if (input.failed)
         out->failed = input.failed;
     buffer_release(&input);
+}
+
+static void write_arguments(const struct anthropic_stream *st, struct choice *c,
+                            struct buffer *out) {
+    const struct job_tool_call *call = &c->calls[c->sent_calls - 1];
+    if (c->sent_arguments == call->arguments_len)
+        return;
+    const struct str rest = {call->arguments + c->sent_arguments,
+                             call->arguments_len - c->sent_arguments};
+    write_delta(st, "input_json_delta", "partial_json", rest, out);
+    c->sent_arguments = call->arguments_len;
+}
+
+static void write_calls(struct anthropic_stream *st, struct choice *c, struct buffer *out) {
+    if (c->sent_calls)
+        write_arguments(st, c, out);
+    while (c->sent_calls < c->n_begun) {
+        const struct job_tool_call *call = &c->calls[c->sent_calls];
+        const bool whole = c->sent_calls < c->n_calls;
+        open_call(st, call, whole, out);
+        c->sent_calls++;
+        c->sent_arguments = whole ? call->arguments_len : 0;
+        write_arguments(st, c, out);
+    }
 }
 
 void anthropic_write_events(struct anthropic_stream *st, struct text_job *job, struct buffer *out) {
@@ -184,8 +211,7 @@ void anthropic_write_events(struct anthropic_stream *st, struct text_job *job, s
         write_delta(st, "text_delta", "text", rest_of(&c->content, c->sent_content), out);
         c->sent_content = c->content.len;
     }
-    for (; c->sent_calls < c->n_calls; c->sent_calls++)
-        write_call(st, &c->calls[c->sent_calls], out);
+    write_calls(st, c, out);
 }
 
 void anthropic_write_stream_end(struct anthropic_stream *st, struct text_job *job,

@@ -4,7 +4,7 @@
 
 #include "openai/text_job.h"
 
-enum anthropic_block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT };
+enum anthropic_block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT, BLOCK_TOOL_USE };
 
 /* Where a stream is. Zeroed at its beginning, but for `stop_sequences`. */
 struct anthropic_stream {

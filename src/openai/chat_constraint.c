@@ -121,27 +121,52 @@ static enum quern_status structured_outputs(const json_t *from, struct answer_ru
     return QUERN_OK;
 }
 
+/* Arguments are an object, whether the schema says so or not. */
+static enum quern_status write_parameters(const json_t *parameters, const char *name,
+                                          struct buffer *out, struct api_error *err) {
+    const json_t *type = json_object_get(parameters, "type");
+    if (json_is_string(type) && strcmp(json_string_value(type), "object") != 0)
+        return api_fail(err, API_VALUE, "tools",
+                        "Invalid value for 'tools': the parameters of \"%s\" have the type \"%s\", "
+                        "expected \"object\".",
+                        name, json_string_value(type));
+    if (json_is_string(type))
+        return write_value(parameters, "tools", out, err);
+    json_t *typed = json_copy((json_t *)(uintptr_t)parameters);
+    enum quern_status st = json_object_set_new(typed, "type", json_string("object"))
+                               ? api_nomem(err)
+                               : write_value(typed, "tools", out, err);
+    json_decref(typed);
+    return st;
+}
+
+static enum quern_status add_tool(const json_t *function, struct answer_rules *rules,
+                                  struct rule_texts *t, struct api_error *err) {
+    const json_t *name = json_object_get(function, "name");
+    const json_t *parameters = json_object_get(function, "parameters");
+    enum quern_status st = QUERN_OK;
+    if (rules->n_tools == TOOLS_MAX)
+        return api_fail(err, API_VALUE, "tools", "Invalid value for 'tools': more than %d.",
+                        TOOLS_MAX);
+    struct buffer *text = &t->parameters[rules->n_tools];
+    struct answer_tool *tool = &t->tools[rules->n_tools++];
+    tool->name = (struct str){json_string_value(name), json_string_length(name)};
+    tool->strict = json_is_true(json_object_get(function, "strict"));
+    if (json_is_object(parameters) && json_object_size(parameters))
+        st = write_parameters(parameters, json_string_value(name), text, err);
+    tool->parameters = buffer_str(text);
+    return st;
+}
+
 static enum quern_status tools(const struct chat_request *r, struct answer_rules *rules,
                                struct rule_texts *t, struct api_error *err) {
-    const bool named = r->tool_choice == TOOL_CHOICE_NAMED;
     for (size_t i = 0; i < json_array_size(r->tools); i++) {
         const json_t *function = json_object_get(json_array_get(r->tools, i), "function");
-        const json_t *name = json_object_get(function, "name");
-        const json_t *parameters = json_object_get(function, "parameters");
-        if (named && strcmp(json_string_value(name), r->tool_name) != 0)
+        if (!chat_request_may_call(r, json_string_value(json_object_get(function, "name"))))
             continue;
-        if (rules->n_tools == TOOLS_MAX)
-            return api_fail(err, API_VALUE, "tools", "Invalid value for 'tools': more than %d.",
-                            TOOLS_MAX);
-        struct buffer *text = &t->parameters[rules->n_tools];
-        struct answer_tool *tool = &t->tools[rules->n_tools++];
-        tool->name = (struct str){json_string_value(name), json_string_length(name)};
-        if (json_is_object(parameters)) {
-            enum quern_status st = write_value(parameters, "tools", text, err);
-            if (st)
-                return st;
-            tool->parameters = buffer_str(text);
-        }
+        enum quern_status st = add_tool(function, rules, t, err);
+        if (st)
+            return st;
     }
     rules->tools = t->tools;
     rules->parallel = r->parallel_tool_calls;
@@ -150,10 +175,10 @@ static enum quern_status tools(const struct chat_request *r, struct answer_rules
 }
 
 /* Calls are constrained unless a tool says "strict": false and the model has the choice. */
-static bool calls_are_strict(const struct served_model *m, const struct chat_request *r) {
+bool chat_constraint_covers_calls(const struct served_model *m, const struct chat_request *r) {
     if (!r->tools || m->markers.tool_begin < 0)
         return false;
-    if (r->tool_choice != TOOL_CHOICE_AUTO)
+    if (r->tool_choice != TOOL_CHOICE_AUTO || r->allowed_tools)
         return true;
     for (size_t i = 0; i < json_array_size(r->tools); i++) {
         const json_t *function = json_object_get(json_array_get(r->tools, i), "function");
@@ -178,7 +203,7 @@ static enum quern_status make_guard(const struct served_model *m, const struct c
         st = response_format(r->response_format, &rules, t, err);
     else if (r->structured_outputs)
         st = structured_outputs(r->structured_outputs, &rules, t, err);
-    if (!st && calls_are_strict(m, r))
+    if (!st && chat_constraint_covers_calls(m, r))
         st = tools(r, &rules, t, err);
     if (st)
         return st;
@@ -196,7 +221,7 @@ enum quern_status chat_constraint_create(const struct served_model *m, const str
                                          struct answer_constraint *out, struct api_error *err) {
     *out = (struct answer_constraint){0};
     const bool form = r->response_format || r->structured_outputs;
-    if (!form && !calls_are_strict(m, r))
+    if (!form && !chat_constraint_covers_calls(m, r))
         return QUERN_OK;
     struct rule_texts *t = calloc(1, sizeof *t);
     if (!t)

@@ -20,4 +20,7 @@ enum quern_status chat_constraint_create(const struct served_model *m, const str
                                          const int32_t *ids, size_t n_ids,
                                          struct answer_constraint *out, struct api_error *err);
 
+/* Whether the constraint keeps tool calls in their form. */
+bool chat_constraint_covers_calls(const struct served_model *m, const struct chat_request *r);
+
 #endif

@@ -225,6 +225,8 @@ static enum quern_status check_tool(const json_t *tool, size_t index, struct api
     at = place_of("tools", index, ".function.name");
     if (!status)
         status = must_be(name, json_is_string(name), at.text, "a string", err);
+    if (!status && !json_string_length(name))
+        status = api_fail(err, API_VALUE, at.text, "Invalid value for '%s': it is empty.", at.text);
     at = place_of("tools", index, ".function.parameters");
     if (!status && parameters && !json_is_null(parameters))
         status = must_be(parameters, json_is_object(parameters), at.text, "an object", err);

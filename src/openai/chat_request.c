@@ -49,20 +49,75 @@ static bool has_tool(const json_t *tools, const char *name) {
     return false;
 }
 
-static enum quern_status read_named_choice(const struct raw_chat *raw, struct chat_request *r,
-                                           struct api_error *err) {
-    const json_t *function = json_object_get(raw->tool_choice, "function");
-    const char *name = json_string_value(json_object_get(function, "name"));
-    if (!name)
-        return api_fail(err, API_VALUE, "tool_choice",
-                        "Invalid value for 'tool_choice': expected 'none', 'auto', 'required' or "
-                        "{\"type\": \"function\", \"function\": {\"name\": ...}}.");
-    if (!has_tool(raw->tools, name))
+/* The name in {"type": "function", "function": {"name": NAME}}, also where the function is left
+ * out; NULL: there is none. */
+static const char *chosen_name(const json_t *choice) {
+    const json_t *function = json_object_get(choice, "function");
+    return json_string_value(json_object_get(function ? function : choice, "name"));
+}
+
+static enum quern_status check_name(const struct raw_chat *raw, const char *name,
+                                    struct api_error *err) {
+    if (name && has_tool(raw->tools, name))
+        return QUERN_OK;
+    if (name)
         return api_fail(err, API_VALUE, "tool_choice",
                         "Invalid value for 'tool_choice': no function \"%s\" is in 'tools'.", name);
+    return api_fail(err, API_VALUE, "tool_choice",
+                    "Invalid value for 'tool_choice': expected 'none', 'auto', 'required', "
+                    "{\"type\": \"function\", \"function\": {\"name\": ...}} or "
+                    "{\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": ..., \"tools\": "
+                    "[...]}}.");
+}
+
+/* {"mode": "auto" or "required", "tools": [...]}: all tools stay in the prompt, some may be called. */
+static enum quern_status read_allowed_tools(const struct raw_chat *raw, struct chat_request *r,
+                                            struct api_error *err) {
+    const json_t *allowed = json_object_get(raw->tool_choice, "allowed_tools");
+    if (!allowed)
+        allowed = raw->tool_choice;
+    const char *mode = json_string_value(json_object_get(allowed, "mode"));
+    const json_t *list = json_object_get(allowed, "tools");
+    const bool required = mode && strcmp(mode, "required") == 0;
+    if (!required && (!mode || strcmp(mode, "auto") != 0))
+        return api_fail(err, API_VALUE, "tool_choice.allowed_tools.mode",
+                        "Invalid value for 'tool_choice.allowed_tools.mode': expected 'auto' or "
+                        "'required'.");
+    if (!json_array_size(list))
+        return api_fail(err, API_VALUE, "tool_choice.allowed_tools.tools",
+                        "Invalid value for 'tool_choice.allowed_tools.tools': expected some of "
+                        "'tools'.");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        enum quern_status status = check_name(raw, chosen_name(json_array_get(list, i)), err);
+        if (status)
+            return status;
+    }
+    r->tool_choice = required ? TOOL_CHOICE_REQUIRED : TOOL_CHOICE_AUTO;
+    r->allowed_tools = list;
+    return QUERN_OK;
+}
+
+static enum quern_status read_object_choice(const struct raw_chat *raw, struct chat_request *r,
+                                            struct api_error *err) {
+    const char *type = json_string_value(json_object_get(raw->tool_choice, "type"));
+    if (type && strcmp(type, "allowed_tools") == 0)
+        return read_allowed_tools(raw, r, err);
+    const char *name = chosen_name(raw->tool_choice);
+    enum quern_status status = check_name(raw, name, err);
+    if (status)
+        return status;
     r->tool_choice = TOOL_CHOICE_NAMED;
     r->tool_name = name;
     return QUERN_OK;
+}
+
+bool chat_request_may_call(const struct chat_request *r, const char *name) {
+    if (r->tool_choice == TOOL_CHOICE_NAMED)
+        return strcmp(name, r->tool_name) == 0;
+    for (size_t i = 0; i < json_array_size(r->allowed_tools); i++)
+        if (strcmp(name, chosen_name(json_array_get(r->allowed_tools, i))) == 0)
+            return true;
+    return !r->allowed_tools && r->tool_choice != TOOL_CHOICE_NONE;
 }
 
 static enum quern_status read_tools(const struct raw_chat *raw, struct chat_request *r,
@@ -75,13 +130,13 @@ static enum quern_status read_tools(const struct raw_chat *raw, struct chat_requ
     if (!raw->tool_choice)
         return QUERN_OK;
     if (!word)
-        return read_named_choice(raw, r, err);
+        return read_object_choice(raw, r, err);
     if (strcmp(word, "none") == 0)
         r->tool_choice = TOOL_CHOICE_NONE;
     else if (strcmp(word, "required") == 0)
         r->tool_choice = TOOL_CHOICE_REQUIRED;
     else if (strcmp(word, "auto") != 0)
-        return read_named_choice(raw, r, err);
+        return check_name(raw, NULL, err);
     if (r->tool_choice == TOOL_CHOICE_NONE)
         r->tools = NULL;
     if (r->tool_choice == TOOL_CHOICE_REQUIRED && !r->tools)

@@ -24,6 +24,7 @@ struct chat_request {
     const json_t *tools; /* borrowed; NULL: none, or none are to be called */
     enum tool_choice tool_choice;
     const char *tool_name;
+    const json_t *allowed_tools; /* borrowed: of {"function": {"name"}}; NULL: all may be called */
     bool parallel_tool_calls;
     json_t *kwargs; /* own; further variables for the template, or NULL */
     struct thinking_params thinking;
@@ -37,6 +38,8 @@ struct chat_request {
 enum quern_status chat_request_parse(const json_t *root, const struct api_context *context,
                                      struct chat_request *out, struct api_error *err);
 void chat_request_release(struct chat_request *r); /* zeroed is fine */
+/* Whether tool_choice lets the model call the function of this name. */
+bool chat_request_may_call(const struct chat_request *r, const char *name);
 
 /* chat_messages.c: the copy described above, each message checked. */
 enum quern_status chat_messages_normalize(const json_t *messages, const struct api_limits *limits,

@@ -63,7 +63,7 @@ static void write_call(const struct job_tool_call *call, struct buffer *out) {
     buffer_printf(out, "\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", call->id);
     json_write_string(str_from(call->name), out);
     buffer_puts(out, ",\"arguments\":");
-    json_write_string(str_from(call->arguments), out);
+    json_write_string((struct str){call->arguments, call->arguments_len}, out);
     buffer_putc(out, '}');
 }
 
@@ -125,19 +125,39 @@ void openai_write_response(const struct text_job *job, struct buffer *out) {
 
 /* ---- chunks --------------------------------------------------------------------------- */
 
-static bool has_news(const struct choice *c) {
-    return !c->sent_first || c->sent_content < c->content.len ||
-           c->sent_reasoning < c->reasoning.len || c->sent_calls < c->n_calls ||
-           c->sent_logprobs < c->n_logprobs || (c->ended && !c->sent_last);
+/* Arguments of the last call a chunk spoke of that none has brought yet. */
+static struct str open_arguments(const struct choice *c) {
+    if (!c->sent_calls)
+        return (struct str){"", 0};
+    const struct job_tool_call *call = &c->calls[c->sent_calls - 1];
+    return (struct str){call->arguments + c->sent_arguments,
+                        call->arguments_len - c->sent_arguments};
 }
 
+static bool has_news(const struct choice *c) {
+    return !c->sent_first || c->sent_content < c->content.len ||
+           c->sent_reasoning < c->reasoning.len || c->sent_calls < c->n_begun ||
+           open_arguments(c).len || c->sent_logprobs < c->n_logprobs || (c->ended && !c->sent_last);
+}
+
+/* A call's first delta has its id, its name and what is there of the arguments, the others further
+ * pieces. An index appears once a chunk: clients add them up entry by entry. */
 static void write_calls(const struct choice *c, struct buffer *out) {
-    for (size_t i = c->sent_calls; i < c->n_calls; i++) {
-        buffer_printf(out, "%s{\"index\":%zu,", i > c->sent_calls ? "," : ",\"tool_calls\":[", i);
+    const struct str rest = open_arguments(c);
+    const char *before = ",\"tool_calls\":[";
+    if (rest.len) {
+        buffer_printf(out, "%s{\"index\":%zu,\"function\":{\"arguments\":", before,
+                      c->sent_calls - 1);
+        json_write_string(rest, out);
+        buffer_puts(out, "}}");
+        before = ",";
+    }
+    for (size_t i = c->sent_calls; i < c->n_begun; i++, before = ",") {
+        buffer_printf(out, "%s{\"index\":%zu,", before, i);
         write_call(&c->calls[i], out);
         buffer_putc(out, '}');
     }
-    if (c->sent_calls < c->n_calls)
+    if (rest.len || c->sent_calls < c->n_begun)
         buffer_putc(out, ']');
 }
 
@@ -185,7 +205,8 @@ static void write_chunk(struct choice *c, const struct openai_stream *stream, st
     c->sent_first = true;
     c->sent_content = c->content.len;
     c->sent_reasoning = c->reasoning.len;
-    c->sent_calls = c->n_calls;
+    c->sent_calls = c->n_begun;
+    c->sent_arguments = c->n_begun ? c->calls[c->n_begun - 1].arguments_len : 0;
     c->sent_logprobs = c->n_logprobs;
     if (c->ended) {
         write_finish(c, out);

@@ -24,28 +24,57 @@ static char *copy_text(struct str s) {
 }
 
 static bool keep_call(struct choice *c, const struct tool_call *call) {
-    struct job_tool_call *calls = realloc(c->calls, (c->n_calls + 1) * sizeof *calls);
+    struct job_tool_call *calls = realloc(c->calls, (c->n_begun + 1) * sizeof *calls);
     if (!calls)
         return false;
     c->calls = calls;
-    struct job_tool_call *k = &calls[c->n_calls];
+    struct job_tool_call *k = &calls[c->n_begun];
     *k = (struct job_tool_call){.name = copy_text(call->name),
-                                .arguments = copy_text(call->arguments)};
+                                .arguments = copy_text(STR_LIT("")),
+                                .arguments_capacity = 1};
     memcpy(k->id, call->id, sizeof k->id);
-    c->n_calls++; /* also when a copy failed: text_job_destroy frees both */
+    c->n_begun++; /* also when a copy failed: text_job_destroy frees both */
     return k->name && k->arguments;
+}
+
+static bool keep_arguments(struct job_tool_call *k, struct str text) {
+    const size_t need = k->arguments_len + text.len + 1;
+    if (need > k->arguments_capacity) {
+        char *arguments = realloc(k->arguments, 2 * need);
+        if (!arguments)
+            return false;
+        k->arguments = arguments;
+        k->arguments_capacity = 2 * need;
+    }
+    memcpy(k->arguments + k->arguments_len, text.ptr, text.len);
+    k->arguments_len += text.len;
+    k->arguments[k->arguments_len] = '\0';
+    return true;
 }
 
 static void on_delta(void *user, const struct answer_delta *delta) {
     struct choice *c = user;
-    bool ok = true;
-    if (delta->part == PART_TOOL_CALL)
-        ok = keep_call(c, delta->call);
-    else if (delta->part == PART_REASONING)
-        ok = buffer_append_str(&c->reasoning, delta->text) == QUERN_OK;
-    else
+    bool ok = !c->job->no_memory;
+    if (!ok)
+        return; /* a call that has no place has no arguments */
+    switch (delta->part) {
+    case PART_CONTENT:
         ok = buffer_append_str(&c->content, delta->text) == QUERN_OK;
-    c->job->no_memory = c->job->no_memory || !ok;
+        break;
+    case PART_REASONING:
+        ok = buffer_append_str(&c->reasoning, delta->text) == QUERN_OK;
+        break;
+    case PART_TOOL_CALL:
+        ok = keep_call(c, delta->call);
+        break;
+    case PART_ARGUMENTS:
+        ok = keep_arguments(&c->calls[delta->call_index], delta->text);
+        break;
+    case PART_CALL_END:
+        c->n_calls = c->n_begun;
+        break;
+    }
+    c->job->no_memory = !ok;
 }
 
 static bool grow_logprobs(struct choice *c, size_t n_top) {
@@ -208,7 +237,7 @@ static void choice_release(struct choice *c) {
     answer_parts_release(&c->parts);
     buffer_release(&c->reasoning);
     buffer_release(&c->content);
-    for (size_t i = 0; i < c->n_calls; i++) {
+    for (size_t i = 0; i < c->n_begun; i++) {
         free(c->calls[i].name);
         free(c->calls[i].arguments);
     }
@@ -226,6 +255,7 @@ void text_job_destroy(struct text_job *job) {
         free(job->prompts[i].ids);
     free(job->choices);
     free(job->prompts);
+    json_decref(job->tools);
     free(job);
 }
 
@@ -326,6 +356,8 @@ static enum quern_status start_chat_choice(struct choice *c, const struct chat_r
         .markers = m->markers,
         .thinking = prompt_opens_thinking(&m->markers, prompt->ids, prompt->n),
         .tools = r->tools != NULL,
+        .tool_list = c->job->tools,
+        .calls_keep_form = chat_constraint_covers_calls(m, r),
         .max_calls = r->parallel_tool_calls ? SIZE_MAX : 1,
         .on_delta = on_delta,
         .user = c,
@@ -345,6 +377,7 @@ enum quern_status chat_job_start(const struct served_model *m, const struct chat
     if (!job)
         return api_nomem(err);
     job->logprobs = r->logprobs;
+    job->tools = json_incref((json_t *)(uintptr_t)r->tools);
     enum quern_status status =
         prompt_build_chat(m, r, &job->prompts[0].ids, &job->prompts[0].n, err);
     for (size_t i = 0; !status && i < job->n_choices; i++)

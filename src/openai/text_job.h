@@ -12,7 +12,9 @@
 
 struct job_tool_call {
     char id[40];
-    char *name, *arguments; /* own */
+    char *name;      /* own */
+    char *arguments; /* own; JSON, or the beginning of one while the call is being written */
+    size_t arguments_len, arguments_capacity;
 };
 
 struct job_logprob {
@@ -29,8 +31,8 @@ struct choice {
     struct text_job *job;
     struct answer_parts parts; /* of a chat */
     struct buffer reasoning, content;
-    struct job_tool_call *calls; /* [n_calls] */
-    size_t n_calls;
+    struct job_tool_call *calls; /* [n_begun], of which n_calls are whole: all when it has ended */
+    size_t n_calls, n_begun;
     struct job_logprob *logprobs;   /* [n_logprobs] of the content's tokens */
     struct quern_top_logprob *tops; /* [n_logprobs, job->n_top]; unused ones have token -1 */
     size_t n_logprobs, logprobs_capacity;
@@ -39,6 +41,7 @@ struct choice {
     struct quern_request_result result; /* once ended */
     /* Where a streaming writer is: how much of the above has been sent. */
     size_t sent_reasoning, sent_content, sent_calls, sent_logprobs;
+    size_t sent_arguments; /* bytes of the last of the sent calls */
     bool sent_first, sent_last;
 };
 
@@ -58,6 +61,7 @@ struct text_job {
         size_t n;
     } * prompts; /* [n_prompts] */
     size_t n_prompts;
+    json_t *tools; /* own: the types of calls' parameters; NULL: none */
     bool no_memory;
 };
 

@@ -1,8 +1,8 @@
 /* tool_call_parse.c - one tool call as Qwen writes it. */
 #include <string.h>
 
+#include "grammar/schema/value_types.h"
 #include "openai/answer_parts.h"
-#include "text/json.h"
 #include "text/json_reader.h"
 
 static struct str trim(struct str s) {
@@ -11,20 +11,6 @@ static struct str trim(struct str s) {
     while (s.len && strchr(" \t\r\n", s.ptr[s.len - 1]))
         s.len--;
     return s;
-}
-
-bool tool_call_is_inside_string(struct str text) {
-    bool inside = false;
-    /* Qwen3-Coder's form has no strings: a quote there is a quote. */
-    if (!str_starts_with(trim(text), STR_LIT("{")))
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (inside && text.ptr[i] == '\\')
-            i++;
-        else if (text.ptr[i] == '"')
-            inside = !inside;
-    }
-    return inside;
 }
 
 /* ---- {"name": ..., "arguments": ...} -------------------------------------------- */
@@ -124,20 +110,12 @@ static struct str value_of(struct str text) {
     return text;
 }
 
-/* Values come without a type: what is a JSON number, object or word is one, the rest is text. */
-static void write_value(struct str value, struct buffer *out) {
-    json_t *parsed = value.len && *value.ptr != '"' ? parse_value(value) : NULL;
-    if (parsed)
-        buffer_append_str(out, value);
-    else
-        json_write_string(value, out);
-    json_decref(parsed);
-}
-
-static bool parse_xml_call(struct str text, struct buffer *storage, struct tool_call *out) {
+static bool parse_xml_call(struct str text, const json_t *tools, struct buffer *storage,
+                           struct tool_call *out) {
     struct str name, key;
     if (!take_tag(&text, "<function=", &name) || !name.len)
         return false;
+    const json_t *parameters = tool_parameters(tools, name);
     buffer_putc(storage, '{');
     while (take_tag(&text, "<parameter=", &key)) {
         const char *end = find(text, "</parameter>");
@@ -147,7 +125,8 @@ static bool parse_xml_call(struct str text, struct buffer *storage, struct tool_
             buffer_puts(storage, ", ");
         json_write_string(key, storage);
         buffer_puts(storage, ": ");
-        write_value(value_of((struct str){text.ptr, (size_t)(end - text.ptr)}), storage);
+        call_write_value(value_of((struct str){text.ptr, (size_t)(end - text.ptr)}),
+                         value_types_of_parameter(parameters, key), storage);
         end += strlen("</parameter>");
         text = (struct str){end, text.len - (size_t)(end - text.ptr)};
     }
@@ -159,10 +138,11 @@ static bool parse_xml_call(struct str text, struct buffer *storage, struct tool_
     return true;
 }
 
-bool tool_call_parse(struct str text, struct buffer *storage, struct tool_call *out) {
+bool tool_call_parse(struct str text, const json_t *tools, struct buffer *storage,
+                     struct tool_call *out) {
     text = trim(text);
     if (!text.len)
         return false;
     return *text.ptr == '{' ? parse_json_call(text, storage, out)
-                            : parse_xml_call(text, storage, out);
+                            : parse_xml_call(text, tools, storage, out);
 }

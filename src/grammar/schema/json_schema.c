@@ -18,7 +18,7 @@ void *schema_fail(struct schema *s, enum quern_status code, const char *fmt, ...
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    grammar_builder_fail(s->b, code, "JSON schema: %s", message);
+    grammar_builder_fail(s->b, code, "%s: %s", s->name, message);
     return NULL;
 }
 
@@ -105,7 +105,10 @@ enum quern_status json_schema_build(struct grammar_builder *b, struct str text, 
                                     const struct schema_options *options, symbol_id *out,
                                     struct buffer *report, struct quern_error *err) {
     static const struct schema_options defaults;
-    struct schema s = {.b = b, .options = options ? options : &defaults, .report = report};
+    struct schema s = {.b = b,
+                       .name = name,
+                       .options = options ? options : &defaults,
+                       .report = report};
     struct sj_node *root;
     symbol_id symbol = GRAMMAR_NONE;
     arena_init(&s.arena, ARENA_BYTES_MAX);

@@ -122,6 +122,7 @@ struct anchor {
 
 struct schema {
     struct grammar_builder *b;
+    const char *name; /* begins messages */
     const struct schema_options *options;
     struct buffer *report;
     struct arena arena;

@@ -26,10 +26,23 @@ struct record {
     int last;
 };
 
+/* For the tests of calls that a grammar keeps in form. */
+static const json_t *tool_list;
+static bool calls_keep_form;
+static size_t n_pieces; /* of arguments */
+
 static void on_delta(void *user, const struct answer_delta *delta) {
     struct record *r = user;
     static const char letters[] = "CRT";
-    if (r->last == (int)delta->part && delta->part != PART_TOOL_CALL)
+    if (delta->part == PART_CALL_END) {
+        r->last = PART_CALL_END;
+        return;
+    }
+    n_pieces += delta->part == PART_ARGUMENTS;
+    if (delta->part == PART_ARGUMENTS)
+        assert_true(r->last == PART_TOOL_CALL || r->last == PART_ARGUMENTS);
+    if ((r->last == (int)delta->part && delta->part != PART_TOOL_CALL) ||
+        delta->part == PART_ARGUMENTS)
         r->text.len--; /* the bracket */
     else
         buffer_printf(&r->text, "%c(", letters[delta->part]);
@@ -38,7 +51,6 @@ static void on_delta(void *user, const struct answer_delta *delta) {
         assert_int_equal(strncmp(delta->call->id, "call_", 5), 0);
         buffer_append_str(&r->text, delta->call->name);
         buffer_putc(&r->text, ' ');
-        buffer_append_str(&r->text, delta->call->arguments);
     } else {
         buffer_append_str(&r->text, delta->text);
     }
@@ -47,6 +59,7 @@ static void on_delta(void *user, const struct answer_delta *delta) {
 }
 
 enum { BY_TOKEN = 0, LATE = 1, BY_BYTE = 2 };
+
 
 /* Text may come later than its token, and in pieces: `how` tries these. */
 static void run(const char *answer, bool thinking, bool tools, size_t max_calls, int how,
@@ -59,6 +72,8 @@ static void run(const char *answer, bool thinking, bool tools, size_t max_calls,
                     tokenizer_added_id(tokenizer, STR_LIT("</tool_call>")), -1, -1, -1},
         .thinking = thinking,
         .tools = tools,
+        .tool_list = tool_list,
+        .calls_keep_form = calls_keep_form,
         .max_calls = max_calls,
         .on_delta = on_delta,
         .user = r,
@@ -184,7 +199,7 @@ static void expect_call(const char *text, const char *name, const char *argument
     struct buffer storage;
     struct tool_call call = {0};
     buffer_init(&storage, SIZE_MAX / 4);
-    bool found = tool_call_parse(str_from(text), &storage, &call);
+    bool found = tool_call_parse(str_from(text), NULL, &storage, &call);
     assert_int_equal(found, name != NULL);
     if (name) {
         assert_true(str_is(call.name, name));
@@ -234,6 +249,60 @@ static void broken_calls_are_none(void **state) {
         expect_call(cases[i], NULL, NULL);
 }
 
+/* ---- calls that keep their form ----------------------------------------------------------- */
+
+static const char TOOLS[] =
+    "[{\"function\": {\"name\": \"f\", \"parameters\": {\"properties\": {"
+    "\"s\": {\"type\": \"string\"}, \"n\": {\"type\": \"integer\"},"
+    "\"b\": {\"type\": [\"boolean\", \"null\"]}, \"e\": {\"enum\": [\"1\", \"x\"]},"
+    "\"l\": {\"anyOf\": [{\"type\": \"array\"}, {\"$ref\": \"#/$defs/t\"}]},"
+    "\"m\": {\"type\": [\"string\", \"integer\"]}}, \"$defs\": {\"t\": {\"const\": \"t\"}}}}}]";
+
+static void expect_kept(const char *answer, const char *expected) {
+    json_t *list = NULL;
+    assert_int_equal(json_parse(TOOLS, sizeof TOOLS - 1, "tools", &list, NULL), QUERN_OK);
+    tool_list = list;
+    calls_keep_form = true;
+    expect(answer, false, true, expected);
+    calls_keep_form = false;
+    tool_list = NULL;
+    json_decref(list);
+}
+
+static void arguments_come_as_they_are_written(void **state) {
+    (void)state;
+    n_pieces = 0;
+    expect_kept("well\n<tool_call>\n{\"name\": \"f\\u0067\", \"arguments\": {\"a\": [1, {\"b\": "
+                "\"}]</tool_call>\\\"{\"}], \"c\": \"日\"}}\n</tool_call>\n<tool_call>\n{\"name\": "
+                "\"now\", \"arguments\": {}}\n</tool_call>",
+                "C(well)T(fg {\"a\": [1, {\"b\": \"}]</tool_call>\\\"{\"}], \"c\": \"日\"})T(now {})");
+    assert_true(n_pieces > 60);
+}
+
+static void a_cut_call_is_told_from_its_name_on(void **state) {
+    (void)state;
+    expect_kept("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"so",
+                "T(f {\"a\": \"so)");
+    expect_kept("<tool_call>\n{\"name\": \"f\", \"argum", "T(f )");
+    expect_kept("<tool_call>\n{\"name\": \"f", "C(<tool_call>\n{\"name\": \"f)");
+}
+
+static void coders_values_have_the_types_of_the_schema(void **state) {
+    (void)state;
+    expect_kept("<tool_call>\n<function=f>\n<parameter=s>\n12\n\n</parameter>\n<parameter=n>\n12\n"
+                "</parameter>\n<parameter=b>\nnull\n</parameter>\n<parameter=e>\n1\n</parameter>\n"
+                "<parameter=l>\n[\"</par\", 1]\n</parameter>\n<parameter=m>\n1.5\n</parameter>\n"
+                "</function>\n</tool_call>",
+                "T(f {\"s\": \"12\\n\", \"n\": 12, \"b\": null, \"e\": \"1\", \"l\": [\"</par\", 1], "
+                "\"m\": \"1.5\"})");
+    expect_kept("<tool_call>\n<function=f>\n<parameter=s>\n\n</paramet\n\n</parameter>\n<parameter=l>\nt\n"
+                "</parameter>\n<parameter=m>\n15\n</parameter>\n</function>\n</tool_call>",
+                "T(f {\"s\": \"\\n</paramet\\n\", \"l\": \"t\", \"m\": 15})");
+    expect_kept("<tool_call>\n<function=now>\n</function>\n</tool_call>", "T(now {})");
+    expect_kept("<tool_call>\n<function=f>\n<parameter=s>\n\"a\\</tool_call>b\n</parameter>\n</function>\n",
+                "T(f {\"s\": \"\\\"a\\\\)C(b\n</parameter>\n</function>\n)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thinking_and_content_are_told_apart),
@@ -248,6 +317,9 @@ int main(void) {
         cmocka_unit_test(arguments_are_kept_byte_for_byte),
         cmocka_unit_test(coders_form_becomes_json),
         cmocka_unit_test(broken_calls_are_none),
+        cmocka_unit_test(arguments_come_as_they_are_written),
+        cmocka_unit_test(a_cut_call_is_told_from_its_name_on),
+        cmocka_unit_test(coders_values_have_the_types_of_the_schema),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }
