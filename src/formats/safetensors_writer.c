@@ -13,7 +13,7 @@
 #include "formats/safetensors_index.h"
 #include "text/json.h"
 
-enum { PATH_BYTES = 4096, FILE_NAME_BYTES = 64, INDEX_BYTES_MAX = 100 << 20 };
+enum { PATH_BYTES = 4096, FILE_NAME_BYTES = 128, INDEX_BYTES_MAX = 100 << 20 };
 
 struct shard {
     size_t first, end; /* its tensors in decls */
@@ -23,6 +23,7 @@ struct shard {
 
 struct safetensors_writer {
     char *dir;
+    const char *stem; /* "model" */
     const struct tensor_decl *decls;
     size_t n;
     struct shard *shards;
@@ -90,9 +91,14 @@ static enum quern_status plan_shards(struct safetensors_writer *w, size_t max_by
 
 static void shard_name(const struct safetensors_writer *w, size_t i, char out[FILE_NAME_BYTES]) {
     if (w->n_shards == 1)
-        snprintf(out, FILE_NAME_BYTES, "model.safetensors");
+        snprintf(out, FILE_NAME_BYTES, "%s.safetensors", w->stem);
     else
-        snprintf(out, FILE_NAME_BYTES, "model-%05zu-of-%05zu.safetensors", i + 1, w->n_shards);
+        snprintf(out, FILE_NAME_BYTES, "%s-%05zu-of-%05zu.safetensors", w->stem, i + 1,
+                 w->n_shards);
+}
+
+static void index_name(const struct safetensors_writer *w, char out[FILE_NAME_BYTES]) {
+    snprintf(out, FILE_NAME_BYTES, "%s.safetensors.index.json", w->stem);
 }
 
 static void put_header(struct buffer *b, const struct safetensors_writer *w,
@@ -155,9 +161,18 @@ enum quern_status safetensors_writer_create(const char *dir, const struct tensor
                                             size_t n, size_t max_shard_bytes,
                                             struct safetensors_writer **out,
                                             struct quern_error *err) {
+    return safetensors_writer_create_as(dir, "model", decls, n, max_shard_bytes, out, err);
+}
+
+enum quern_status safetensors_writer_create_as(const char *dir, const char *stem,
+                                               const struct tensor_decl *decls, size_t n,
+                                               size_t max_shard_bytes,
+                                               struct safetensors_writer **out,
+                                               struct quern_error *err) {
     struct safetensors_writer *w = calloc(1, sizeof *w);
     if (!w)
         return error_nomem(err);
+    w->stem = stem;
     w->decls = decls;
     w->n = n;
     size_t dir_size = strlen(dir) + 1;
@@ -201,9 +216,10 @@ enum quern_status safetensors_writer_write(struct safetensors_writer *w, const v
 }
 
 static enum quern_status write_index(const struct safetensors_writer *w, struct quern_error *err) {
-    char name[FILE_NAME_BYTES], path[PATH_BYTES];
+    char name[FILE_NAME_BYTES], index[FILE_NAME_BYTES], path[PATH_BYTES];
     struct buffer b;
     buffer_init(&b, INDEX_BYTES_MAX);
+    index_name(w, index);
     buffer_printf(&b, "{\n  \"metadata\": {\n    \"total_size\": %zu\n  },\n  \"weight_map\": {",
                   w->total_bytes);
     const char *separator = "\n    ";
@@ -219,7 +235,7 @@ static enum quern_status write_index(const struct safetensors_writer *w, struct 
     buffer_puts(&b, "\n  }\n}\n");
     enum quern_status status = buffer_status(&b, "the index", err);
     if (!status)
-        status = os_path_join(path, sizeof path, w->dir, "model.safetensors.index.json", err);
+        status = os_path_join(path, sizeof path, w->dir, index, err);
     if (!status)
         status = os_write_file(path, b.data, b.len, err);
     buffer_release(&b);
@@ -243,9 +259,13 @@ enum quern_status safetensors_writer_finish(struct safetensors_writer *w, struct
         status = file_writer_publish(&w->shards[i].file, err);
     if (!status && w->n_shards > 1)
         status = write_index(w, err);
+    char stale[FILE_NAME_BYTES];
+    if (w->n_shards > 1)
+        snprintf(stale, sizeof stale, "%s.safetensors", w->stem);
+    else
+        index_name(w, stale);
     if (!status)
-        status = remove_stale(
-            w, w->n_shards > 1 ? "model.safetensors" : "model.safetensors.index.json", err);
+        status = remove_stale(w, stale, err);
     if (!status)
         file_writer_flush_dir(w->dir);
     return status;

@@ -25,6 +25,13 @@ enum quern_status safetensors_writer_create(const char *dir, const struct tensor
                                             struct safetensors_writer **out,
                                             struct quern_error *err);
 
+/* The same for files of another name: STEM.safetensors and so on. `stem` is borrowed as decls are. */
+enum quern_status safetensors_writer_create_as(const char *dir, const char *stem,
+                                               const struct tensor_decl *decls, size_t n,
+                                               size_t max_shard_bytes,
+                                               struct safetensors_writer **out,
+                                               struct quern_error *err);
+
 /* The next bytes of data, in pieces of any size. After a failure only destroy is allowed. */
 enum quern_status safetensors_writer_write(struct safetensors_writer *w, const void *data,
                                            size_t size_bytes, struct quern_error *err);
