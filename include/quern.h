@@ -314,7 +314,7 @@ struct quern_event {
     size_t n_top;
 };
 
-/* What the text of an answer must be: at most one of the first five is set. Tokens that would
+/* What the text of an answer must be: at most one form is set. Tokens that would
  * leave it are never sampled, and the answer may end only where it is complete. A thinking block
  * before it stays free. An answer cut by max_tokens is the beginning of such a text. */
 struct quern_form {
@@ -324,6 +324,7 @@ struct quern_form {
     const char *gbnf;        /* a text of this grammar, in llama.cpp's dialect */
     const char *const *choices; /* [n_choices] one of these texts */
     size_t n_choices;
+    const char *lark;        /* a text of this grammar, in Lark's language */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 

@@ -32,9 +32,8 @@ enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules 
                                rules, report, out, err);
 }
 
-/* Which of the fields is set; more than one is an error. */
-static enum quern_status read_form(const struct quern_form *f, struct answer_rules *rules,
-                                   struct quern_error *err) {
+enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *form,
+                                 struct str *text, struct quern_error *err) {
     const struct {
         bool set;
         enum answer_form form;
@@ -44,6 +43,7 @@ static enum quern_status read_form(const struct quern_form *f, struct answer_rul
         {f->json_object, ANSWER_JSON_OBJECT, NULL},
         {f->regex != NULL, ANSWER_REGEX, f->regex},
         {f->gbnf != NULL, ANSWER_GBNF, f->gbnf},
+        {f->lark != NULL, ANSWER_LARK, f->lark},
         {f->n_choices > 0, ANSWER_CHOICE, NULL},
     };
     size_t n = 0;
@@ -51,8 +51,8 @@ static enum quern_status read_form(const struct quern_form *f, struct answer_rul
         if (!fields[i].set)
             continue;
         n++;
-        rules->form = fields[i].form;
-        rules->text = str_from(fields[i].text);
+        *form = fields[i].form;
+        *text = str_from(fields[i].text);
     }
     if (n > 1)
         return error_set(err, QUERN_ERR_ARG, "form: %zu forms are set, expected one", n);
@@ -67,7 +67,7 @@ enum quern_status loaded_model_form(struct quern_model *m, const struct quern_fo
                                     struct quern_error *err) {
     struct answer_rules rules = {.form = ANSWER_FREE};
     *out = NULL;
-    enum quern_status st = form ? read_form(form, &rules, err) : QUERN_OK;
+    enum quern_status st = form ? form_of_fields(form, &rules.form, &rules.text, err) : QUERN_OK;
     if (st != QUERN_OK || rules.form == ANSWER_FREE)
         return st;
     struct arena arena = ARENA_INIT(0);

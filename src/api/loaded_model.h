@@ -37,7 +37,11 @@ enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules 
                                      const int32_t *ids, size_t n_ids, bool may_think,
                                      struct buffer *report, struct answer_guard **out,
                                      struct quern_error *err);
-/* The same for a form of the public interface; *out is NULL when it asks for nothing. */
+/* Which of the fields is set and its text; more than one is an error. *form is left as it is when
+ * none is. */
+enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *form,
+                                 struct str *text, struct quern_error *err);
+/* A guard for a form of the public interface; *out is NULL when it asks for nothing. */
 enum quern_status loaded_model_form(struct quern_model *m, const struct quern_form *form,
                                     const int32_t *ids, size_t n_ids, struct answer_guard **out,
                                     struct quern_error *err);

@@ -25,7 +25,7 @@ static const struct option_spec check_specs[] = {
 
 static const struct cli_command check_command = {
     "grammar check",
-    "(--schema FILE|--gbnf FILE|--regex PATTERN) [options] [--text FILE]",
+    "FORM [options] [--text FILE]",
     "Tells whether a text is within a grammar. Exit code 0: it is; 1: it is not, and standard "
     "error "
     "names the byte and what was expected there; 2: something else went wrong.",

@@ -306,7 +306,7 @@ int cmd_run(int argc, char **argv) {
     buffer_init(&prompt, CLI_INPUT_MAX_BYTES);
     buffer_init(&form, CLI_INPUT_MAX_BYTES);
     quern_model *model = NULL;
-    code = cli_form_read(&run_command, &args.form_args, &form, &args.form);
+    code = cli_form_read(&run_command, &args.form_args, &form, &args.form, NULL);
     args.form.may_think = !args.raw && !args.no_think;
     if (code == CLI_GO_ON)
         code = read_prompt(&args, &prompt);

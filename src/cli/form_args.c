@@ -2,22 +2,41 @@
 
 #include <string.h>
 
+static int read_file(const char *file, struct buffer *text) {
+    int code = cli_read_input(file, text);
+    if (code == CLI_GO_ON && (text->len == 0 || memchr(text->data, '\0', text->len)))
+        return cli_error("%s: %s", file, text->len ? "it holds a zero byte" : "it is empty");
+    return code;
+}
+
 int cli_form_read(const struct cli_command *command, const struct cli_form_args *args,
-                  struct buffer *text, struct quern_form *out) {
-    const char *file = args->schema ? args->schema : args->gbnf;
+                  struct buffer *text, struct quern_form *out, const char **name) {
+    const struct {
+        const char *file;
+        const char **field;
+    } files[] = {
+        {args->schema, &out->json_schema},
+        {args->gbnf, &out->gbnf},
+        {args->lark, &out->lark},
+    };
+    const size_t n_files = sizeof files / sizeof *files;
+    int n = (args->regex != NULL) + args->json + (args->choices.n > 0);
     *out = (struct quern_form){0};
-    if (!!args->schema + !!args->gbnf + !!args->regex + args->json + (args->choices.n > 0) > 1)
-        return cli_usage_error(command,
-                               "--schema, --json, --regex, --gbnf and --choice exclude each other");
-    if (file) {
-        int code = cli_read_input(file, text);
+    for (size_t i = 0; i < n_files; i++)
+        n += files[i].file != NULL;
+    if (n > 1)
+        return cli_usage_error(command, "forms of a text (--schema, --regex, ...) exclude each "
+                                        "other");
+    for (size_t i = 0; i < n_files; i++) {
+        if (!files[i].file)
+            continue;
+        int code = read_file(files[i].file, text);
         if (code != CLI_GO_ON)
             return code;
-        if (text->len == 0 || memchr(text->data, '\0', text->len))
-            return cli_error("%s: %s", file, text->len ? "it holds a zero byte" : "it is empty");
+        *files[i].field = text->data;
+        if (name)
+            *name = files[i].file;
     }
-    out->json_schema = args->schema ? text->data : NULL;
-    out->gbnf = args->gbnf ? text->data : NULL;
     out->regex = args->regex;
     out->json_object = args->json;
     out->choices = args->choices.items;

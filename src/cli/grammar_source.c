@@ -2,9 +2,7 @@
 
 #include <string.h>
 
-#include "grammar/ebnf/gbnf.h"
-#include "grammar/regex/regex_emit.h"
-#include "grammar/regex/regex_syntax.h"
+#include "api/loaded_model.h"
 
 enum { SOURCE_BYTES_MAX = 16 << 20, REPORT_BYTES_MAX = 1 << 20 };
 
@@ -30,52 +28,49 @@ static void print_report(const struct buffer *report) {
     }
 }
 
-static enum quern_status build(struct grammar_builder *b, const struct grammar_source_args *args,
-                               struct str text, struct buffer *report, struct quern_error *err) {
-    symbol_id start;
-    if (args->schema) {
-        struct schema_options options;
-        grammar_schema_options(args, &options);
-        enum quern_status st =
-            json_schema_build(b, text, args->schema, &options, &start, report, err);
-        if (st != QUERN_OK)
-            return st;
-    } else if (args->gbnf) {
-        if (gbnf_build(b, text, args->gbnf, &start, err) != QUERN_OK)
-            return QUERN_ERR_FORMAT;
-    } else {
-        expr_id x;
-        if (expr_regex(b, text, REGEX_ECMA, &x, err) != QUERN_OK)
-            return QUERN_ERR_FORMAT;
-        start = grammar_terminal(b, x, "the pattern");
+static enum quern_status compile(const struct quern_form *form, struct form_source *source,
+                                 struct buffer *report, struct grammar **out,
+                                 struct quern_error *err) {
+    struct grammar_builder *b = NULL;
+    struct arena arena = ARENA_INIT(0);
+    struct str *choices = arena_calloc(&arena, form->n_choices + 1, sizeof *choices);
+    enum quern_status st = form_of_fields(form, &source->form, &source->text, err);
+    for (size_t i = 0; choices && i < form->n_choices; i++)
+        choices[i] = str_from(form->choices[i]);
+    source->choices = choices;
+    source->n_choices = form->n_choices;
+    if (st == QUERN_OK && !choices)
+        st = error_nomem(err);
+    if (st == QUERN_OK)
+        st = grammar_builder_create(NULL, &b, err);
+    if (st == QUERN_OK) {
+        grammar_start(b, answer_form_build(b, source, report));
+        st = grammar_compile(b, out, err);
     }
-    grammar_start(b, start);
-    return QUERN_OK;
+    grammar_builder_destroy(b);
+    arena_release(&arena);
+    return st;
 }
 
 int grammar_source_compile(const struct cli_command *command,
                            const struct grammar_source_args *args, struct grammar **out) {
     struct quern_error err = {0};
-    struct grammar_builder *b = NULL;
+    struct schema_options schema;
+    struct form_source source = {.schema = &schema};
+    struct quern_form form;
     struct buffer text, report;
-    int code = CLI_GO_ON;
-    if (!!args->schema + !!args->gbnf + !!args->regex != 1)
-        return cli_usage_error(command, "give one of --schema, --gbnf and --regex");
     buffer_init(&text, SOURCE_BYTES_MAX);
     buffer_init(&report, REPORT_BYTES_MAX);
-    if (args->regex)
-        buffer_puts(&text, args->regex);
+    grammar_schema_options(args, &schema);
+    int code = cli_form_read(command, &args->form, &text, &form, &source.name);
+    if (code != CLI_GO_ON)
+        code = CLI_USAGE;
+    else if (compile(&form, &source, &report, out, &err) != QUERN_OK)
+        code = (cli_fail(&err), CLI_USAGE); /* 1 is the answer "no" */
+    else if (source.form == ANSWER_FREE)
+        code = cli_usage_error(command, "give a form: --schema, --regex, ...");
     else
-        code = cli_read_input(args->schema ? args->schema : args->gbnf, &text);
-    if (code == CLI_GO_ON && (grammar_builder_create(NULL, &b, &err) != QUERN_OK ||
-                              build(b, args, buffer_str(&text), &report, &err) != QUERN_OK ||
-                              grammar_compile(b, out, &err) != QUERN_OK)) {
-        cli_fail(&err);
-        code = CLI_USAGE; /* 1 is the answer "no" */
-    }
-    if (code == CLI_GO_ON)
         print_report(&report);
-    grammar_builder_destroy(b);
     buffer_release(&report);
     buffer_release(&text);
     return code;

@@ -1,12 +1,12 @@
-/* grammar_source.h - a grammar named on the command line: exactly one of --schema, --regex, ... */
+/* grammar_source.h - a grammar named on the command line: exactly one form (form_args.h). */
 #ifndef QUERN_CLI_GRAMMAR_SOURCE_H
 #define QUERN_CLI_GRAMMAR_SOURCE_H
 
-#include "cli/cli_common.h"
-#include "grammar/schema/json_schema.h"
+#include "cli/form_args.h"
+#include "grammar/answer_form.h"
 
 struct grammar_source_args {
-    const char *schema, *gbnf, *regex;
+    struct cli_form_args form;
     const char *spacing;
     bool any_order, strict, no_formats;
 };
@@ -20,12 +20,8 @@ struct grammar_source_args {
         OPT_FLAG(0, "strict", type, field.strict,                                              \
                  "refuse a schema with a keyword that cannot be enforced (default: name it)"), \
         OPT_FLAG(0, "no-formats", type, field.no_formats, "take \"format\" for a comment")
-#define GRAMMAR_SOURCE_OPTIONS(type, field)                                                        \
-    OPT_STRING(0, "schema", "FILE", type, field.schema, "JSON that is valid under a JSON Schema"), \
-        OPT_STRING(0, "gbnf", "FILE", type, field.gbnf, "texts of a grammar in llama.cpp's GBNF"), \
-        OPT_STRING(0, "regex", "PATTERN", type, field.regex,                                       \
-                   "texts a regular expression (ECMA-262) matches as a whole"),                    \
-        GRAMMAR_SCHEMA_OPTIONS(type, field)
+#define GRAMMAR_SOURCE_OPTIONS(type, field) \
+    CLI_FORM_OPTIONS(type, field.form), GRAMMAR_SCHEMA_OPTIONS(type, field)
 
 void grammar_schema_options(const struct grammar_source_args *args, struct schema_options *out);
 /* Compiles it; keywords that are not enforced go to stderr. CLI_GO_ON, or the exit code after an

@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "grammar/ebnf/gbnf.h"
 #include "grammar/matcher.h"
-#include "grammar/regex/regex_emit.h"
-#include "grammar/regex/regex_syntax.h"
 #include "text/json.h"
 
 enum { GUARD_BYTES_MAX = 192 << 20, NAME_BYTES_MAX = 4096 };
@@ -75,40 +72,15 @@ static symbol_id schema_symbol(struct grammar_builder *b, struct str text, const
     return out;
 }
 
-static symbol_id pattern(struct grammar_builder *b, struct str text) {
-    expr_id x = GRAMMAR_NONE;
-    struct quern_error why;
-    if (expr_regex(b, text, REGEX_ECMA, &x, &why) != QUERN_OK)
-        grammar_builder_fail(b, why.code, "%s", why.message);
-    return grammar_terminal(b, x, "text of the pattern");
-}
-
-static symbol_id choice(struct grammar_builder *b, const struct answer_rules *r) {
-    expr_id x = expr_nothing(b);
-    for (size_t i = 0; i < r->n_choices; i++)
-        x = expr_or(b, x, expr_literal(b, r->choices[i]));
-    return grammar_terminal(b, x, "one of the choices");
-}
-
 static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
-                      const struct schema_options *options, struct buffer *report) {
-    symbol_id out = GRAMMAR_NONE;
-    switch (r->form) {
-    case ANSWER_FREE:
-        return free_text(b, r->calls != CALLS_NONE);
-    case ANSWER_JSON_OBJECT:
-        return schema_symbol(b, STR_LIT("{\"type\": \"object\"}"), "json_object", options, report);
-    case ANSWER_SCHEMA:
-        return schema_symbol(b, r->text, "the schema", options, report);
-    case ANSWER_REGEX:
-        return pattern(b, r->text);
-    case ANSWER_GBNF:
-        gbnf_build(b, r->text, "the grammar", &out, NULL);
-        return out;
-    case ANSWER_CHOICE:
-        return choice(b, r);
-    }
-    return out;
+                      struct buffer *report) {
+    const struct form_source source = {.form = r->form,
+                                       .text = r->text,
+                                       .choices = r->choices,
+                                       .n_choices = r->n_choices,
+                                       .schema = r->schema};
+    return r->form == ANSWER_FREE ? free_text(b, r->calls != CALLS_NONE)
+                                  : answer_form_build(b, &source, report);
 }
 
 /* The arguments of a tool, as models write them: on one line. */
@@ -160,13 +132,11 @@ static symbol_id calls(struct grammar_builder *b, const struct answer_rules *r,
 
 static symbol_id whole(struct grammar_builder *b, const struct answer_rules *r,
                        struct buffer *report) {
-    const struct schema_options defaults = {.assert_formats = true};
-    const struct schema_options *options = r->schema ? r->schema : &defaults;
     symbol_id out;
     if (r->calls == CALLS_REQUIRED) {
         out = calls(b, r, report);
     } else {
-        out = form(b, r, options, report);
+        out = form(b, r, report);
         if (r->calls == CALLS_AUTO) {
             symbol_id called = calls(b, r, report);
             if (r->form == ANSWER_FREE)

@@ -3,18 +3,9 @@
 #ifndef QUERN_GRAMMAR_ANSWER_GUARD_H
 #define QUERN_GRAMMAR_ANSWER_GUARD_H
 
-#include "grammar/schema/json_schema.h"
+#include "grammar/answer_form.h"
 #include "grammar/token_image.h"
 #include "sampler/constraint.h"
-
-enum answer_form {
-    ANSWER_FREE,
-    ANSWER_JSON_OBJECT, /* any one JSON object */
-    ANSWER_SCHEMA,      /* text: a JSON Schema */
-    ANSWER_REGEX,       /* text: a pattern of ECMA-262 that matches the whole answer */
-    ANSWER_GBNF,        /* text: a grammar */
-    ANSWER_CHOICE,      /* one of `choices` */
-};
 
 enum answer_calls {
     CALLS_NONE,

@@ -173,3 +173,14 @@ def test_usage(quern):
 
 def test_tokens_of_an_accepted_text_are_in_their_masks(check):
     assert check(PERSON, '{"name": "Grüße", "age": 36, "tags": ["a"]}', "--tokenizer", str(conftest.TOKENIZER)).code == 0
+
+
+def test_a_grammar_in_lark(quern, tmp_path):
+    path = tmp_path / "g.lark"
+    path.write_text('start: "let" NAME "=" INT\n%import common (CNAME -> NAME, INT, WS)\n%ignore WS\n')
+    run = lambda text: quern("grammar", "check", "--lark", str(path), stdin=text)  # noqa: E731
+    assert run(b" let x = 12 ").code == 0
+    result = run(b"let x = y")
+    assert result.code == 1 and "byte 8" in result.err
+    path.write_text("start: A\nA.5: /x/\n")
+    assert quern("grammar", "check", "--lark", str(path), stdin=b"x").code == 2

@@ -86,6 +86,8 @@ def test_n_answers_each_keep_the_form(tiny_server):
     ({"regex": "[a-f]{4}"}, lambda t: re.fullmatch("[a-f]{4}", t)),
     ({"choice": ["red", "green"]}, lambda t: t in ("red", "green")),
     ({"grammar": 'root ::= "a"{3}'}, lambda t: t == "aaa"),
+    ({"grammar": 'start: "b"~3'}, lambda t: t == "bbb"),
+    ({"lark": 'start: A " " A\nA: "x".."z"'}, lambda t: re.fullmatch("[x-z] [x-z]", t)),
     ({"json": {"const": [1, "x"]}}, lambda t: json.loads(t) == [1, "x"]),
 ])
 def test_structured_outputs_as_vllm_spells_them(tiny_server, outputs, holds):

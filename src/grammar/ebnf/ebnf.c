@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ARENA_BYTES_MAX = 64 << 20, EXPR_PARTS_MAX = 400 };
+enum { ARENA_BYTES_MAX = 64 << 20, EXPR_PARTS_MAX = 400, TERMINAL_PARTS_MAX = 20000 };
 
 /* What is known of a rule. */
 enum { RULE_UNKNOWN, RULE_LOOKING, RULE_IS_EXPR, RULE_IS_NONE };
@@ -18,6 +18,7 @@ void ebnf_init(struct ebnf *g, struct grammar_builder *b, const char *name) {
 void ebnf_release(struct ebnf *g) {
     arena_release(&g->arena);
     free(g->rules);
+    map_release(&g->names);
 }
 
 void *ebnf_fail(struct ebnf *g, size_t line, const char *fmt, ...) {
@@ -36,9 +37,9 @@ static void *no_memory(struct ebnf *g) {
 }
 
 uint32_t ebnf_rule(struct ebnf *g, struct str name, size_t line) {
-    for (size_t i = 0; i < g->n_rules; i++)
-        if (str_eq(g->rules[i].name, name))
-            return (uint32_t)i;
+    uint32_t known;
+    if (map_get(&g->names, name, &known))
+        return known;
     if (g->n_rules == EBNF_RULES_MAX) {
         ebnf_fail(g, line, "more than %d rules", EBNF_RULES_MAX);
         return GRAMMAR_NONE;
@@ -52,6 +53,10 @@ uint32_t ebnf_rule(struct ebnf *g, struct str name, size_t line) {
         }
         g->rules = grown;
         g->rules_capacity = capacity;
+    }
+    if (!map_put(&g->names, name, (uint32_t)g->n_rules, NULL)) {
+        no_memory(g);
+        return GRAMMAR_NONE;
     }
     g->rules[g->n_rules] = (struct ebnf_rule){
         .name = name, .line = line, .expr = GRAMMAR_NONE, .symbol = GRAMMAR_NONE};
@@ -99,12 +104,14 @@ static expr_id node_expr(struct ebnf *g, const struct ebnf_node *x, bool apart, 
                          size_t *parts) {
     struct grammar_builder *b = g->b;
     expr_id out;
-    if (depth > EBNF_DEPTH_MAX || ++*parts > EXPR_PARTS_MAX || grammar_builder_failed(b))
+    if (depth > EBNF_DEPTH_MAX || *parts == 0 || grammar_builder_failed(b))
         return GRAMMAR_NONE;
+    --*parts;
     switch (x->kind) {
     case EBNF_EXPR:
         return x->value;
     case EBNF_TOKEN:
+    case EBNF_SYMBOL:
         return GRAMMAR_NONE;
     case EBNF_RULE:
         return rule_expr(g, x->value, depth + 1, parts);
@@ -144,6 +151,11 @@ static expr_id rule_expr(struct ebnf *g, uint32_t number, int depth, size_t *par
     return r->state == RULE_IS_EXPR ? r->expr : GRAMMAR_NONE;
 }
 
+expr_id ebnf_expr(struct ebnf *g, const struct ebnf_node *x) {
+    size_t parts = TERMINAL_PARTS_MAX;
+    return node_expr(g, x, false, 0, &parts);
+}
+
 /* ---- symbols ------------------------------------------------------------------- */
 
 static symbol_id node_symbol(struct ebnf *g, const struct ebnf_node *x, const char *name,
@@ -162,7 +174,7 @@ static symbol_id leaf(struct ebnf *g, symbol_id terminal, bool apart) {
 
 static symbol_id rule_symbol(struct ebnf *g, uint32_t number, bool apart) {
     char name[64];
-    size_t parts = 0;
+    size_t parts = g->rules[number].is_terminal ? TERMINAL_PARTS_MAX : EXPR_PARTS_MAX;
     if (grammar_builder_failed(g->b))
         return GRAMMAR_NONE;
     if (!g->rules[number].body) {
@@ -202,7 +214,7 @@ static symbol_id list_symbol(struct ebnf *g, const struct ebnf_node *x, const ch
 
 static symbol_id node_symbol(struct ebnf *g, const struct ebnf_node *x, const char *name,
                              bool apart, int depth) {
-    size_t parts = 0;
+    size_t parts = EXPR_PARTS_MAX;
     if (grammar_builder_failed(g->b))
         return GRAMMAR_NONE;
     if (depth > EBNF_DEPTH_MAX) {
@@ -213,9 +225,11 @@ static symbol_id node_symbol(struct ebnf *g, const struct ebnf_node *x, const ch
         return rule_symbol(g, x->value, apart);
     expr_id e = node_expr(g, x, apart, 0, &parts);
     if (e != GRAMMAR_NONE)
-        return leaf(g, grammar_terminal(g->b, e, name), apart && !expr_nullable(g->b, e));
+        return leaf(g, grammar_terminal(g->b, e, name), apart);
     if (x->kind == EBNF_TOKEN)
         return leaf(g, grammar_token(g->b, (int32_t)x->value, name), apart);
+    if (x->kind == EBNF_SYMBOL)
+        return leaf(g, x->value, apart);
     if (x->kind == EBNF_REPEAT)
         return grammar_repeat(g->b, node_symbol(g, x->first, name, apart, depth + 1), x->min,
                               x->max);

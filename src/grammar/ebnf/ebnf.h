@@ -5,13 +5,22 @@
 #define QUERN_GRAMMAR_EBNF_H
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "grammar/grammar.h"
 
-enum ebnf_kind { EBNF_EXPR, EBNF_TOKEN, EBNF_RULE, EBNF_SEQUENCE, EBNF_CHOICE, EBNF_REPEAT };
+enum ebnf_kind {
+    EBNF_EXPR,
+    EBNF_TOKEN,
+    EBNF_SYMBOL, /* made by another front end */
+    EBNF_RULE,
+    EBNF_SEQUENCE,
+    EBNF_CHOICE,
+    EBNF_REPEAT
+};
 
 struct ebnf_node {
     enum ebnf_kind kind;
-    uint32_t value;                 /* the expression, the token, the rule's number */
+    uint32_t value;                 /* the expression, token, symbol, the rule's number */
     uint32_t min, max;              /* of a repetition */
     struct ebnf_node *first, *next; /* children; the next child of the same parent */
 };
@@ -32,6 +41,7 @@ struct ebnf {
     struct arena arena;
     struct ebnf_rule *rules;
     size_t n_rules, rules_capacity;
+    struct map names; /* -> number of the rule */
     symbol_id
         ignored; /* may stand before every terminal and at the end; GRAMMAR_NONE: nothing may */
     const char *name; /* of the text, for messages */
@@ -57,6 +67,8 @@ struct ebnf_node *ebnf_append(struct ebnf_node *parent, struct ebnf_node *last,
 /* "NAME: line L: ..." becomes the builder's failure. Returns NULL. */
 void *ebnf_fail(struct ebnf *g, size_t line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* The expression of a part without rules that recurse; GRAMMAR_NONE: it has none. */
+expr_id ebnf_expr(struct ebnf *g, const struct ebnf_node *x);
 /* The symbol of the rule `start`; every rule that is used must have a body. */
 symbol_id ebnf_emit(struct ebnf *g, const char *start);
 
