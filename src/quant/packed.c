@@ -35,10 +35,15 @@ struct block {
     size_t n_groups; /* of the source */
 };
 
-static struct block read_block(const struct quant_source *s, size_t first, size_t n, void *scratch) {
+static struct block place_block(const struct quant_source *s, size_t n, void *scratch) {
     struct block b = {.scale = scratch, .n_groups = quant_n_groups(&s->spec, s->cols)};
     b.zero = b.scale + n * b.n_groups;
     b.q = (uint8_t *)(b.zero + n * b.n_groups);
+    return b;
+}
+
+static struct block read_block(const struct quant_source *s, size_t first, size_t n, void *scratch) {
+    const struct block b = place_block(s, n, scratch);
     s->read_rows(s, first, n, b.q, b.scale, b.zero);
     return b;
 }
@@ -47,17 +52,31 @@ static bool same_bits(float a, float b) {
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
+/* Among float16's normal numbers, with no more digits than they have. */
+static bool is_plain_f16(uint32_t bits) {
+    const uint32_t exponent = bits >> 23 & 0xff;
+    return exponent >= 127 - 14 && exponent <= 127 + 15 && !(bits & 0x1fff);
+}
+
 static void survey_numbers(struct packed_survey *survey, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        survey->not_f16 |= !same_bits(f16_to_f32(f32_to_f16(x[i])), x[i]);
-        survey->not_bf16 |= !same_bits(bf16_to_f32(f32_to_bf16(x[i])), x[i]);
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        if (!is_plain_f16(bits))
+            survey->not_f16 |= !same_bits(f16_to_f32(f32_to_f16(x[i])), x[i]);
+        if (bits & 0xffff)
+            survey->not_bf16 |= !same_bits(bf16_to_f32(f32_to_bf16(x[i])), x[i]);
     }
 }
 
 void packed_survey_rows(struct packed_survey *survey, const struct quant_source *s, size_t first, size_t n,
                         void *scratch) {
-    const struct block b = read_block(s, first, n, scratch);
+    struct block b = place_block(s, n, scratch);
     const size_t count = n * b.n_groups;
+    if (s->read_numbers)
+        s->read_numbers(s, first, n, b.scale, b.zero);
+    else
+        s->read_rows(s, first, n, b.q, b.scale, b.zero);
     survey_numbers(survey, b.scale, count);
     if (s->spec.kind == QUANT_AFFINE)
         survey_numbers(survey, b.zero, count);
@@ -146,8 +165,16 @@ enum quern_status packed_plan(struct packed_matrix *out, const struct quant_sour
 /* ---- writing ------------------------------------------------------------------------ */
 
 static void put_number(enum dtype t, void *p, size_t i, float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    const uint16_t high = (uint16_t)(bits >> 16);
     if (t == DTYPE_BF16) { /* exact, and the usual case */
-        memcpy((char *)p + i * 2, (const char *)&f + 2, 2);
+        memcpy((char *)p + i * 2, &high, 2);
+        return;
+    }
+    if (t == DTYPE_F16 && is_plain_f16(bits)) {
+        const uint16_t half = (uint16_t)((high & 0x8000) | ((bits >> 13 & 0x3ffff) - (112 << 10)));
+        memcpy((char *)p + i * 2, &half, 2);
         return;
     }
     dtype_from_f32(t, &f, (char *)p + i * dtype_size_bytes(t), 1);
@@ -173,8 +200,11 @@ static void put_chunk(const struct packed_matrix *m, unsigned char *to, const ui
         to[2] = (unsigned char)(q[1] | q[3] << 4);
         to[3] = (unsigned char)(q[5] | q[7] << 4);
     } else {
-        for (size_t j = 0; j < 4; j++)
-            to[j] = (unsigned char)(q[j] | q[4 + j] << 4);
+        uint32_t low, high;
+        memcpy(&low, q, sizeof low);
+        memcpy(&high, q + 4, sizeof high);
+        low |= high << 4;
+        memcpy(to, &low, sizeof low);
     }
 }
 

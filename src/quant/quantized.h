@@ -41,6 +41,8 @@ struct quant_source {
      * QUANT_CODE). */
     void (*read_rows)(const struct quant_source *s, size_t first, size_t n, uint8_t *q, float *scale,
                       float *zero);
+    /* The same without codes, for those who look at scales only; NULL: read_rows tells. */
+    void (*read_numbers)(const struct quant_source *s, size_t first, size_t n, float *scale, float *zero);
     const void *ctx[4]; /* the reader's own: mapped tensors and so on */
     float number[2];
 };

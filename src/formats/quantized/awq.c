@@ -36,9 +36,9 @@ static void read_tile(const struct quant_source *s, size_t first, size_t n, size
         memcpy(q + r * s->cols + c, tile[r], width);
 }
 
-static void read_scales(const struct quantized_linear *l, size_t first, size_t n, float *scale,
-                        float *zero) {
-    const struct quant_source *s = &l->source;
+static void read_numbers(const struct quant_source *s, size_t first, size_t n, float *scale,
+                         float *zero) {
+    const struct quantized_linear *l = linear_of(s);
     const size_t groups = quant_n_groups(&s->spec, s->cols), size = dtype_size_bytes(l->scale->dtype);
     for (size_t g = 0; g < groups; g++) {
         const unsigned char *line = (const unsigned char *)l->scale->data + g * s->rows * size;
@@ -52,7 +52,7 @@ static void read_scales(const struct quantized_linear *l, size_t first, size_t n
 
 static void read_rows(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
                       float *scale, float *zero) {
-    read_scales(linear_of(s), first, n, scale, zero);
+    read_numbers(s, first, n, scale, zero);
     for (size_t r = 0; r < n; r += TILE)
         for (size_t c = 0; c < s->cols; c += TILE)
             read_tile(s, first + r, n - r < TILE ? n - r : TILE, c,
@@ -77,5 +77,6 @@ bool awq_open(struct parts_reader *r) {
     part_shape(r, l->zero, groups, r->rows / PACK);
     part_shape(r, l->scale, groups, r->rows);
     l->source.read_rows = read_rows;
+    l->source.read_numbers = read_numbers;
     return true;
 }

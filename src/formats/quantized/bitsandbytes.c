@@ -31,12 +31,20 @@ static float block_scale(const struct quantized_linear *l, size_t at) {
     return value * outer + l->number[1];
 }
 
+static void read_numbers4(const struct quant_source *s, size_t first, size_t n, float *scale,
+                          float *zero) {
+    const size_t groups = quant_n_groups(&s->spec, s->cols);
+    (void)zero;
+    for (size_t r = 0; r < n; r++)
+        for (size_t g = 0; g < groups; g++)
+            scale[r * groups + g] =
+                block_scale(linear_of(s), (first + r) * s->cols + g * s->spec.group);
+}
+
 static void read_rows4(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
                        float *scale, float *zero) {
-    const struct quantized_linear *l = linear_of(s);
-    const size_t groups = quant_n_groups(&s->spec, s->cols), begin = first * s->cols;
-    const uint8_t *codes = l->codes->data;
-    (void)zero;
+    const size_t begin = first * s->cols;
+    const uint8_t *codes = linear_of(s)->codes->data;
     size_t i = 0, total = n * s->cols;
     if (begin % 2 == 0)
         for (; i + 2 <= total; i += 2) {
@@ -46,9 +54,7 @@ static void read_rows4(const struct quant_source *s, size_t first, size_t n, uin
         }
     for (; i < total; i++)
         q[i] = codes[(begin + i) / 2] >> ((begin + i) % 2 ? 0 : 4) & 15;
-    for (size_t r = 0; r < n; r++)
-        for (size_t g = 0; g < groups; g++)
-            scale[r * groups + g] = block_scale(l, (first + r) * s->cols + g * s->spec.group);
+    read_numbers4(s, first, n, scale, zero);
 }
 
 static bool check_count(struct parts_reader *r, const struct tensor *t, size_t expected) {
@@ -140,6 +146,7 @@ static void take_parts4(struct parts_reader *r) {
                                          .group = common_divisor(r->cols, l->block_elements),
                                          .code = copy_map(r, map)};
     l->source.read_rows = read_rows4;
+    l->source.read_numbers = read_numbers4;
 }
 
 static void open4(struct parts_reader *r, const struct tensor *state_tensor, const char *type) {
@@ -161,16 +168,21 @@ static void open4(struct parts_reader *r, const struct tensor *state_tensor, con
 
 /* ---- 8 bits ---------------------------------------------------------------------------- */
 
-static void read_rows8(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
-                       float *scale, float *zero) {
+static void read_numbers8(const struct quant_source *s, size_t first, size_t n, float *scale,
+                          float *zero) {
     const struct quantized_linear *l = linear_of(s);
-    const uint8_t *codes = (const uint8_t *)l->codes->data + first * s->cols;
-    for (size_t i = 0; i < n * s->cols; i++)
-        q[i] = codes[i] ^ 0x80; /* plus 128 */
     read_row_scales(l, first, n, scale);
     for (size_t i = 0; i < n; i++)
         scale[i] /= INT8_MAX_CODE;
     fill_zeros(l, n, zero);
+}
+
+static void read_rows8(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
+                       float *scale, float *zero) {
+    const uint8_t *codes = (const uint8_t *)linear_of(s)->codes->data + first * s->cols;
+    for (size_t i = 0; i < n * s->cols; i++)
+        q[i] = codes[i] ^ 0x80; /* plus 128 */
+    read_numbers8(s, first, n, scale, zero);
 }
 
 static void open8(struct parts_reader *r) {
@@ -187,6 +199,7 @@ static void open8(struct parts_reader *r) {
     l->scale_rows = 1;
     l->number[0] = 128;
     l->source.read_rows = read_rows8;
+    l->source.read_numbers = read_numbers8;
 }
 
 bool bitsandbytes_open(struct parts_reader *r) {

@@ -9,6 +9,15 @@
 
 /* ---- pack-quantized ------------------------------------------------------------- */
 
+/* Eight codes, the lowest first, spread by halves. */
+static void store_nibbles(uint32_t word, uint8_t q[8]) {
+    uint64_t w = word;
+    w = (w | w << 16) & 0x0000ffff0000ffffu;
+    w = (w | w << 8) & 0x00ff00ff00ff00ffu;
+    w = (w | w << 4) & 0x0f0f0f0f0f0f0f0fu;
+    memcpy(q, &w, sizeof w);
+}
+
 static void unpack_row(const struct quantized_linear *l, size_t row, uint8_t *q) {
     const struct quant_source *s = &l->source;
     const unsigned char *line = (const unsigned char *)l->codes->data + row * l->codes->shape[1] * 4;
@@ -19,12 +28,11 @@ static void unpack_row(const struct quantized_linear *l, size_t row, uint8_t *q)
         for (size_t j = 0; j < s->cols; j++)
             q[j] = line[s->col_order[j] / 2] >> 4 * (s->col_order[j] % 2) & 15;
     } else {
-        for (size_t j = 0; j + 1 < s->cols; j += 2) {
-            q[j] = line[j / 2] & 15;
-            q[j + 1] = line[j / 2] >> 4;
-        }
-        if (s->cols % 2)
-            q[s->cols - 1] = line[s->cols / 2] & 15;
+        const size_t whole = s->cols / 8 * 8;
+        for (size_t j = 0; j < whole; j += 8)
+            store_nibbles(load_u32(line + j / 2), q + j);
+        for (size_t j = whole; j < s->cols; j++)
+            q[j] = line[j / 2] >> 4 * (j % 2) & 15;
     }
 }
 
@@ -39,17 +47,22 @@ static void unpack_zeros(const struct quantized_linear *l, size_t row, float *ze
     }
 }
 
-static void read_packed(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
-                        float *scale, float *zero) {
+static void read_packed_numbers(const struct quant_source *s, size_t first, size_t n, float *scale,
+                                float *zero) {
     const struct quantized_linear *l = linear_of(s);
     const size_t groups = quant_n_groups(&s->spec, s->cols);
     read_row_scales(l, first, n, scale);
-    for (size_t i = 0; i < n; i++)
-        unpack_row(l, first + i, q + i * s->cols);
     if (!l->zero)
         fill_zeros(l, n, zero);
     for (size_t i = 0; l->zero && i < n; i++)
         unpack_zeros(l, first + i, zero + i * groups);
+}
+
+static void read_packed(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
+                        float *scale, float *zero) {
+    read_packed_numbers(s, first, n, scale, zero);
+    for (size_t i = 0; i < n; i++)
+        unpack_row(linear_of(s), first + i, q + i * s->cols);
 }
 
 /* [2], I64 or I32. It adds nothing to the configuration, but must not contradict it. */
@@ -78,6 +91,7 @@ static void packed_open(struct parts_reader *r) {
         return;
     l->source.spec = (struct quant_spec){.kind = QUANT_INT, .bits = bits};
     l->source.read_rows = read_packed;
+    l->source.read_numbers = read_packed_numbers;
     l->number[0] = (float)(1 << (bits - 1));
     check_shape_tensor(r);
     if (!part_scales(r, ".weight_scale", bits, false))
@@ -91,21 +105,28 @@ static void packed_open(struct parts_reader *r) {
 
 /* ---- int-quantized ---------------------------------------------------------------- */
 
-static void read_int8(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
-                      float *scale, float *zero) {
+static void read_int8_numbers(const struct quant_source *s, size_t first, size_t n, float *scale,
+                              float *zero) {
     const struct quantized_linear *l = linear_of(s);
     const size_t groups = quant_n_groups(&s->spec, s->cols);
-    const uint8_t *codes = l->codes->data;
     read_row_scales(l, first, n, scale);
     fill_zeros(l, n, zero);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *line = codes + (first + i) * s->cols;
-        for (size_t j = 0; j < s->cols; j++) /* plus 128 */
-            q[i * s->cols + j] = line[s->col_order ? s->col_order[j] : j] ^ 0x80;
         const uint8_t *zeros =
             l->zero ? (const uint8_t *)l->zero->data + (first + i) / l->scale_rows * groups : NULL;
         for (size_t g = 0; zeros && g < groups; g++)
             zero[i * groups + g] = (float)(zeros[g] ^ 0x80);
+    }
+}
+
+static void read_int8(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
+                      float *scale, float *zero) {
+    const uint8_t *codes = linear_of(s)->codes->data;
+    read_int8_numbers(s, first, n, scale, zero);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *line = codes + (first + i) * s->cols;
+        for (size_t j = 0; j < s->cols; j++) /* plus 128 */
+            q[i * s->cols + j] = line[s->col_order ? s->col_order[j] : j] ^ 0x80;
     }
 }
 
@@ -116,6 +137,7 @@ static void int8_open(struct parts_reader *r) {
         return;
     l->source.spec = (struct quant_spec){.kind = QUANT_INT, .bits = 8};
     l->source.read_rows = read_int8;
+    l->source.read_numbers = read_int8_numbers;
     l->number[0] = 128;
     /* Weights of 4 bits may stand in bytes too. */
     bool eight = false;

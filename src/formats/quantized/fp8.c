@@ -9,12 +9,16 @@ const float *fp8_values(enum dtype t) {
     return t == DTYPE_F8_E5M2 ? e5m2_values : e4m3_values;
 }
 
+static void read_numbers(const struct quant_source *s, size_t first, size_t n, float *scale,
+                         float *zero) {
+    (void)zero;
+    read_row_scales(linear_of(s), first, n, scale);
+}
+
 static void read_rows(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
                       float *scale, float *zero) {
-    const struct quantized_linear *l = linear_of(s);
-    (void)zero;
-    memcpy(q, (const uint8_t *)l->codes->data + first * s->cols, n * s->cols);
-    read_row_scales(l, first, n, scale);
+    memcpy(q, (const uint8_t *)linear_of(s)->codes->data + first * s->cols, n * s->cols);
+    read_numbers(s, first, n, scale, zero);
 }
 
 bool fp8_open(struct parts_reader *r) {
@@ -27,6 +31,7 @@ bool fp8_open(struct parts_reader *r) {
         return true;
     l->source.spec = (struct quant_spec){.kind = QUANT_CODE, .bits = 8, .code = fp8_values(t->dtype)};
     l->source.read_rows = read_rows;
+    l->source.read_numbers = read_numbers;
     const bool inverse = part_find(r, ".weight_scale_inv") != NULL;
     part_scales(r, inverse || !part_find(r, ".weight_scale") ? ".weight_scale_inv" : ".weight_scale",
                 8, true);

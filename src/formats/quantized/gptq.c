@@ -55,9 +55,9 @@ static void read_ordered_codes(const struct quantized_linear *l, size_t first, s
     }
 }
 
-static void read_scales(const struct quantized_linear *l, size_t first, size_t n, float *scale,
-                        float *zero) {
-    const struct quant_source *s = &l->source;
+static void read_numbers(const struct quant_source *s, size_t first, size_t n, float *scale,
+                         float *zero) {
+    const struct quantized_linear *l = linear_of(s);
     const unsigned bits = (unsigned)s->spec.bits, mask = (1u << bits) - 1;
     const size_t pack = 32 / bits, size = dtype_size_bytes(l->scale->dtype);
     const size_t groups = quant_n_groups(&s->spec, s->cols);
@@ -77,7 +77,7 @@ static void read_scales(const struct quantized_linear *l, size_t first, size_t n
 static void read_rows(const struct quant_source *s, size_t first, size_t n, uint8_t *q,
                       float *scale, float *zero) {
     const struct quantized_linear *l = linear_of(s);
-    read_scales(l, first, n, scale, zero);
+    read_numbers(s, first, n, scale, zero);
     if (s->col_order)
         read_ordered_codes(l, first, n, q);
     else
@@ -122,5 +122,6 @@ bool gptq_open(struct parts_reader *r) {
     part_column_groups(r, ".g_idx");
     l->plus_one = !r->config->gptq_v2;
     l->source.read_rows = read_rows;
+    l->source.read_numbers = read_numbers;
     return true;
 }
