@@ -20,6 +20,13 @@ struct pass {
     const struct kv_layout *layout; /* of the KV blocks, the same in all sequences */
 };
 
+/* y += what the sequences' adapters make of x, behind the linear layer at `site` (model/adapter.h). */
+static void adapt(const struct pass *p, size_t layer, enum adapter_site site, float *y,
+                  const float *x, const float *bias) {
+    const struct adapter_place place = {.layer = layer, .site = site, .expert = -1};
+    adapters_add(p->m, p->ws, place, y, x, bias, NULL, p->n);
+}
+
 /* x += Wo attention(rope(norm(Wq h)), rope(norm(Wk h)), Wv h),  h = norm(x) */
 static void attention_sublayer(const struct pass *p, const struct layer_weights *w, size_t layer) {
     const struct hf_config *c = &p->m->config;
@@ -43,16 +50,20 @@ static void attention_sublayer(const struct pass *p, const struct layer_weights 
 
     ops->rms_norm(d, ws->h, ws->x, w->input_norm, n, H, eps);             /* [n,H] */
     ops->linears(d, ws->h, qkv, 3, n);                                    /* [n,Q|K|K] = [n,H][Q|K|K,H]^T */
+    adapt(p, layer, SITE_Q, ws->q, ws->h, w->q_bias);                     /* [n,Q] */
+    adapt(p, layer, SITE_K, ws->k, ws->h, w->k_bias);                     /* [n,K] */
+    adapt(p, layer, SITE_V, ws->v, ws->h, w->v_bias);                     /* [n,K] */
     ops->norm_rope(d, ws->q, w->q_norm, eps, ws->cos, ws->sin, n, nq, D); /* [n,nq,D] */
     ops->norm_rope(d, ws->k, w->k_norm, eps, ws->cos, ws->sin, n, nk, D); /* [n,nk,D] */
     ops->kv_store(d, &shape, ws->seqs, p->n_seqs, ws->k, ws->v);          /* [n,nk,D] */
     ops->attention(d, &shape, ws->seqs, p->n_seqs, ws->attended, ws->q);  /* [n,nq,D] */
     ops->linear(d, ws->h, ws->attended, &w->o, w->o_bias, n);             /* [n,H] = [n,Q][H,Q]^T */
+    adapt(p, layer, SITE_O, ws->h, ws->attended, w->o_bias);              /* [n,H] */
     ops->add(d, ws->x, ws->h, n * H);                                     /* [n,H] */
 }
 
 /* x += Wdown (silu(Wgate h) * Wup h),  h = norm(x);  or the same in the chosen experts */
-static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
+static void mlp_sublayer(const struct pass *p, const struct layer_weights *w, size_t layer) {
     const struct hf_config *c = &p->m->config;
     struct workspace *ws = p->ws;
     struct device *d = p->m->device;
@@ -69,8 +80,11 @@ static void mlp_sublayer(const struct pass *p, const struct layer_weights *w) {
         return;
     }
     ops->linears(d, ws->h, gate_up, 2, n);                      /* [n,I|I] = [n,H][I|I,H]^T */
+    adapt(p, layer, SITE_GATE, ws->gate, ws->h, w->gate_bias);  /* [n,I] */
+    adapt(p, layer, SITE_UP, ws->up, ws->h, w->up_bias);        /* [n,I] */
     ops->silu_mul(d, ws->gate, ws->gate, ws->up, n * I);        /* [n,I] */
     ops->linear(d, ws->h, ws->gate, &w->down, w->down_bias, n); /* [n,H] = [n,I][H,I]^T */
+    adapt(p, layer, SITE_DOWN, ws->h, ws->gate, w->down_bias);  /* [n,H] */
     ops->add(d, ws->x, ws->h, n * H);                           /* [n,H] */
 }
 
@@ -109,10 +123,12 @@ static void head(const struct pass *p, float *logits) {
     const struct device_ops *ops = d->ops;
     const size_t r = p->n_rows, H = (size_t)m->config.hidden_size, V = m->lm_head.rows;
 
+    const struct adapter_place whole = {.layer = SIZE_MAX, .expert = -1};
     gather_normed(p, r); /* [r,H] */
     for (size_t i = 0; i < r; i += WORKSPACE_LOGITS_ROWS) {
         const size_t g = r - i < WORKSPACE_LOGITS_ROWS ? r - i : WORKSPACE_LOGITS_ROWS;
         ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g); /* [g,V] = [g,H][V,H]^T */
+        adapters_add(m, ws, whole, ws->logits, ws->h + i * H, NULL, ws->rows + i, g); /* [g,V] */
         ops->download(d, logits + i * V, ws->logits, g * V * sizeof(float)); /* [g,V] */
     }
 }
@@ -122,6 +138,7 @@ static struct pass gather_batch(const struct model *m, struct workspace *ws,
                                 const struct forward_seq *seqs, size_t n_seqs) {
     struct pass p = {.m = m, .ws = ws, .n_seqs = n_seqs};
     const size_t half = (size_t)m->config.head_dim / 2;
+    ws->has_adapters = false;
     for (size_t s = 0; s < n_seqs; s++) {
         const struct forward_seq *seq = &seqs[s];
         const size_t first = seq->kv->n_tokens;
@@ -132,11 +149,13 @@ static struct pass gather_batch(const struct model *m, struct workspace *ws,
         for (size_t i = 0; i < seq->n_ids; i++) {
             const size_t row = p.n + i;
             ws->ids[row] = seq->ids[i];
+            ws->row_adapters[row] = seq->adapters;
             rope_angles(seq->rope, first + i, ws->host_cos + row * half, ws->host_sin + row * half);
             if (!seq->no_logits && (seq->all_logits || i + 1 == seq->n_ids))
                 ws->rows[p.n_rows++] = (int32_t)row;
         }
         p.n += seq->n_ids;
+        ws->has_adapters = ws->has_adapters || (seq->adapters && seq->adapters->n > 0);
         p.layout = &seq->kv->pool->layout;
     }
     return p;
@@ -178,6 +197,10 @@ static enum quern_status check_batch(const struct model *m, const struct workspa
         if (seqs[s].hidden && !seqs[s].no_logits)
             return error_set(err, QUERN_ERR_ARG,
                              "sequence %zu wants both logits and its hidden state", s);
+        for (size_t i = 0; seqs[s].adapters && i < seqs[s].adapters->n; i++)
+            if (seqs[s].adapters->items[i]->model != m)
+                return error_set(err, QUERN_ERR_ARG,
+                                 "sequence %zu has an adapter of another model", s);
         enum quern_status st = forward_check_ids(m, seqs[s].ids, seqs[s].n_ids, err);
         if (st != QUERN_OK)
             return st;
@@ -215,7 +238,7 @@ enum quern_status forward(const struct model *m, struct workspace *ws,
     d->ops->embed(d, ws->x, &m->embed, ws->ids, p.n);      /* [n,H] */
     for (size_t i = 0; i < (size_t)m->config.n_layers; i++) {
         attention_sublayer(&p, &m->layers[i], i); /* x [n,H] */
-        mlp_sublayer(&p, &m->layers[i]);          /* x [n,H] */
+        mlp_sublayer(&p, &m->layers[i], i);       /* x [n,H] */
     }
     if (p.n_rows > 0)
         head(&p, logits); /* [n_rows,V] */

@@ -2,6 +2,7 @@
 #ifndef QUERN_MODEL_FORWARD_H
 #define QUERN_MODEL_FORWARD_H
 
+#include "model/adapter.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
 #include "model/rope.h"
@@ -26,6 +27,8 @@ struct forward_seq {
     bool no_logits;  /* none at all (an inner chunk of a prompt) */
     float *hidden;   /* host [hidden_size]: what the head would see of the last token, its state
                         after the final norm (embeddings). Only with no_logits; NULL: not wanted */
+    const struct adapter_set *adapters; /* of this model; NULL: none. Keys and values already in kv
+                                           must be of the same */
 };
 
 /* Computes the tokens of all sequences, appends them to their caches, and writes the logits

@@ -88,6 +88,7 @@ void moe_forward(const struct model *m, const struct layer_weights *layer, struc
     ops->download(d, ws->host_router, ws->router, n * E * sizeof(float)); /* [n,E] */
     moe_plan_route(plan, ws->host_router, n, m->config.norm_topk_prob);   /* [n,k] */
 
+    struct adapter_place place = {.layer = (size_t)(layer - m->layers)};
     ops->zero(d, out, n * H); /* [n,H] */
     for (size_t e = 0; e < E; e++) {
         const struct expert_weights *expert = &layer->experts[e];
@@ -99,8 +100,15 @@ void moe_forward(const struct model *m, const struct layer_weights *layer, struc
             continue;
         ops->gather(d, ws->expert_in, x, tokens, g, H);                   /* [g,H] */
         ops->linears(d, ws->expert_in, gate_up, 2, g);                    /* [g,M|M] = [g,H][M|M,H]^T */
+        place.expert = (int32_t)e;
+        place.site = SITE_GATE;
+        adapters_add(m, ws, place, ws->gate, ws->expert_in, NULL, tokens, g); /* [g,M] */
+        place.site = SITE_UP;
+        adapters_add(m, ws, place, ws->up, ws->expert_in, NULL, tokens, g); /* [g,M] */
         ops->silu_mul(d, ws->gate, ws->gate, ws->up, g * M);              /* [g,M] */
         ops->linear(d, ws->expert_out, ws->gate, &expert->down, NULL, g); /* [g,H] = [g,M][H,M]^T */
+        place.site = SITE_DOWN;
+        adapters_add(m, ws, place, ws->expert_out, ws->gate, NULL, tokens, g); /* [g,H] */
         ops->scatter_add(d, out, ws->expert_out, tokens, scale, g, H);    /* [n,H] += [g,H] */
     }
 }

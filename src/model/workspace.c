@@ -31,6 +31,18 @@ static size_t max_of(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+/* A head's row must fit, whatever the width of the rest. */
+static void lay_out_adapters(struct workspace *ws, const struct hf_config *c, struct slicer *s) {
+    const size_t D = (size_t)c->head_dim, Q = (size_t)c->n_heads * D;
+    const size_t H = (size_t)c->hidden_size, V = (size_t)c->vocab_size;
+    const size_t I = max_of((size_t)c->intermediate_size, (size_t)c->moe_intermediate_size);
+    ws->adapter_rows = ws->max_tokens < ADAPTER_ROWS ? ws->max_tokens : ADAPTER_ROWS;
+    ws->adapter_out_floats = max_of(ws->adapter_rows * max_of(Q, max_of(H, I)), V);
+    ws->adapter_low = slice(s, ws->adapter_rows, PEFT_RANK_MAX);
+    ws->adapter_out = slice(s, ws->adapter_out_floats, 1);
+    ws->adapter_base = slice(s, ws->adapter_out_floats, 1);
+}
+
 static void lay_out(struct workspace *ws, const struct hf_config *c, struct slicer *s) {
     const size_t T = ws->max_tokens, H = (size_t)c->hidden_size, D = (size_t)c->head_dim;
     const size_t Q = (size_t)c->n_heads * D, K = (size_t)c->n_kv_heads * D;
@@ -53,6 +65,7 @@ static void lay_out(struct workspace *ws, const struct hf_config *c, struct slic
         ws->expert_in = slice(s, T, H);
         ws->expert_out = slice(s, T, H);
     }
+    lay_out_adapters(ws, c, s);
 }
 
 enum quern_status workspace_bytes(const struct hf_config *c, size_t max_tokens, size_t *bytes,
@@ -93,7 +106,9 @@ static enum quern_status make_host_part(struct workspace *ws, const struct hf_co
     ws->host_cos = arena_calloc(a, T, half * sizeof(float));
     ws->host_sin = arena_calloc(a, T, half * sizeof(float));
     ws->host_router = arena_calloc(a, T, E * sizeof(float));
-    if (!ws->ids || !ws->rows || !ws->seqs || !ws->host_cos || !ws->host_sin || !ws->host_router)
+    ws->row_adapters = arena_calloc(a, T, sizeof *ws->row_adapters);
+    if (!ws->ids || !ws->rows || !ws->seqs || !ws->host_cos || !ws->host_sin || !ws->host_router ||
+        !ws->row_adapters)
         return error_nomem(err);
     if (E == 0)
         return QUERN_OK;

@@ -28,6 +28,12 @@ struct workspace {
     float *moe_out;    /* [T,H] sum over a token's experts */
     float *expert_in;  /* [T,H] tokens gathered for one expert */
     float *expert_out; /* [T,H] */
+    /* Of the adapters, R their rank, out what a linear layer gives; for adapter_rows tokens at a time,
+     * or fewer where out is large. */
+    float *adapter_low;  /* [adapter_rows,R] */
+    float *adapter_out;  /* [adapter_out_floats] */
+    float *adapter_base; /* [adapter_out_floats] */
+    size_t adapter_rows, adapter_out_floats;
 
     /* Host memory. */
     struct arena arena;
@@ -36,6 +42,8 @@ struct workspace {
     struct attention_seq *seqs; /* [T] */
     float *host_cos, *host_sin; /* [T,D/2] */
     float *host_router;         /* [T,E] */
+    const struct adapter_set **row_adapters; /* [T] of each token; with has_adapters */
+    bool has_adapters;
     struct moe_plan moe;
 };
 

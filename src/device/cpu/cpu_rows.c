@@ -14,7 +14,7 @@ struct rows_args {
     const struct weight *table;
     const int32_t *ids;
     size_t cols, n_heads;
-    float eps;
+    float eps; /* or a scale */
 };
 
 static void run_rows(struct device *d, const struct rows_args *args, size_t n, size_t floats_per_row,
@@ -135,6 +135,44 @@ static void add_range(const struct job *job, size_t begin, size_t end, int worke
 void cpu_add(struct device *d, float *y, const float *x, size_t n) {
     struct rows_args a = {.out = y, .x = x};
     run_elements(d, &a, n, add_range);
+}
+
+static void add_scaled_range(const struct job *job, size_t begin, size_t end, int worker) {
+    const struct rows_args *a = job->args;
+    (void)worker;
+    job->cpu->kernels->axpy(a->out + begin, a->eps, a->x + begin, end - begin);
+}
+
+void cpu_add_scaled(struct device *d, float *y, const float *x, float scale, size_t n) {
+    struct rows_args a = {.out = y, .x = x, .eps = scale};
+    run_elements(d, &a, n, add_scaled_range);
+}
+
+struct dora_args {
+    float *y;
+    const float *x, *gain, *base, *bias;
+    float scale;
+    size_t cols;
+};
+
+static void add_dora_rows(const struct job *job, size_t begin, size_t end, int worker) {
+    const struct dora_args *a = job->args;
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        float *y = a->y + i * a->cols;
+        const float *x = a->x + i * a->cols, *base = a->base + i * a->cols;
+        for (size_t j = 0; j < a->cols; j++) {
+            const float own = a->bias ? base[j] - a->bias[j] : base[j];
+            y[j] += (a->gain[j] - 1) * own + a->gain[j] * (a->scale * x[j]);
+        }
+    }
+}
+
+void cpu_add_dora(struct device *d, float *y, const float *x, float scale, const float *gain, const float *base,
+                  const float *bias, size_t n, size_t cols) {
+    struct dora_args a = {y, x, gain, base, bias, scale, cols};
+    struct job job = {.fn = add_dora_rows, .args = &a, .n = n, .grain = 1};
+    run_small_job(cpu_of(d), &job, n > 1 && n * cols >= PARALLEL_MIN_FLOATS);
 }
 
 void cpu_zero(struct device *d, float *x, size_t n) {
