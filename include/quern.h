@@ -117,6 +117,13 @@ enum quern_math {
     QUERN_MATH_FAST,     /* activations rounded to what the weights are made for: int8 or bfloat16 */
 };
 
+/* A LoRA adapter as the package peft saves it: a directory with adapter_config.json and
+ * adapter_model.safetensors. */
+struct quern_adapter_source {
+    const char *dir;
+    float scale; /* of what it adds; 1 is as it was trained */
+};
+
 struct quern_model_options {
     int n_threads;            /* 0: one per available core */
     const char *cpu;          /* NULL or "auto"; "generic", "avx2", "avx512" */
@@ -128,6 +135,9 @@ struct quern_model_options {
      * int4, nf4 or fp8 (and an embedding that is not also the head stays as it is). */
     enum quern_weights embed_weights;
     enum quern_math math;
+    /* [n_adapters], 8 at most: on every sequence computed with the model, one added after the other. */
+    const struct quern_adapter_source *adapters;
+    size_t n_adapters;
     /* Called while loading, fraction in [0,1]. NULL: silent. */
     void (*on_progress)(void *user, double fraction);
     void *user;
@@ -157,6 +167,22 @@ QUERN_API enum quern_status quern_model_open(const char *dir,
                                              quern_model **out, struct quern_error *err);
 QUERN_API void quern_model_close(quern_model *model);
 QUERN_API void quern_model_get_info(const quern_model *model, struct quern_model_info *out);
+
+/* ---- adapters ------------------------------------------------------------- */
+
+/* An adapter to be given to single sessions and requests: y = W x + s B (A x) for the linear layers it
+ * has, s = scale * alpha / r (rsLoRA, DoRA and patterns as peft has them). Sequences with different
+ * adapters are computed together, with the same bits as alone. The model's weights are not touched.
+ * Immutable; any thread. */
+typedef struct quern_adapter quern_adapter;
+
+/* The model must outlive the adapter. QUERN_ERR_FORMAT: made for another model; QUERN_ERR_UNSUPPORTED:
+ * what can only be merged (modules_to_save), or other methods than LoRA. */
+QUERN_API enum quern_status quern_adapter_open(quern_model *model,
+                                               const struct quern_adapter_source *source,
+                                               quern_adapter **out, struct quern_error *err);
+/* Sessions and requests that have it keep what they need of it. */
+QUERN_API void quern_adapter_close(quern_adapter *adapter);
 
 /* ---- text and tokens ---------------------------------------------------- */
 
@@ -211,6 +237,8 @@ struct quern_session_options {
     enum quern_yarn yarn;
     int32_t yarn_expected_tokens; /* with AUTO: the context the caller will use; 0: n_context */
     enum quern_kv_type kv_type;
+    const quern_adapter *const *adapters; /* [n_adapters] after the model's own; 8 in all */
+    size_t n_adapters;
 };
 
 /* `options` NULL: all 0. QUERN_ERR_UNSUPPORTED for a checkpoint without a head (embeddings).
@@ -431,7 +459,8 @@ struct quern_request {
     int64_t deadline_ms;    /* from submission to the last token; 0: none */
     const char *cache_salt; /* prefixes are shared only between requests of the same salt, so that
                                nobody learns from timing what others asked. NULL is "" */
-    int32_t adapter;        /* 0: none. Reserved */
+    const quern_adapter *const *adapters; /* [n_adapters] after the model's own; 8 in all */
+    size_t n_adapters;
     const int32_t *score_tokens;
     size_t n_score_tokens;
     /* Called when the ticket has something new to read after it had nothing, and at its end. From

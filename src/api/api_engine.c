@@ -69,6 +69,7 @@ enum quern_status quern_engine_create(quern_model *model,
         .n_context = n_context,
         .rope_scaled = wants_yarn(&model->config, options->yarn, 0, n_context),
         .options = options,
+        .adapters = &model->adapters,
         .draft = options->draft ? &draft : NULL,
     };
     quern_engine *e = calloc(1, sizeof *e);

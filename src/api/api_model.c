@@ -210,6 +210,8 @@ enum quern_status quern_model_open(const char *dir, const struct quern_model_opt
         status = open_all_parts(dir, options, m, err);
     if (!status && !options->tokenizer_only)
         status = open_weights(dir, options, m, err);
+    if (!status && !options->tokenizer_only)
+        status = loaded_model_open_adapters(m, options->adapters, options->n_adapters, err);
     if (status) {
         quern_model_close(m);
         return status;
@@ -221,6 +223,7 @@ enum quern_status quern_model_open(const char *dir, const struct quern_model_opt
 void quern_model_close(quern_model *model) {
     if (!model)
         return;
+    adapter_set_release(&model->adapters);
     model_close(model->model);
     device_destroy(model->device);
     tokenizer_close(model->tokenizer);

@@ -32,6 +32,10 @@ enum quern_status quern_session_create(quern_model *model,
     st = choose_context(c, o.n_context, &n_context, err);
     if (st != QUERN_OK)
         return st;
+    struct adapter_set adapters;
+    st = loaded_model_adapters(model, o.adapters, o.n_adapters, &adapters, err);
+    if (st != QUERN_OK)
+        return st;
     const struct session_options so = {
         .n_context = n_context,
         .prefill_chunk = o.prefill_chunk > 0 ? (size_t)o.prefill_chunk : DEFAULT_PREFILL_CHUNK,
@@ -40,16 +44,16 @@ enum quern_status quern_session_create(quern_model *model,
         .gaps = model->gaps,
         .n_gaps = model->n_gaps,
         .kv_type = o.kv_type,
+        .adapters = &adapters,
     };
     quern_session *s = calloc(1, sizeof *s);
-    if (!s)
-        return error_nomem(err);
-    s->model = model;
-    st = session_create(model->model, &so, &s->session, err);
+    st = s ? session_create(model->model, &so, &s->session, err) : error_nomem(err);
+    adapter_set_release(&adapters);
     if (st != QUERN_OK) {
         free(s);
         return st;
     }
+    s->model = model;
     *out = s;
     return QUERN_OK;
 }

@@ -25,6 +25,7 @@ struct quern_model {
     struct mutex lock;            /* guards image */
     bool has_lock;
     struct token_image *image;    /* made when a form is first asked for */
+    struct adapter_set adapters;  /* on every sequence */
     bool has_generation;          /* false also where it is not needed and not usable */
 };
 
@@ -45,6 +46,15 @@ enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *f
 enum quern_status loaded_model_form(struct quern_model *m, const struct quern_form *form,
                                     const int32_t *ids, size_t n_ids, struct answer_guard **out,
                                     struct quern_error *err);
+
+/* Opens them and puts them on every sequence. */
+enum quern_status loaded_model_open_adapters(struct quern_model *m,
+                                             const struct quern_adapter_source *sources, size_t n,
+                                             struct quern_error *err);
+/* The model's adapters and `n` more, with references. */
+enum quern_status loaded_model_adapters(const struct quern_model *m,
+                                        const struct quern_adapter *const *adapters, size_t n,
+                                        struct adapter_set *out, struct quern_error *err);
 
 struct quern_session {
     struct quern_model *model;

@@ -8,6 +8,7 @@
 
 #include "base/os.h"
 #include "base/threads.h"
+#include "cli/adapter_args.h"
 #include "cli/cli_help.h"
 
 /* ---- errors ------------------------------------------------------------------ */
@@ -96,17 +97,13 @@ enum quern_kv_type cli_kv_type(const char *word) {
     return (enum quern_kv_type)index_of(word, words, sizeof words / sizeof *words);
 }
 
-int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
-                   quern_model **out) {
-    const char *dir = cli_model_dir(args);
-    if (!args->dir && strcmp(dir, DEFAULT_MODEL_DIR) == 0 && !os_is_dir(dir))
-        return cli_error("no model: give one with -m DIR or in QUERN_MODEL (the default, %s, "
-                         "is not here)",
-                         DEFAULT_MODEL_DIR);
+static enum quern_status open_model(const char *dir, const struct cli_model_args *args,
+                                    enum cli_model_parts parts,
+                                    const struct cli_adapter_list *adapters, quern_model **out,
+                                    struct quern_error *err) {
     struct cli_progress progress;
-    cli_set_pinning(args->pin);
     cli_progress_start(&progress, "Loading");
-    struct quern_model_options options = {
+    const struct quern_model_options options = {
         .n_threads = (int)args->n_threads,
         .cpu = args->cpu,
         .tokenizer_only = parts == CLI_TOKENIZER_ONLY,
@@ -114,12 +111,30 @@ int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts
         .weights = cli_weights(args->weights),
         .embed_weights = cli_weights(args->embed_weights),
         .math = cli_math(args->math),
+        .adapters = adapters->sources,
+        .n_adapters = adapters->n,
         .on_progress = cli_progress_update,
         .user = &progress,
     };
-    struct quern_error err = {0};
-    enum quern_status status = quern_model_open(dir, &options, out, &err);
+    enum quern_status status = quern_model_open(dir, &options, out, err);
     cli_progress_finish(&progress);
+    return status;
+}
+
+int cli_open_model(const struct cli_model_args *args, enum cli_model_parts parts,
+                   quern_model **out) {
+    const char *dir = cli_model_dir(args);
+    if (!args->dir && strcmp(dir, DEFAULT_MODEL_DIR) == 0 && !os_is_dir(dir))
+        return cli_error("no model: give one with -m DIR or in QUERN_MODEL (the default, %s, "
+                         "is not here)",
+                         DEFAULT_MODEL_DIR);
+    struct cli_adapter_list adapters;
+    struct quern_error err = {0};
+    cli_set_pinning(args->pin);
+    if (cli_adapters_parse(&args->adapters, &adapters, &err))
+        return cli_fail(&err);
+    enum quern_status status = open_model(dir, args, parts, &adapters, out, &err);
+    cli_adapters_release(&adapters);
     return status ? cli_fail(&err) : CLI_GO_ON;
 }
 

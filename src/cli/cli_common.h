@@ -59,6 +59,7 @@ struct cli_model_args {
     const char *dir;   /* NULL: $QUERN_MODEL, else models/quern-demo */
     int64_t n_threads; /* 0: all cores */
     const char *cpu, *pin, *weights, *embed_weights, *math;
+    struct option_list adapters;
 };
 
 #define CLI_CPU_CHOICES "auto|generic|avx2|avx512|avx512vnni|avx512bf16|neon|neondot"
@@ -72,7 +73,11 @@ struct cli_model_args {
         OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, type, field.cpu, \
                    "instruction set to use (default: the best there is)"), \
         CLI_PIN_OPTION(type, field.pin),                                   \
-        CLI_WEIGHTS_OPTIONS(type, field)
+        CLI_WEIGHTS_OPTIONS(type, field),                                  \
+        OPT_LIST(0, "adapter", CLI_ADAPTER_META, type, field.adapters, CLI_ADAPTER_HELP)
+#define CLI_ADAPTER_META "DIR[:SCALE]"
+#define CLI_ADAPTER_HELP                                                   \
+    "add this LoRA adapter (a directory of peft's) to the model; may be given several times"
 #define CLI_PIN_OPTION(type, field)                        \
     OPT_CHOICE(0, "pin", "auto|on|off", type, field,       \
                "keep each thread on a core of its own (default: with several memories)")

@@ -150,6 +150,11 @@ static enum quern_status copy_setup(struct engine *e, const struct engine_setup 
     if (setup->n_eos)
         memcpy(e->eos, setup->eos, setup->n_eos * sizeof *e->eos);
     set_limits(&e->limits, setup->options, setup->n_context);
+    const struct adapter_set none = {.n = 0}, *own = setup->adapters ? setup->adapters : &none;
+    enum quern_status status =
+        adapter_set_init(&e->adapters, e->model, own->items, own->n, err);
+    if (status)
+        return status;
     return rope_init(&e->rope, &e->model->config, e->n_context, setup->rope_scaled, err);
 }
 
@@ -196,6 +201,7 @@ static void free_parts(struct engine *e) {
     free(e->seqs);
     free(e->waiting);
     free(e->eos);
+    adapter_set_release(&e->adapters);
     free(e);
 }
 

@@ -29,6 +29,7 @@ struct engine_setup {
     size_t n_context;                           /* > 0: options->n_context resolved */
     bool rope_scaled;                           /* apply YaRN */
     const struct quern_engine_options *options; /* n_context, yarn and draft are not read */
+    const struct adapter_set *adapters; /* on every request, first; copied; NULL: none */
     const struct engine_setup *draft; /* the draft model's (model, n_context and rope_scaled are
                                          read), which has the same tokenizer; or NULL */
 };

@@ -69,7 +69,8 @@ struct request {
     enum request_state state;
     int32_t priority;
     uint64_t order; /* of arrival */
-    char *salt;
+    char *salt; /* the caller's, and what adapters there are: keys and values are theirs only */
+    struct adapter_set adapters; /* with references */
     struct engine_extras extras;
     struct completion *completion; /* GENERATE */
     int32_t *score_tokens;         /* [n_score_tokens] SCORE */
@@ -128,6 +129,7 @@ struct engine {
     struct engine_limits limits;
     bool has_head;
 
+    struct adapter_set adapters; /* on every request, first */
     struct rope rope;
     struct workspace *workspace;
     struct kv_pool *pool;

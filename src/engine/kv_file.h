@@ -23,7 +23,7 @@
 #include "base/data_file.h"
 #include "base/error.h"
 
-enum { KV_FILE_BLOCK_TOKENS = 32, KV_FILE_SALT_MAX = 1024, KV_FILE_TOKENS_MAX = 1 << 24 };
+enum { KV_FILE_BLOCK_TOKENS = 32, KV_FILE_SALT_MAX = 1088, KV_FILE_TOKENS_MAX = 1 << 24 };
 
 struct kv_file_header {
     uint64_t fingerprint[2];

@@ -1,12 +1,13 @@
 /* request.c - one request inside the engine, from submission to its end. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/os.h"
 #include "engine/engine_internal.h"
 
-enum { MAX_SALT_BYTES = 1024, MAX_SCORE_TOKENS = 1 << 16 };
+enum { MAX_SALT_BYTES = 1024, ADAPTER_SALT_BYTES = 40, MAX_SCORE_TOKENS = 1 << 16 };
 
 /* ---- checking -------------------------------------------------------------------- */
 
@@ -37,9 +38,6 @@ static enum quern_status check_request(const struct engine *e, const struct quer
     if ((unsigned)r->kind > QUERN_REQUEST_SCORE)
         return error_set(err, QUERN_ERR_ARG, "a request's kind is %d, expected %d to %d",
                          (int)r->kind, QUERN_REQUEST_GENERATE, QUERN_REQUEST_SCORE);
-    if (r->adapter != 0)
-        return error_set(err, QUERN_ERR_UNSUPPORTED, "a request asks for adapter %d; there is none",
-                         (int)r->adapter);
     if (r->deadline_ms < 0)
         return error_set(err, QUERN_ERR_ARG, "a request's deadline_ms is negative");
     if (r->cache_salt && strlen(r->cache_salt) > MAX_SALT_BYTES)
@@ -66,13 +64,41 @@ static int32_t *copy_ids(const int32_t *ids, size_t n, size_t capacity) {
     return copy;
 }
 
-static enum quern_status copy_texts(struct request *r, const struct quern_request *from,
-                                    struct quern_error *err) {
-    const char *salt = from->cache_salt ? from->cache_salt : "";
-    r->salt = malloc(strlen(salt) + 1);
+static enum quern_status take_adapters(const struct engine *e, struct request *r,
+                                       const struct quern_request *from, struct quern_error *err) {
+    const struct quern_adapter *all[ADAPTERS_MAX];
+    const size_t own = e->adapters.n, n = from->n_adapters;
+    if (n > ADAPTERS_MAX - own || (n > 0 && !from->adapters))
+        return error_set(err, n > ADAPTERS_MAX - own ? QUERN_ERR_LIMIT : QUERN_ERR_ARG,
+                         "a request with %zu adapters%s; at most %zu are possible", n,
+                         from->adapters ? "" : " and no list of them", ADAPTERS_MAX - own);
+    for (size_t i = 0; i < own + n; i++)
+        all[i] = i < own ? e->adapters.items[i] : from->adapters[i - own];
+    return adapter_set_init(&r->adapters, e->model, all, own + n, err);
+}
+
+/* Keys and values belong to a salt and the adapters they were computed with. No caller's salt spells
+ * the mark of adapters: one that begins with its first byte gets another such byte before it. */
+static enum quern_status make_salt(struct request *r, const char *salt, struct quern_error *err) {
+    const size_t size = strlen(salt) + ADAPTER_SALT_BYTES;
+    uint64_t fingerprint[2];
+    r->salt = malloc(size);
     if (!r->salt)
         return error_nomem(err);
-    memcpy(r->salt, salt, strlen(salt) + 1);
+    adapter_set_fingerprint(&r->adapters, fingerprint);
+    if (r->adapters.n > 0)
+        snprintf(r->salt, size, "\001%016llx%016llx %s", (unsigned long long)fingerprint[0],
+                 (unsigned long long)fingerprint[1], salt);
+    else
+        snprintf(r->salt, size, "%s%s", *salt == '\001' ? "\001" : "", salt);
+    return QUERN_OK;
+}
+
+static enum quern_status copy_texts(struct request *r, const struct quern_request *from,
+                                    struct quern_error *err) {
+    enum quern_status status = make_salt(r, from->cache_salt ? from->cache_salt : "", err);
+    if (status)
+        return status;
     if (from->kind != QUERN_REQUEST_SCORE)
         return QUERN_OK;
     r->n_score_tokens = from->n_score_tokens;
@@ -119,7 +145,9 @@ enum quern_status request_create(struct engine *e, const struct quern_request *f
     if (extras)
         r->extras = *extras;
     r->tokens = copy_ids(from->prompt, from->n_prompt, r->capacity);
-    status = r->tokens ? copy_texts(r, from, err) : error_nomem(err);
+    status = r->tokens ? take_adapters(e, r, from, err) : error_nomem(err);
+    if (!status)
+        status = copy_texts(r, from, err);
     if (!status && makes)
         status = prepare_answer(e, r, from, err);
     if (!status) {
@@ -147,6 +175,7 @@ void request_destroy(struct request *r) {
     free(r->tokens);
     free(r->score_tokens);
     free(r->salt);
+    adapter_set_release(&r->adapters);
     free(r);
 }
 

@@ -348,6 +348,7 @@ static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding)
     put_into_batch(e, r,
                    &(struct forward_seq){.kv = &r->kv,
                                          .rope = &e->rope,
+                                         .adapters = &r->adapters,
                                          .ids = r->fed,
                                          .n_ids = 1 + r->n_drafts,
                                          .all_logits = true});
@@ -367,6 +368,7 @@ static void plan_prompt(struct engine *e, struct request *r, size_t *budget) {
     put_into_batch(e, r,
                    &(struct forward_seq){.kv = &r->kv,
                                          .rope = &e->rope,
+                                         .adapters = &r->adapters,
                                          .ids = r->tokens + r->kv.n_tokens,
                                          .n_ids = n,
                                          .no_logits = !last || embeds,

@@ -42,9 +42,12 @@ enum quern_status session_create(const struct model *m, const struct session_opt
     s->model = m;
     s->unknown = (struct unknown_tokens){o->n_tokens_known, o->gaps, o->n_gaps};
     s->prefill_chunk = chunk;
+    if (o->adapters)
+        st = adapter_set_init(&s->adapters, m, o->adapters->items, o->adapters->n, err);
     s->tokens = calloc(o->n_context, sizeof *s->tokens);
     s->logits = calloc((size_t)m->config.vocab_size, sizeof *s->logits);
-    st = s->tokens && s->logits ? QUERN_OK : error_nomem(err);
+    if (st == QUERN_OK && (!s->tokens || !s->logits))
+        st = error_nomem(err);
     if (st == QUERN_OK)
         st = rope_init(&s->rope, &m->config, o->n_context, o->rope_scaled, err);
     if (st == QUERN_OK)
@@ -64,6 +67,7 @@ void session_destroy(struct session *s) {
         return;
     workspace_destroy(s->workspace);
     kv_cache_release(&s->kv);
+    adapter_set_release(&s->adapters);
     free(s->tokens);
     free(s->logits);
     free(s);
@@ -96,7 +100,8 @@ static enum quern_status run_chunk(struct session *s, const int32_t *ids, size_t
                                     .ids = ids,
                                     .n_ids = n,
                                     .all_logits = all,
-                                    .no_logits = !logits};
+                                    .no_logits = !logits,
+                                    .adapters = &s->adapters};
     const size_t at = s->kv.n_tokens;
     enum quern_status st = forward(s->model, s->workspace, &seq, 1, logits, err);
     if (st == QUERN_OK)

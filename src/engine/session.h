@@ -16,6 +16,7 @@ struct session {
     bool has_logits;
     struct unknown_tokens unknown; /* their logits become -INFINITY */
     size_t prefill_chunk;
+    struct adapter_set adapters; /* with references */
 };
 
 struct session_options {
@@ -26,6 +27,7 @@ struct session_options {
     int32_t n_tokens_known; /* of the tokenizer */
     const int32_t *gaps; /* [n_gaps] ids below that which no token has; they outlive the session */
     size_t n_gaps;
+    const struct adapter_set *adapters; /* copied; NULL: none */
 };
 
 /* QUERN_ERR_UNSUPPORTED for a model without a head: every feed ends in logits. */

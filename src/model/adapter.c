@@ -258,6 +258,8 @@ void adapter_set_release(struct adapter_set *s) {
 
 bool adapter_set_equal(const struct adapter_set *a, const struct adapter_set *b) {
     const size_t n = a ? a->n : 0;
+    if (a == b)
+        return true;
     if (n != (b ? b->n : 0))
         return false;
     for (size_t i = 0; i < n; i++)

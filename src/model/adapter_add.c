@@ -47,7 +47,7 @@ void adapters_add(const struct model *m, struct workspace *ws, struct adapter_pl
         const struct adapter_linear *on[ADAPTERS_MAX];
         const struct adapter_set *set = set_of(ws, rows, i);
         size_t n_on = 0;
-        for (end = i + 1; end < n && set_of(ws, rows, end) == set; end++)
+        for (end = i + 1; end < n && adapter_set_equal(set_of(ws, rows, end), set); end++)
             ;
         for (size_t k = 0; set && k < set->n; k++) {
             on[n_on] = linear_at(set->items[k], place);

@@ -99,8 +99,8 @@ static void test_what_cannot_be_done_is_refused_with_the_numbers(void **state) {
     assert_int_equal(engine_submit(e, &r, NULL, &t, &err), QUERN_ERR_ARG);
     assert_non_null(strstr(err.message, "top_p"));
     r = rig_request(prompt, 4, 1, 3);
-    r.adapter = 1;
-    assert_int_equal(engine_submit(e, &r, NULL, &t, &err), QUERN_ERR_UNSUPPORTED);
+    r.n_adapters = 1;
+    assert_int_equal(engine_submit(e, &r, NULL, &t, &err), QUERN_ERR_ARG);
     r = rig_request(prompt, 4, 1, 3);
     r.kind = QUERN_REQUEST_SCORE;
     assert_int_equal(engine_submit(e, &r, NULL, &t, &err), QUERN_ERR_ARG);
