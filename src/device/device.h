@@ -123,9 +123,9 @@ struct device_ops {
     void (*add)(struct device *d, float *y, const float *x, size_t n);
     /* y[n] = fma(scale, x, y) */
     void (*add_scaled)(struct device *d, float *y, const float *x, float scale, size_t n);
-    /* For each of n rows y += (gain - 1) * (base - bias) + gain * (scale * x); bias NULL: none */
+    /* For each of n rows y += (gain - 1) * (y - bias) + gain * (scale * x); bias NULL: none */
     void (*add_dora)(struct device *d, float *y, const float *x, float scale, const float *gain,
-                     const float *base, const float *bias, size_t n, size_t cols);
+                     const float *bias, size_t n, size_t cols);
     /* out[i] = x[rows[i]] */
     void (*gather)(struct device *d, float *out, const float *x, const int32_t *rows, size_t n, size_t cols);
     /* y[rows[i]] = fma(scale[i], x[i], y[rows[i]]), i in order; `scale` is host memory */

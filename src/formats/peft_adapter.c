@@ -28,7 +28,7 @@ struct peft_adapter {
 
 /* ---- tensors to modules ------------------------------------------------------------------- */
 
-enum part { PART_A, PART_B, PART_MAGNITUDE, PART_SAVED };
+enum part { PART_A, PART_B, PART_MAGNITUDE, PART_BASE, PART_SAVED };
 
 /* Which part of a module a tensor is, and the module's name: a part of the tensor's. False: none.
  */
@@ -40,6 +40,7 @@ static bool parse_name(const char *name, enum part *part, struct str *module) {
                     {".lora_B.weight", PART_B},
                     {".lora_magnitude_vector", PART_MAGNITUDE},
                     {".lora_magnitude_vector.weight", PART_MAGNITUDE},
+                    {".base_layer.weight", PART_BASE},
                     {".weight", PART_SAVED}};
     const struct str all = str_from(name);
     if (!str_starts_with(all, str_from(prefix)))
@@ -115,7 +116,11 @@ static enum quern_status take(struct gathering *g, const struct tensor *t,
     enum quern_status status = module_at(g, name, &m, err);
     if (status)
         return status;
-    const struct tensor **place = part == PART_A ? &m->a : part == PART_B ? &m->b : &m->magnitude;
+    const struct tensor **const places[] = {[PART_A] = &m->a,
+                                            [PART_B] = &m->b,
+                                            [PART_MAGNITUDE] = &m->magnitude,
+                                            [PART_BASE] = &m->base};
+    const struct tensor **place = places[part];
     if (*place)
         return refuse(t, "is there twice", err);
     *place = t;
@@ -127,7 +132,7 @@ static enum quern_status take(struct gathering *g, const struct tensor *t,
 static enum quern_status check_shapes(struct peft_module *m, const struct peft_config *c,
                                       struct quern_error *err) {
     if (!m->a || !m->b) {
-        const struct tensor *there = m->a ? m->a : m->b ? m->b : m->magnitude;
+        const struct tensor *there = m->a ? m->a : m->b ? m->b : m->base ? m->base : m->magnitude;
         return error_set(err, QUERN_ERR_FORMAT, "%s: \"%s\" has no lora_%c", there->file, m->name,
                          m->a ? 'B' : 'A');
     }
@@ -139,6 +144,9 @@ static enum quern_status check_shapes(struct peft_module *m, const struct peft_c
     m->rank = m->a->shape[0];
     m->in = m->a->shape[1];
     m->out = m->b->shape[0];
+    if (m->base &&
+        (m->base->rank != 2 || m->base->shape[0] != m->out || m->base->shape[1] != m->in))
+        return refuse(m->base, "has another shape than its module", err);
     if (c->use_dora != (m->magnitude != NULL))
         return error_set(err, QUERN_ERR_FORMAT, "%s: \"%s\" has %s, and use_dora is %s", m->a->file,
                          m->name, m->magnitude ? "a magnitude" : "no magnitude",

@@ -86,6 +86,9 @@ struct peft_module {
     const char *name;
     const struct tensor *a, *b;     /* [rank, in] [out, rank] */
     const struct tensor *magnitude; /* [out] or NULL */
+    /* [out, in]: the base's own weight, which peft writes along when the head has LoRA (it might
+     * have been enlarged before). NULL mostly. */
+    const struct tensor *base;
     size_t rank, in, out;
     double alpha, scale; /* s above */
 };

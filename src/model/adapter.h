@@ -1,11 +1,11 @@
 /* adapter.h - LoRA adapters on an open model: what their modules add to its linear layers.
  *
  *     LoRA   y += s B (A x)
- *     DoRA   y += (g - 1) y0 + g s B (A x),  y0 the base's output without bias, g = m / |row of W +
- * s B A|
+ *     DoRA   y += (g - 1) (y - bias) + g (s B (A x)),  g = m / |row of W + s B A|
  *
- * in this order: A x and B (A x) as matrix products (kernels.h), then one fma by s; several
- * adapters one after the other, each DoRA from the base's output. A row's bits depend on nothing
+ * A x and B (A x) are matrix products (kernels.h), y += s z is one fma. Several adapters come one
+ * after the other, and as in peft's forward pass DoRA scales what stands before it, while its
+ * norms are those of the base alone: with DoRA the order counts. A row's bits depend on nothing
  * but the row, as everywhere (docs/NUMERICS.md). */
 #ifndef QUERN_MODEL_ADAPTER_H
 #define QUERN_MODEL_ADAPTER_H

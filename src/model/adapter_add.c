@@ -18,18 +18,13 @@ static void add_rows(const struct model *m, struct workspace *ws, const struct a
     struct device *d = m->device;
     const struct device_ops *ops = d->ops;
     const size_t out = on[0]->b.rows;
-    bool any_dora = false;
-    for (size_t i = 0; i < n_on; i++)
-        any_dora = any_dora || on[i]->gain;
-    if (any_dora)
-        ops->copy(d, ws->adapter_base, y, n * out * sizeof(float)); /* [n,out] */
     for (size_t i = 0; i < n_on; i++) {
         const struct adapter_linear *l = on[i];
         ops->linear(d, ws->adapter_low, x, &l->a, NULL, n); /* [n,R] = [n,in][R,in]^T */
         ops->linear(d, ws->adapter_out, ws->adapter_low, &l->b, NULL,
                     n); /* [n,out] = [n,R][out,R]^T */
         if (l->gain)
-            ops->add_dora(d, y, ws->adapter_out, l->scale, l->gain, ws->adapter_base, bias, n, out);
+            ops->add_dora(d, y, ws->adapter_out, l->scale, l->gain, bias, n, out);
         else
             ops->add_scaled(d, y, ws->adapter_out, l->scale, n * out);
     }

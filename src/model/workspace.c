@@ -40,7 +40,6 @@ static void lay_out_adapters(struct workspace *ws, const struct hf_config *c, st
     ws->adapter_out_floats = max_of(ws->adapter_rows * max_of(Q, max_of(H, I)), V);
     ws->adapter_low = slice(s, ws->adapter_rows, PEFT_RANK_MAX);
     ws->adapter_out = slice(s, ws->adapter_out_floats, 1);
-    ws->adapter_base = slice(s, ws->adapter_out_floats, 1);
 }
 
 static void lay_out(struct workspace *ws, const struct hf_config *c, struct slicer *s) {

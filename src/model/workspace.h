@@ -32,7 +32,6 @@ struct workspace {
      * or fewer where out is large. */
     float *adapter_low;  /* [adapter_rows,R] */
     float *adapter_out;  /* [adapter_out_floats] */
-    float *adapter_base; /* [adapter_out_floats] */
     size_t adapter_rows, adapter_out_floats;
 
     /* Host memory. */

@@ -150,7 +150,7 @@ void cpu_add_scaled(struct device *d, float *y, const float *x, float scale, siz
 
 struct dora_args {
     float *y;
-    const float *x, *gain, *base, *bias;
+    const float *x, *gain, *bias;
     float scale;
     size_t cols;
 };
@@ -160,17 +160,17 @@ static void add_dora_rows(const struct job *job, size_t begin, size_t end, int w
     (void)worker;
     for (size_t i = begin; i < end; i++) {
         float *y = a->y + i * a->cols;
-        const float *x = a->x + i * a->cols, *base = a->base + i * a->cols;
+        const float *x = a->x + i * a->cols;
         for (size_t j = 0; j < a->cols; j++) {
-            const float own = a->bias ? base[j] - a->bias[j] : base[j];
+            const float own = a->bias ? y[j] - a->bias[j] : y[j];
             y[j] += (a->gain[j] - 1) * own + a->gain[j] * (a->scale * x[j]);
         }
     }
 }
 
-void cpu_add_dora(struct device *d, float *y, const float *x, float scale, const float *gain, const float *base,
+void cpu_add_dora(struct device *d, float *y, const float *x, float scale, const float *gain,
                   const float *bias, size_t n, size_t cols) {
-    struct dora_args a = {y, x, gain, base, bias, scale, cols};
+    struct dora_args a = {y, x, gain, bias, scale, cols};
     struct job job = {.fn = add_dora_rows, .args = &a, .n = n, .grain = 1};
     run_small_job(cpu_of(d), &job, n > 1 && n * cols >= PARALLEL_MIN_FLOATS);
 }

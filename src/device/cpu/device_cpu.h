@@ -85,7 +85,7 @@ void cpu_gather(struct device *d, float *out, const float *x, const int32_t *row
 void cpu_silu_mul(struct device *d, float *y, const float *gate, const float *up, size_t n);
 void cpu_add(struct device *d, float *y, const float *x, size_t n);
 void cpu_add_scaled(struct device *d, float *y, const float *x, float scale, size_t n);
-void cpu_add_dora(struct device *d, float *y, const float *x, float scale, const float *gain, const float *base,
+void cpu_add_dora(struct device *d, float *y, const float *x, float scale, const float *gain,
                   const float *bias, size_t n, size_t cols);
 void cpu_zero(struct device *d, float *x, size_t n);
 void cpu_scatter_add(struct device *d, float *y, const float *x, const int32_t *rows, const float *scale,
