@@ -136,10 +136,12 @@ struct kv_store_args {
 typedef void kv_store_fn(const struct kv_store_args *a);
 
 struct packed_kernels;
+struct train_kernels;
 
 struct kernels {
     const char *name; /* "generic", "avx2", "avx512", "avx512vnni", "neon" */
     const struct packed_kernels *packed; /* packed_kernels.h: quantized weights */
+    const struct train_kernels *train;   /* train_kernels.h */
 
     /* Indexed by enum dtype; NULL for types that are not weights. */
     matmul_fn *matmul[DTYPE_COUNT];

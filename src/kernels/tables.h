@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/packed_kernels.h"
+#include "kernels/train_kernels.h"
 
 extern const struct kernels kernels_generic;
 extern const struct kernels kernels_avx2;

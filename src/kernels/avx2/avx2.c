@@ -149,6 +149,7 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .packed = &packed_avx2,
+    .train = &train_avx2,
     .matmul = {[DTYPE_F32] = avx2_matmul_f32,
                [DTYPE_F16] = avx2_matmul_f16,
                [DTYPE_BF16] = avx2_matmul_bf16},

@@ -130,13 +130,13 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
 
 const struct kernels kernels_avx512 = {
-    .name = "avx512", .packed = &packed_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
+    .name = "avx512", .packed = &packed_avx512, .train = &train_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
     .attention = {avx512_attention_f32, generic_attention_bf16, generic_attention_int8}, SHARED};
 const struct kernels kernels_avx512vnni = {
-    .name = "avx512vnni", .packed = &packed_avx512vnni, .matmul_bf16 = avx512_matmul_bf16_pairs,
+    .name = "avx512vnni", .packed = &packed_avx512vnni, .train = &train_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
     .attention = {avx512_attention_f32, generic_attention_bf16, avx512vnni_attention_int8}, SHARED};
 /* With VNNI and VBMI, which all but the first CPU with BF16 have. */
 const struct kernels kernels_avx512bf16 = {
-    .name = "avx512bf16", .packed = &packed_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
+    .name = "avx512bf16", .packed = &packed_avx512bf16, .train = &train_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
     .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
     .bf16_is_fast = true, SHARED};

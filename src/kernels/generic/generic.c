@@ -156,6 +156,7 @@ static void add(float *y, const float *x, size_t n) {
 const struct kernels kernels_generic = {
     .name = "generic",
     .packed = &packed_generic,
+    .train = &train_generic,
     .matmul = {[DTYPE_F32] = matmul_f32, [DTYPE_F16] = matmul_f16, [DTYPE_BF16] = matmul_bf16},
     .attention = {generic_attention_f32, generic_attention_bf16, generic_attention_int8},
     .attention_join = generic_attention_join,

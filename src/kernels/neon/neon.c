@@ -118,7 +118,7 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
 
 #define TABLE(table_name, packed_table)                                                          \
     {                                                                                            \
-        .name = table_name, .packed = packed_table,                                              \
+        .name = table_name, .packed = packed_table, .train = &train_generic,                     \
         .matmul = {[DTYPE_F32] = neon_matmul_f32,                                                \
                    [DTYPE_F16] = neon_matmul_f16,                                                \
                    [DTYPE_BF16] = neon_matmul_bf16},                                             \

@@ -1,0 +1,86 @@
+/* avx512bf16_train.c - products of bfloat16 by vdpbf16ps; the rest is avx512_train.c's. */
+#include "kernels/avx512/avx512_train.h"
+#include "kernels/avx512bf16/mac2.h"
+
+void avx512bf16_train_tile(size_t k, const void *a, const void *b, float *c, size_t ld, bool add) {
+    const char *pa = a, *pb = b;
+    TRAIN_ROWS(TRAIN_BEGIN)
+    for (size_t t = 0; t < (k + 1) / 2; t++, pa += 4 * TRAIN_MR, pb += 4 * TRAIN_NR) {
+        __m512 b0 = _mm512_loadu_ps(pb), b1 = _mm512_loadu_ps(pb + 64);
+        __asm__("" : "+v"(b0), "+v"(b1));
+#define STEP(i)                      \
+    MAC2_AT(c##i##_0, b0, pa + 4 * i); \
+    MAC2_AT(c##i##_1, b1, pa + 4 * i);
+        TRAIN_ROWS(STEP)
+#undef STEP
+    }
+    TRAIN_ROWS(TRAIN_END)
+}
+
+/* Sixteen floats to bfloat16, zero-extended to 32 bits. */
+static inline __m512i rounded(__m512 x) {
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
+}
+
+/* Elements [at, at + 32) as sixteen pairs, n of them there. */
+static inline __m512i load_pairs(enum dtype t, const void *src, size_t at, size_t n) {
+    if (t == DTYPE_BF16) {
+        const __mmask32 m = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
+        return _mm512_maskz_loadu_epi16(m, (const char *)src + 2 * at);
+    }
+    const __m512 lo = train_load(t, src, at, train_lanes(n));
+    const __m512 hi = train_load(t, src, at + 16, train_lanes(n > 16 ? n - 16 : 0));
+    return (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+}
+
+/* Rows k and k + 1, sixteen columns, side by side. */
+static inline __m512i interleave(const struct gemm_strip *s, size_t k, size_t w, __mmask16 m) {
+    const __mmask16 odd = k + 1 < s->k ? m : (__mmask16)0;
+    __m512i lo, hi;
+    if (s->dtype == DTYPE_BF16) {
+        const char *p = (const char *)s->src + 2 * (k * s->ld + w);
+        lo = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p));
+        hi = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(odd, p + 2 * s->ld));
+    } else {
+        lo = rounded(train_load(s->dtype, s->src, k * s->ld + w, m));
+        hi = rounded(train_load(s->dtype, s->src, (k + 1) * s->ld + w, odd));
+    }
+    return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
+}
+
+static void pack_across(const struct gemm_strip *s) {
+    char *dst = s->dst;
+    for (size_t i = 0; i < s->k; i += 2)
+        for (size_t w = 0; w < s->width; w += 16) {
+            const __mmask16 m = train_lanes(s->count > w ? s->count - w : 0);
+            _mm512_mask_storeu_epi32(dst + 4 * (i / 2 * s->width + w), train_lanes(s->width - w),
+                                     interleave(s, i, w, m));
+        }
+}
+
+/* Sixteen rows, 32 k at a time. */
+static void pack_rows(const struct gemm_strip *s, size_t w, size_t k) {
+    const __mmask16 to = train_lanes(s->width - w);
+    const size_t left = s->k - k, n = (left + 1) / 2;
+    char *dst = (char *)s->dst + 4 * (k / 2 * s->width + w);
+#define LOAD(i) \
+    const __m512i w##i = load_pairs(s->dtype, s->src, (w + i) * s->ld + k, w + i < s->count ? left : 0);
+    EACH_16(LOAD)
+    TRANSPOSE16
+#define STORE(i) \
+    if (i < n)   \
+        _mm512_mask_storeu_epi32(dst + 4 * i * s->width, to, t##i);
+    EACH_16(STORE)
+#undef LOAD
+#undef STORE
+}
+
+void avx512bf16_train_pack(const struct gemm_strip *s) {
+    if (s->across) {
+        pack_across(s);
+        return;
+    }
+    for (size_t k = 0; k < s->k; k += 32)
+        for (size_t w = 0; w < s->width; w += 16)
+            pack_rows(s, w, k);
+}
