@@ -1,0 +1,188 @@
+"""Makes tests/golden/train/: tiny models, what torch's autograd says of their gradients, and the losses of ten
+steps of AdamW by torch, transformers and peft, in float32.
+
+    python tests/golden/make_train.py      (needs torch, transformers 5.23, peft, bitsandbytes, safetensors)
+
+NAME/config.json, model.safetensors: the model. NAME/expected.safetensors: row.I.tokens, .labels, .is_prompt,
+.starts; value.P and grad.P of every parameter P (values only for adapters); losses [10, 3] (answer, prompt,
+gradient norm) of the ten steps.
+"""
+import json
+import pathlib
+import shutil
+import warnings
+
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import save_file
+
+warnings.filterwarnings("ignore")
+OUT = pathlib.Path(__file__).resolve().parent / "train"
+BASE = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, max_position_embeddings=128, rope_theta=10000.0, rms_norm_eps=1e-6,
+            initializer_range=0.15, tie_word_embeddings=False, attention_bias=False, hidden_act="silu")
+WIDE = dict(hidden_size=64, intermediate_size=128, head_dim=16)
+PROMPT_WEIGHT, STEPS = 0.3, 10
+# The options the C test sets, too: tests/unit/train/test_golden.c.
+LR, BETAS, EPS, DECAY, CLIP = 0.01, (0.9, 0.95), 1e-8, 0.1, 1.0
+
+CASES = {
+    "dense": {},
+    "tied": {"config": {"tie_word_embeddings": True}},
+    "qwen2": {"class": "Qwen2", "config": {"head_dim": None}},
+    "moe": {"class": "Qwen3Moe", "config": {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+                                            "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}},
+    "lora": {"lora": {"r": 4, "lora_alpha": 8}},
+    "rslora": {"lora": {"r": 4, "lora_alpha": 8, "use_rslora": True}, "class": "Qwen2", "config": {"head_dim": None}},
+    "dora": {"lora": {"r": 4, "lora_alpha": 8, "use_dora": True}},
+    "qlora": {"lora": {"r": 4, "lora_alpha": 8}, "nf4": True, "config": WIDE},
+}
+
+
+def rows(vocab):
+    """Three rows of packed segments, with prompts and tokens that are not trained."""
+    g = torch.Generator().manual_seed(5)
+    out = []
+    for lengths in ([7, 13, 5], [21], [3, 18]):
+        n = sum(lengths)
+        tokens = torch.randint(0, vocab, (n,), generator=g, dtype=torch.int32)
+        labels, prompt, starts = torch.full((n,), -1, dtype=torch.int32), torch.zeros(n, dtype=torch.uint8), [0]
+        for length in lengths:
+            a, b = starts[-1], starts[-1] + length
+            labels[a:b - 1] = tokens[a + 1:b]
+            prompt[a:a + length // 3] = 1
+            labels[a + 1] = -1
+            starts.append(b)
+        out.append((tokens, labels, prompt, torch.tensor(starts, dtype=torch.int32)))
+    return out
+
+
+def loss_of(model, data):
+    """Each segment by itself: what packing must come to. Means over all rows."""
+    sums = [0.0, 0.0]
+    n = [sum(int(((l >= 0) & (p == which)).sum()) for _, l, p, _ in data) for which in (0, 1)]
+    for tokens, labels, prompt, starts in data:
+        for a, b in zip(starts[:-1].tolist(), starts[1:].tolist()):
+            logits = model(input_ids=tokens[None, a:b].long(), use_cache=False).logits[0].float()
+            each = F.cross_entropy(logits, labels[a:b].long().clamp(min=0), reduction="none")
+            for which in (0, 1):
+                sums[which] = sums[which] + each[(labels[a:b] >= 0) & (prompt[a:b] == which)].sum() / n[which]
+    return sums[0] + PROMPT_WEIGHT * sums[1], float(sums[0]), float(sums[1])
+
+
+def split_experts(name, tensor):
+    """transformers' fused experts as one tensor an expert and matrix."""
+    if name.endswith("experts.gate_up_proj"):
+        base = name[:-len("gate_up_proj")]
+        for e, both in enumerate(tensor):
+            gate, up = both.chunk(2)
+            yield f"{base}{e}.gate_proj.weight", gate
+            yield f"{base}{e}.up_proj.weight", up
+    elif name.endswith("experts.down_proj"):
+        for e, w in enumerate(tensor):
+            yield f"{name[:-len('down_proj')]}{e}.down_proj.weight", w
+    else:
+        yield name, tensor
+
+
+def our_name(name):
+    name = name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".default", "")
+    if "lora_magnitude_vector" in name:
+        name = name[:name.index("lora_magnitude_vector")] + "lora_magnitude_vector"
+    return name
+
+
+def quantize_nf4(model):
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    for name, p in model.named_parameters():
+        if name.endswith("_proj.weight"):
+            codes, state = quantize_4bit(p.data, blocksize=64, compress_statistics=True, quant_type="nf4")
+            p.data = dequantize_4bit(codes, state).to(torch.float32).reshape(p.shape)
+
+
+def adapted(model, options):
+    import peft
+    config = peft.LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, target_modules=[
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], **options)
+    model = peft.get_peft_model(model, config)
+    g = torch.Generator().manual_seed(9)
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data = 0.1 * torch.randn(p.shape, generator=g)
+        if "lora_magnitude" in name:
+            p.data = p.data * (1 + 0.2 * torch.randn(p.shape, generator=g))
+    return model
+
+
+def make_model(case, folder):
+    torch.manual_seed(1)
+    family = case.get("class", "Qwen3")
+    values = {k: v for k, v in {**BASE, **case.get("config", {})}.items() if v is not None}
+    config = getattr(transformers, family + "Config")(**values)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, family + "ForCausalLM")(config).float()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim == 1:  # norms and biases that matter
+                p.add_(0.2 * torch.randn(p.shape))
+    tensors = {}
+    for name, p in model.named_parameters():
+        tensors.update({n: t.detach().clone().contiguous() for n, t in split_experts(name, p)})
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    told = {**values, "architectures": [family + "ForCausalLM"], "torch_dtype": "float32",
+            "model_type": {"Qwen3": "qwen3", "Qwen2": "qwen2", "Qwen3Moe": "qwen3_moe"}[family]}
+    (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
+    if case.get("nf4"):
+        quantize_nf4(model)
+    if "lora" in case:
+        model = adapted(model, case["lora"])
+    return model.train()
+
+
+def steps(model, data):
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    plain = [p for n, p in named if p.ndim == 1]
+    groups = [{"params": [p for n, p in named if p.ndim > 1], "weight_decay": DECAY}]
+    if plain:
+        groups.append({"params": plain, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+    out = []
+    for _ in range(STEPS):
+        loss, answer, prompt = loss_of(model, data)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_([p for _, p in named], CLIP)
+        out.append([answer, prompt, float(norm)])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def main():
+    torch.set_num_threads(1)
+    shutil.rmtree(OUT, ignore_errors=True)
+    for name, case in CASES.items():
+        folder = OUT / name
+        folder.mkdir(parents=True)
+        model = make_model(case, folder)
+        data = rows(BASE["vocab_size"])
+        expected = {}
+        for i, parts in enumerate(data):
+            for key, value in zip(("tokens", "labels", "is_prompt", "starts"), parts):
+                expected[f"row.{i}.{key}"] = value
+        loss_of(model, data)[0].backward()
+        for n, p in model.named_parameters():
+            if not p.requires_grad:
+                continue
+            for full, g in split_experts(our_name(n), p.grad):
+                expected["grad." + full] = g.clone().contiguous()
+            if "lora" in case:
+                expected["value." + our_name(n)] = p.detach().clone().contiguous()
+            p.grad = None
+        expected["losses"] = steps(model, data)
+        save_file(expected, str(folder / "expected.safetensors"))
+        print(name, expected["losses"][:, 0].tolist()[::3])
+
+
+if __name__ == "__main__":
+    main()
