@@ -161,7 +161,8 @@ static inline void loop_pack_bf16(const struct gemm_strip *s) {
 #define TRAIN_LOOPS                                                                             \
     .norm = loop_norm, .norm_back = loop_norm_back, .norm_weight = loop_norm_weight,            \
     .silu = loop_silu, .silu_back = loop_silu_back, .largest = loop_largest,                    \
-    .exp_sum = loop_exp_sum, .softmax_back = loop_softmax_back, .scale = loop_scale, .axpy = loop_axpy, .mul = loop_mul,           \
-    .dot = loop_dot, .mul_add = loop_mul_add, .adamw = loop_adamw
+    .exp_sum = loop_exp_sum, .softmax_back = loop_softmax_back, .scale = loop_scale,            \
+    .axpy = loop_axpy, .mul = loop_mul, .dot = loop_dot, .mul_add = loop_mul_add,               \
+    .adamw = loop_adamw
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/rng.h"
-#include "train/net.h"
+#include "train/network.h"
 
 static bool is_target(const struct train_lora_options *o, const char *module, size_t layer) {
     const char *dot = strrchr(module, '.');

@@ -64,7 +64,7 @@ struct row_losses op_head(struct pass *p, float *dx, const float *x, struct row_
     struct row_losses sum = {0, 0};
     size_t *rows = p->labelled, n = 0;
     for (size_t t = 0; t < p->T; t++)
-        if (p->row->labels[t] >= 0) {
+        if (p->row->labels[t] >= 0 && !(w.prompt == 0 && is_prompt(p->row, t))) {
             memcpy(p->gathered + n * H, x + t * H, H * sizeof *x);
             rows[n++] = t;
         }

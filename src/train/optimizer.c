@@ -49,20 +49,33 @@ static void adamw(const struct optimizer *p, const struct param *w, const float 
     compute_for(p->c, w->n, 4096, adamw_share, &c);
 }
 
+static bool is_muons(const struct optimizer *p, const struct param *w) {
+    return p->o->optimizer == TRAIN_MUON && w->kind == PARAM_MATRIX;
+}
+
 void optimizer_step(struct optimizer *p, const float *grads, float clip, float lr_scale) {
     p->steps++;
-    for (size_t i = 0; i < p->n->n_params; i++)
-        adamw(p, &p->n->params[i], grads, clip, lr_scale);
+    for (size_t i = 0; i < p->n->n_params; i++) {
+        const struct param *w = &p->n->params[i];
+        if (is_muons(p, w))
+            muon_step(p, w, grads, clip, lr_scale);
+        else
+            adamw(p, w, grads, clip, lr_scale);
+    }
 }
 
 enum quern_status optimizer_init(struct optimizer *p, const struct train_options *o, struct net *n,
                                  const struct compute *c, struct quern_error *err) {
     *p = (struct optimizer){.o = o, .n = n, .c = c};
-    if (o->optimizer != TRAIN_ADAMW)
-        return error_set(err, QUERN_ERR_UNSUPPORTED, "this optimizer is not there yet: AdamW is");
+    if (o->optimizer != TRAIN_ADAMW && o->optimizer != TRAIN_MUON)
+        return error_set(err, QUERN_ERR_UNSUPPORTED, "this optimizer is not there yet: AdamW and Muon are");
+    for (size_t i = 0; i < n->n_params; i++)
+        if (is_muons(p, &n->params[i]) && muon_room_floats(&n->params[i]) > p->room_floats)
+            p->room_floats = muon_room_floats(&n->params[i]);
     p->m = pages_alloc(n->n_values * sizeof(float));
     p->v = pages_alloc(n->n_values * sizeof(float));
-    return p->m && p->v ? QUERN_OK : error_nomem(err);
+    p->room = pages_alloc(p->room_floats * sizeof(float));
+    return p->m && p->v && p->room ? QUERN_OK : error_nomem(err);
 }
 
 void optimizer_release(struct optimizer *p) {
@@ -71,9 +84,24 @@ void optimizer_release(struct optimizer *p) {
         pages_free(p->m, bytes);
     if (p->v)
         pages_free(p->v, bytes);
+    if (p->room)
+        pages_free(p->room, p->room_floats * sizeof(float));
     *p = (struct optimizer){0};
 }
 
+size_t optimizer_arrays(const struct optimizer *p, struct optimizer_array out[OPTIMIZER_ARRAYS_MAX]) {
+    size_t n = 0;
+    if (p->m)
+        out[n++] = (struct optimizer_array){"m", DTYPE_F32, p->n->n_values, p->m};
+    if (p->v)
+        out[n++] = (struct optimizer_array){"v", DTYPE_F32, p->n->n_values, p->v};
+    return n;
+}
+
 size_t optimizer_bytes(const struct optimizer *p) {
-    return (p->m ? p->n->n_values * sizeof(float) : 0) + (p->v ? p->n->n_values * sizeof(float) : 0);
+    struct optimizer_array all[OPTIMIZER_ARRAYS_MAX];
+    size_t bytes = 0;
+    for (size_t i = 0, n = optimizer_arrays(p, all); i < n; i++)
+        bytes += all[i].n * dtype_size_bytes(all[i].dtype);
+    return bytes;
 }

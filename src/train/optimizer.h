@@ -2,7 +2,7 @@
 #ifndef QUERN_TRAIN_OPTIMIZER_H
 #define QUERN_TRAIN_OPTIMIZER_H
 
-#include "train/net.h"
+#include "train/network.h"
 
 struct optimizer {
     const struct train_options *o; /* borrowed */
@@ -17,8 +17,24 @@ struct optimizer {
 enum quern_status optimizer_init(struct optimizer *p, const struct train_options *o, struct net *n,
                                  const struct compute *c, struct quern_error *err);
 void optimizer_release(struct optimizer *p); /* zeroed is fine */
+/* What it keeps from step to step, to be saved with `steps`. */
+struct optimizer_array {
+    const char *name;
+    enum dtype dtype;
+    size_t n;
+    void *data;
+};
+enum { OPTIMIZER_ARRAYS_MAX = 4 };
+size_t optimizer_arrays(const struct optimizer *p, struct optimizer_array out[OPTIMIZER_ARRAYS_MAX]);
 size_t optimizer_bytes(const struct optimizer *p);
 /* One step with gradients multiplied by `clip` first, at lr_scale times the rates. */
 void optimizer_step(struct optimizer *p, const float *grads, float clip, float lr_scale);
+
+/* ---- its parts ---------------------------------------------------------------------------- */
+
+/* One matrix by Muon; floats of room it takes. */
+void muon_step(const struct optimizer *p, const struct param *w, const float *grads, float clip,
+               float lr_scale);
+size_t muon_room_floats(const struct param *w);
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef QUERN_TRAIN_PASS_H
 #define QUERN_TRAIN_PASS_H
 
-#include "train/net.h"
+#include "train/network.h"
 
 /* What a linear layer with an adapter keeps. */
 struct linear_kept {

@@ -27,7 +27,10 @@ enum quern_status trainer_create(const char *dir, const struct train_options *op
     if (!t)
         return error_nomem(err);
     t->options = *options;
-    st = compute_init(&t->compute, options->threads, NULL, options->bf16, err);
+    t->dir = strdup(dir);
+    st = t->dir ? QUERN_OK : error_nomem(err);
+    if (st == QUERN_OK)
+        st = compute_init(&t->compute, options->threads, NULL, options->bf16, err);
     if (st == QUERN_OK)
         st = net_init(&t->net, dir, &t->options, &t->compute, err);
     if (st == QUERN_OK)
@@ -54,6 +57,7 @@ void trainer_destroy(struct trainer *t) {
     pass_release(&t->pass);
     net_release(&t->net);
     compute_release(&t->compute);
+    free(t->dir);
     free(t);
 }
 

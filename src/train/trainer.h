@@ -18,6 +18,7 @@ struct train_lora_options {
     bool use_rslora, use_dora;
     enum train_lora_init init;
     float lr_ratio;             /* LoRA+: learning rate of B over that of A; 1: LoRA */
+    /* What targets and layers point to must outlive the trainer. */
     const char *const *targets; /* module names ("q_proj", ...); NULL: all seven */
     size_t n_targets;
     const size_t *layers; /* layers_to_transform; NULL: all */
@@ -57,8 +58,9 @@ void trainer_destroy(struct trainer *t); /* NULL is fine */
 
 /* Gradients over all rows, clipping, one optimizer step at `lr_scale` times the options' rates. The
  * loss is the mean over the answer's labels of all rows plus prompt_weight times the mean over the
- * prompt's. Rows are summed in a fixed binary tree by index. QUERN_ERR_ARG: a bad row; nothing has
- * changed then. QUERN_ERR_LIMIT: the loss is not finite; nothing has changed. */
+ * prompt's; with prompt_weight 0 these are left out, and prompt_loss is 0. Rows are summed in a fixed
+ * binary tree by index. QUERN_ERR_ARG: a bad row; nothing has changed then. QUERN_ERR_LIMIT: the loss
+ * is not finite; nothing has changed. */
 enum quern_status trainer_step(struct trainer *t, const struct train_row *rows, size_t n_rows,
                                float lr_scale, float prompt_weight,
                                struct train_step_result *result, struct quern_error *err);

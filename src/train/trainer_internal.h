@@ -9,6 +9,7 @@
 enum { TREE_LEVELS_MAX = 32 };
 
 struct trainer {
+    char *dir; /* of the checkpoint; owned */
     struct train_options options;
     struct compute compute;
     struct net net;

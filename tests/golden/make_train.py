@@ -94,11 +94,17 @@ def our_name(name):
 
 
 def quantize_nf4(model):
+    """Puts the values of bitsandbytes' NF4 with double quantization in; returns its tensors."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    tensors = {}
     for name, p in model.named_parameters():
+        tensors[name] = p.detach().clone()
         if name.endswith("_proj.weight"):
             codes, state = quantize_4bit(p.data, blocksize=64, compress_statistics=True, quant_type="nf4")
             p.data = dequantize_4bit(codes, state).to(torch.float32).reshape(p.shape)
+            tensors[name] = codes
+            tensors.update({f"{name}.{k}": v for k, v in state.as_dict(packed=True).items()})
+    return tensors
 
 
 def adapted(model, options):
@@ -126,15 +132,19 @@ def make_model(case, folder):
         for name, p in model.named_parameters():
             if p.ndim == 1:  # norms and biases that matter
                 p.add_(0.2 * torch.randn(p.shape))
-    tensors = {}
-    for name, p in model.named_parameters():
-        tensors.update({n: t.detach().clone().contiguous() for n, t in split_experts(name, p)})
+    tensors, quantization = {}, {}
+    if case.get("nf4"):
+        tensors = quantize_nf4(model)
+        quantization = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True,
+                                                "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
+                                                "bnb_4bit_compute_dtype": "float32"}}
+    else:
+        for name, p in model.named_parameters():
+            tensors.update({n: t.detach().clone().contiguous() for n, t in split_experts(name, p)})
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
-    told = {**values, "architectures": [family + "ForCausalLM"], "torch_dtype": "float32",
+    told = {**quantization, **values, "architectures": [family + "ForCausalLM"], "torch_dtype": "float32",
             "model_type": {"Qwen3": "qwen3", "Qwen2": "qwen2", "Qwen3Moe": "qwen3_moe"}[family]}
     (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
-    if case.get("nf4"):
-        quantize_nf4(model)
     if "lora" in case:
         model = adapted(model, case["lora"])
     return model.train()

@@ -1,4 +1,4 @@
-#include "train/net.h"
+#include "train/network.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
-/* net.h - a model as training sees it: what is fixed, what has gradients, and what a pass keeps for
+/* network.h - a model as training sees it: what is fixed, what has gradients, and what a pass keeps for
  * its way back.
  *
  * Shapes: T tokens of a row, H hidden_size, Q n_heads*head_dim, K n_kv_heads*head_dim, D head_dim,
  * I intermediate_size (or that of an expert), V vocabulary, r an adapter's rank. */
-#ifndef QUERN_TRAIN_NET_H
-#define QUERN_TRAIN_NET_H
+#ifndef QUERN_TRAIN_NETWORK_H
+#define QUERN_TRAIN_NETWORK_H
 
 #include "base/arena.h"
 #include "model/model.h"

@@ -1,0 +1,106 @@
+/* output.c - what a run is for: adapters as peft keeps them, or a whole model. */
+#include <stdlib.h>
+
+#include "formats/peft_adapter.h"
+#include "formats/safetensors_writer.h"
+#include "train/trainer_internal.h"
+
+/* ---- adapters -------------------------------------------------------------------------------------- */
+
+struct collecting {
+    const struct net *n;
+    struct peft_matrices *matrices;
+    char (*names)[PARAM_NAME_MAX];
+    size_t count, max;
+};
+
+static enum quern_status collect(void *ctx, struct linear *l, size_t layer, const char *module,
+                                 struct quern_error *err) {
+    struct collecting *c = ctx;
+    const struct adapter *a = l->adapter;
+    (void)layer, (void)module, (void)err;
+    if (!a || c->count == c->max)
+        return QUERN_OK;
+    char *name = c->names[c->count];
+    const size_t len = param_module_len(a->a);
+    memcpy(name, a->a->name, len);
+    name[len] = '\0';
+    c->matrices[c->count++] = (struct peft_matrices){.module = name,
+                                                     .dtype = DTYPE_F32,
+                                                     .rank = a->rank,
+                                                     .in = l->cols,
+                                                     .out = l->rows,
+                                                     .a = net_value(c->n, a->a),
+                                                     .b = net_value(c->n, a->b),
+                                                     .magnitude = net_value(c->n, a->magnitude)};
+    return QUERN_OK;
+}
+
+static enum quern_status write_adapters(const struct trainer *t, const char *dir, struct quern_error *err) {
+    static const char *const seven[] = {"q_proj", "k_proj", "v_proj", "o_proj",
+                                        "gate_proj", "up_proj", "down_proj"};
+    const struct train_lora_options *o = &t->options.lora;
+    const struct peft_config config = {.rank = o->rank,
+                                       .alpha = (double)o->alpha,
+                                       .dropout = (double)o->dropout,
+                                       .use_rslora = o->use_rslora,
+                                       .use_dora = o->use_dora,
+                                       .base_model = t->dir,
+                                       .targets = o->targets ? o->targets : seven,
+                                       .n_targets = o->targets ? o->n_targets : 7,
+                                       .layers = o->layers,
+                                       .n_layers = o->n_layers};
+    struct net n = t->net; /* the walk hands out layers to be changed, which this does not */
+    struct collecting c = {.n = &t->net, .max = t->net.n_params / 2};
+    c.matrices = calloc(c.max, sizeof *c.matrices);
+    c.names = calloc(c.max, sizeof *c.names);
+    enum quern_status st = c.matrices && c.names ? QUERN_OK : error_nomem(err);
+    if (st == QUERN_OK)
+        st = net_each_linear(&n, collect, &c, err);
+    if (st == QUERN_OK)
+        st = peft_adapter_write(dir, &config, c.matrices, c.count, NULL, 0, err);
+    free(c.matrices);
+    free(c.names);
+    return st;
+}
+
+/* ---- a whole model ----------------------------------------------------------------------------------- */
+
+static enum quern_status write_rounded(struct safetensors_writer *w, const float *x, size_t n,
+                                       struct quern_error *err) {
+    enum { SOME = 1 << 16 };
+    enum quern_status st = QUERN_OK;
+    uint16_t *some = malloc(SOME * sizeof *some);
+    if (!some)
+        return error_nomem(err);
+    for (size_t at = 0; at < n && st == QUERN_OK; at += SOME) {
+        const size_t here = n - at < SOME ? n - at : SOME;
+        dtype_from_f32(DTYPE_BF16, x + at, some, here);
+        st = safetensors_writer_write(w, some, here * sizeof *some, err);
+    }
+    free(some);
+    return st;
+}
+
+static enum quern_status write_model(const struct trainer *t, const char *dir, struct quern_error *err) {
+    const struct net *n = &t->net;
+    struct safetensors_writer *w = NULL;
+    struct tensor_decl *decls = calloc(n->n_params, sizeof *decls);
+    if (!decls)
+        return error_nomem(err);
+    for (size_t i = 0; i < n->n_params; i++)
+        decls[i] = (struct tensor_decl){n->params[i].name, DTYPE_BF16, n->params[i].rank,
+                                        {n->params[i].shape[0], n->params[i].shape[1]}};
+    enum quern_status st = safetensors_writer_create(dir, decls, n->n_params, 0, &w, err);
+    for (size_t i = 0; i < n->n_params && st == QUERN_OK; i++)
+        st = write_rounded(w, net_value(n, &n->params[i]), n->params[i].n, err);
+    if (st == QUERN_OK)
+        st = safetensors_writer_finish(w, err);
+    safetensors_writer_destroy(w);
+    free(decls);
+    return st;
+}
+
+enum quern_status trainer_save_output(const struct trainer *t, const char *dir, struct quern_error *err) {
+    return t->options.method == TRAIN_FULL ? write_model(t, dir, err) : write_adapters(t, dir, err);
+}
