@@ -11,7 +11,9 @@
 enum { TRAIN_MR = 12, TRAIN_NR = 32 };
 
 static inline __mmask16 train_lanes(size_t n) {
-    return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1u);
+    if (n >= 16)
+        return 0xffff;
+    return (__mmask16)((1u << n) - 1u);
 }
 
 /* Elements [at, at + 16) of src as floats, lanes beyond the mask zero and not read. */
