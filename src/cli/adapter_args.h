@@ -10,11 +10,6 @@ struct cli_adapter_list {
     size_t n;
 };
 
-/* What follows the last colon is a scale when it is a number, unless the whole is a directory.
- * *path is freed by the caller. */
-enum quern_status cli_adapter_parse(const char *text, char **path, float *scale,
-                                    struct quern_error *err);
-
 enum quern_status cli_adapters_parse(const struct option_list *words, struct cli_adapter_list *out,
                                      struct quern_error *err);
 void cli_adapters_release(struct cli_adapter_list *list);

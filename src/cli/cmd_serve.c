@@ -19,6 +19,9 @@ static const struct option_spec serve_specs[] = {
     OPT_LIST('m', "model", "DIR", struct server_config, models,
              "model directory or GGUF file, or NAME=DIR to name it; may be given several times (default: "
              "$QUERN_MODEL, else models/quern-demo)"),
+    OPT_LIST(0, "adapter", "NAME=DIR", struct server_config, adapters,
+             "LoRA adapter (a directory of peft's, DIR:SCALE to scale it) that requests ask for as model "
+             "NAME, computed with the first model; may be given several times"),
     OPT_STRING(0, "host", "ADDRESS", struct server_config, host,
                "address or name to listen on (default: 127.0.0.1)"),
     OPT_INT('p', "port", "N", struct server_config, port, 0, 65535,
@@ -113,6 +116,7 @@ static const struct cli_command serve_command = {
     "once.",
     "quern serve -m models/Qwen3-0.6B\n"
     "quern serve -m chat=models/Qwen3-4B -m embed=models/Qwen3-Embedding-0.6B --port 8000\n"
+    "quern serve -m models/Qwen3-0.6B --adapter sql=adapters/sql --adapter poems=adapters/poems:0.8\n"
     "quern serve --config /etc/quern.ini\n",
     serve_specs,
 };

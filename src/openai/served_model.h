@@ -21,6 +21,8 @@ struct served_model {
     struct quern_sampling defaults;
     int32_t n_context; /* most tokens of prompt and answer */
     int64_t created;   /* seconds since 1970 */
+    const quern_adapter *const *adapters; /* [n_adapters] that its requests have */
+    size_t n_adapters;
 };
 
 /* `n_context` as given to the engine; 0: what the engine takes then. `created` is the caller's. */

@@ -327,6 +327,8 @@ static enum quern_status submit(struct choice *c, const struct generation_params
         .priority = options->priority,
         .deadline_ms = options->deadline_ms,
         .cache_salt = options->cache_salt,
+        .adapters = job->model->adapters,
+        .n_adapters = job->model->n_adapters,
         .on_notify = options->on_notify,
         .user = options->user,
     };

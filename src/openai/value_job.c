@@ -155,6 +155,8 @@ static enum quern_status submit_next(struct value_job *job, bool *full, struct a
         .priority = job->options.priority,
         .deadline_ms = job->options.deadline_ms,
         .cache_salt = job->options.cache_salt,
+        .adapters = job->model->adapters,
+        .n_adapters = job->model->n_adapters,
         .score_tokens = is_score ? job->score_tokens : NULL,
         .n_score_tokens = is_score ? 2 : 0,
         .on_notify = job->options.on_notify,

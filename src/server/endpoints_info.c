@@ -14,6 +14,10 @@ static void write_model(struct server *s, size_t i, struct buffer *out) {
     json_write_string(str_from(e->name), out);
     buffer_printf(out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"quern\"",
                   e->created);
+    if (e->base) {
+        buffer_puts(out, ",\"parent\":");
+        json_write_string(str_from(e->base->name), out);
+    }
     struct model_entry *ready = model_registry_peek(&s->models, i);
     if (ready) {
         const struct served_model *m = &ready->served;
@@ -131,7 +135,9 @@ void endpoint_metrics(struct server *s, struct http_call *call) {
         mutex_lock(&s->metrics.lock);
         views[i].counted = s->counted[i];
         mutex_unlock(&s->metrics.lock);
-        struct model_entry *e = model_registry_peek(&s->models, i);
+        /* An adapter has no engine of its own. */
+        const bool is_model = !s->models.entries[i].base;
+        struct model_entry *e = is_model ? model_registry_peek(&s->models, i) : NULL;
         views[i].loaded = e != NULL;
         if (!e)
             continue;

@@ -1,9 +1,11 @@
 #include "server/model_registry.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "api/adapter_text.h"
 #include "base/os.h"
 
 /* ---- names -------------------------------------------------------------------- */
@@ -41,25 +43,58 @@ static struct model_entry *find(struct model_registry *r, const char *name) {
     return NULL;
 }
 
+static enum quern_status add_entry(struct model_registry *r, const char *text,
+                                   struct quern_error *err) {
+    struct model_entry *e = &r->entries[r->n_entries];
+    enum quern_status status = read_entry(e, text, err);
+    if (status)
+        return status;
+    if (find(r, e->name))
+        return error_set(err, QUERN_ERR_ARG,
+                         "two models are called \"%s\": name them with NAME=DIR", e->name);
+    e->created = (int64_t)time(NULL);
+    e->registry = r;
+    e->state = r->config->lazy ? MODEL_UNLOADED : MODEL_LOADING;
+    r->n_entries++;
+    return QUERN_OK;
+}
+
+/* The name of one without NAME= is its directory's, without the scale. */
+static enum quern_status add_adapter(struct model_registry *r, const char *text,
+                                     struct quern_error *err) {
+    struct model_entry *e = &r->entries[r->n_entries];
+    enum quern_status status = add_entry(r, text, err);
+    if (status)
+        return status;
+    e->base = &r->entries[0];
+    status = adapter_text_parse(e->dir, &e->adapter_dir, &e->scale, err);
+    if (!status && e->dir == text && e->scale != 1)
+        status = error_set(err, QUERN_ERR_ARG,
+                           "\"%s\": an adapter with a scale needs a name: NAME=DIR:SCALE", text);
+    return status;
+}
+
+static void free_dirs(struct model_registry *r) {
+    for (size_t i = 0; i < r->n_entries; i++)
+        free(r->entries[i].adapter_dir);
+}
+
 enum quern_status model_registry_init(struct model_registry *r, const struct server_config *config,
                                       struct quern_error *err) {
     memset(r, 0, sizeof *r);
     r->config = config;
-    for (size_t i = 0; i < config->models.n; i++) {
-        struct model_entry *e = &r->entries[i];
-        enum quern_status status = read_entry(e, config->models.items[i], err);
-        if (status)
-            return status;
-        if (find(r, e->name))
-            return error_set(err, QUERN_ERR_ARG,
-                             "two models are called \"%s\": name them with NAME=DIR", e->name);
-        e->created = (int64_t)time(NULL);
-        e->registry = r;
-        e->state = config->lazy ? MODEL_UNLOADED : MODEL_LOADING;
-        r->n_entries++;
-    }
-    enum quern_status status = mutex_init(&r->lock, err);
-    return status ? status : condition_init(&r->changed, err);
+    enum quern_status status = QUERN_OK;
+    for (size_t i = 0; i < config->models.n && !status; i++)
+        status = add_entry(r, config->models.items[i], err);
+    for (size_t i = 0; i < config->adapters.n && !status; i++)
+        status = add_adapter(r, config->adapters.items[i], err);
+    if (!status)
+        status = mutex_init(&r->lock, err);
+    if (!status)
+        status = condition_init(&r->changed, err);
+    if (status)
+        free_dirs(r);
+    return status;
 }
 
 /* ---- loading ---------------------------------------------------------------------- */
@@ -123,12 +158,61 @@ static enum quern_status open_model(struct model_entry *e, struct quern_error *e
     return QUERN_OK;
 }
 
+/* What an adapter's requests are answered with. The engine's own sequences keep references. */
+static enum quern_status open_adapter(struct model_entry *e, struct quern_error *err) {
+    const struct quern_adapter_source source = {.dir = e->adapter_dir, .scale = e->scale};
+    const struct served_model *base = &e->base->served;
+    enum quern_status status = quern_adapter_open(base->model, &source, &e->adapter, err);
+    if (status)
+        return status;
+    e->served = *base;
+    e->served.name = e->name;
+    e->served.created = e->created;
+    e->served.adapters = (const quern_adapter *const *)&e->adapter;
+    e->served.n_adapters = 1;
+    return QUERN_OK;
+}
+
+/* An adapter that cannot be used is no reason to be without its base. */
+static void open_adapters(struct model_registry *r, const struct model_entry *base) {
+    for (size_t i = 0; i < r->n_entries; i++) {
+        struct model_entry *e = &r->entries[i];
+        struct quern_error err = {0};
+        if (e->base != base)
+            continue;
+        const enum quern_status status = open_adapter(e, &err);
+        mutex_lock(&r->lock);
+        e->state = status ? MODEL_FAILED : MODEL_READY;
+        e->failure = err;
+        mutex_unlock(&r->lock);
+        r->on_change(r->user, e, e->state);
+    }
+}
+
+static void fail_adapters(struct model_registry *r, const struct model_entry *base) {
+    for (size_t i = 0; i < r->n_entries; i++)
+        if (r->entries[i].base == base) {
+            r->entries[i].state = MODEL_FAILED;
+            r->entries[i].failure = base->failure;
+        }
+}
+
+static void close_adapters(struct model_registry *r, const struct model_entry *base) {
+    for (size_t i = 0; i < r->n_entries; i++)
+        if (r->entries[i].base == base) {
+            quern_adapter_close(r->entries[i].adapter);
+            r->entries[i].adapter = NULL;
+        }
+}
+
 /* With the lock held; lets go of it while it works. */
 static void load(struct model_registry *r, struct model_entry *e) {
     struct quern_error err = {0};
     mutex_unlock(&r->lock);
     uint64_t began_ns = os_now_ns();
     enum quern_status status = open_model(e, &err);
+    if (!status)
+        open_adapters(r, e);
     uint64_t now_ns = os_now_ns();
     mutex_lock(&r->lock);
     e->state = status ? MODEL_FAILED : MODEL_READY;
@@ -136,6 +220,8 @@ static void load(struct model_registry *r, struct model_entry *e) {
     e->last_used_ns = now_ns;
     e->was_loaded = e->was_loaded || !status;
     e->load_ms = (now_ns - began_ns) / 1000000;
+    if (status)
+        fail_adapters(r, e);
     condition_signal_all(&r->changed);
     mutex_unlock(&r->lock);
     r->on_change(r->user, e, status ? MODEL_FAILED : MODEL_READY);
@@ -146,8 +232,12 @@ static void unload(struct model_registry *r, struct model_entry *e) {
     struct served_model served = e->served;
     e->state = MODEL_UNLOADED;
     e->progress_percent = 0;
+    for (size_t i = 0; i < r->n_entries; i++)
+        if (r->entries[i].base == e)
+            r->entries[i].state = MODEL_UNLOADED;
     mutex_unlock(&r->lock);
     quern_engine_destroy(served.engine);
+    close_adapters(r, e);
     quern_model_close(served.model);
     r->on_change(r->user, e, MODEL_UNLOADED);
     mutex_lock(&r->lock);
@@ -155,7 +245,7 @@ static void unload(struct model_registry *r, struct model_entry *e) {
 
 static struct model_entry *in_state(struct model_registry *r, enum model_state state) {
     for (size_t i = 0; i < r->n_entries; i++)
-        if (r->entries[i].state == state)
+        if (!r->entries[i].base && r->entries[i].state == state)
             return &r->entries[i];
     return NULL;
 }
@@ -166,7 +256,7 @@ static struct model_entry *idle_one(struct model_registry *r, uint64_t now_ns, u
     *next_ns = 0;
     for (size_t i = 0; limit_ns && i < r->n_entries; i++) {
         struct model_entry *e = &r->entries[i];
-        if (e->state != MODEL_READY || e->n_users)
+        if (e->base || e->state != MODEL_READY || e->n_users)
             continue;
         uint64_t end_ns = e->last_used_ns + limit_ns;
         if (end_ns <= now_ns)
@@ -207,16 +297,23 @@ void model_registry_stop(struct model_registry *r) {
     mutex_unlock(&r->lock);
     thread_join(&r->loader);
     for (size_t i = 0; i < r->n_entries; i++) {
-        if (r->entries[i].state != MODEL_READY)
+        if (r->entries[i].base || r->entries[i].state != MODEL_READY)
             continue;
         quern_engine_destroy(r->entries[i].served.engine);
+        close_adapters(r, &r->entries[i]);
         quern_model_close(r->entries[i].served.model);
     }
     condition_release(&r->changed);
     mutex_release(&r->lock);
+    free_dirs(r);
 }
 
 /* ---- use --------------------------------------------------------------------------- */
+
+/* Who is counted and loaded. */
+static struct model_entry *owner(struct model_entry *e) {
+    return e->base ? e->base : e;
+}
 
 /* A model that is loaded for the first time makes nobody wait: clients are told to come back. One
  * that was put away for want of use is waited for. */
@@ -247,9 +344,12 @@ enum quern_status model_registry_acquire(struct model_registry *r, const char *n
         return api_fail(err, API_NO_MODEL, "model",
                         "The model '%.100s' does not exist; /v1/models lists those that do.", name);
     mutex_lock(&r->lock);
-    enum quern_status status = wait_until_ready(r, e, err);
+    enum quern_status status = wait_until_ready(r, owner(e), err);
+    if (!status && e->base && e->state != MODEL_READY)
+        status = api_fail(err, API_INTERNAL, "model", "The adapter '%s' could not be loaded: %.300s",
+                          e->name, e->failure.message);
     if (!status) {
-        e->n_users++;
+        owner(e)->n_users++;
         *out = e;
     }
     mutex_unlock(&r->lock);
@@ -260,8 +360,8 @@ void model_registry_release(struct model_registry *r, struct model_entry *entry)
     if (!entry)
         return;
     mutex_lock(&r->lock);
-    entry->n_users--;
-    entry->last_used_ns = os_now_ns();
+    owner(entry)->n_users--;
+    owner(entry)->last_used_ns = os_now_ns();
     condition_signal_all(&r->changed);
     mutex_unlock(&r->lock);
 }
@@ -271,7 +371,7 @@ struct model_entry *model_registry_peek(struct model_registry *r, size_t index) 
     mutex_lock(&r->lock);
     if (index < r->n_entries && r->entries[index].state == MODEL_READY) {
         e = &r->entries[index];
-        e->n_users++;
+        owner(e)->n_users++;
     }
     mutex_unlock(&r->lock);
     return e;
@@ -279,7 +379,7 @@ struct model_entry *model_registry_peek(struct model_registry *r, size_t index) 
 
 void model_registry_unpeek(struct model_registry *r, struct model_entry *entry) {
     mutex_lock(&r->lock);
-    entry->n_users--;
+    owner(entry)->n_users--;
     condition_signal_all(&r->changed);
     mutex_unlock(&r->lock);
 }

@@ -9,11 +9,18 @@
 
 enum model_state { MODEL_UNLOADED, MODEL_LOADING, MODEL_READY, MODEL_FAILED };
 
-enum { REGISTRY_MODELS_MAX = OPTION_LIST_MAX, MODEL_NAME_BYTES = 128 };
+enum { REGISTRY_MODELS_MAX = 2 * OPTION_LIST_MAX, MODEL_NAME_BYTES = 128 };
+
+/* A model, or an adapter on one: then it is loaded and unloaded with its base and has no engine or users of
+ * its own. */
 
 struct model_entry {
     char name[MODEL_NAME_BYTES];
     const char *dir; /* borrowed from the configuration */
+    char *adapter_dir;        /* of an adapter: `dir` without a scale; own */
+    float scale;
+    struct model_entry *base; /* NULL: a model */
+    quern_adapter *adapter;   /* while it is ready */
     int64_t created; /* seconds since 1970 */
 
     /* Guarded by the registry's lock, but for `served`, which does not change while n_users > 0. */

@@ -8,6 +8,7 @@
 
 struct server_config {
     struct option_list models; /* "DIR" or "NAME=DIR" */
+    struct option_list adapters; /* "DIR", "NAME=DIR" or either with ":SCALE" */
     const char *host;
     int64_t port;
     const char *config_file;

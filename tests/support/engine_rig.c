@@ -132,6 +132,8 @@ void rig_alone(const struct rig *rig, const struct quern_request *r, struct rig_
     const struct session_options so = {.n_context = rig->n_context,
                                        .prefill_chunk = 1000,
                                        .n_tokens_known = tokenizer_n_tokens(rig->tokenizer)};
+    struct adapter_set adapters = {.n = 0};
+    struct session_options with = so;
     struct session *s = NULL;
     struct quern_error err;
     struct quern_generate_options o = r->generate;
@@ -139,7 +141,9 @@ void rig_alone(const struct rig *rig, const struct quern_request *r, struct rig_
     *a = (struct rig_answer){0};
     o.on_event = note_event;
     o.user = a;
-    if (session_create(rig->model, &so, &s, &err) ||
+    with.adapters = &adapters;
+    if (adapter_set_init(&adapters, rig->model, r->adapters, r->n_adapters, &err) ||
+        session_create(rig->model, &with, &s, &err) ||
         session_feed(s, r->prompt, r->n_prompt, NULL, &err))
         fail_msg("%s", err.message);
     const struct generate_context ctx = {
@@ -148,6 +152,7 @@ void rig_alone(const struct rig *rig, const struct quern_request *r, struct rig_
         fail_msg("%s", err.message);
     a->result.finish = result.finish;
     session_destroy(s);
+    adapter_set_release(&adapters);
 }
 
 void rig_assert_same(const struct rig_answer *a, const struct rig_answer *b) {
