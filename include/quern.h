@@ -353,6 +353,9 @@ struct quern_form {
     const char *const *choices; /* [n_choices] one of these texts */
     size_t n_choices;
     const char *lark;        /* a text of this grammar, in Lark's language */
+    const char *xml_dtd;     /* XML that is valid under this DTD */
+    const char *xml_names;   /* well-formed XML of tags and attributes with these names, separated by
+                                blanks; "any": common names */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 

@@ -44,6 +44,8 @@ enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *f
         {f->regex != NULL, ANSWER_REGEX, f->regex},
         {f->gbnf != NULL, ANSWER_GBNF, f->gbnf},
         {f->lark != NULL, ANSWER_LARK, f->lark},
+        {f->xml_dtd != NULL, ANSWER_XML, f->xml_dtd},
+        {f->xml_names != NULL, ANSWER_XML_NAMES, f->xml_names},
         {f->n_choices > 0, ANSWER_CHOICE, NULL},
     };
     size_t n = 0;

@@ -6,22 +6,28 @@
 #include "cli/cli_common.h"
 
 struct cli_form_args {
-    const char *schema, *regex, *gbnf, *lark;
+    const char *schema, *regex, *gbnf, *lark, *xml, *xml_names;
     bool json;
     struct option_list choices;
 };
 
 #define CLI_FORM_OPTIONS(type, field)                                                  \
     OPT_STRING(0, "schema", "FILE", type, field.schema,                                \
-               "the answer is JSON that is valid under this JSON Schema"),                           \
-        OPT_FLAG(0, "json", type, field.json, "the answer is a JSON object"),                        \
+               "the answer is JSON that is valid under this JSON Schema"),             \
+        OPT_FLAG(0, "json", type, field.json, "the answer is a JSON object"),          \
         OPT_STRING(0, "regex", "PATTERN", type, field.regex,                           \
-                   "the answer is a text this pattern (ECMA-262) matches as a whole"),               \
+                   "the answer is a text this pattern (ECMA-262) matches as a whole"), \
         OPT_STRING(0, "gbnf", "FILE", type, field.gbnf,                                \
-                   "the answer is a text of this grammar (llama.cpp's GBNF)"),                       \
+                   "the answer is a text of this grammar (llama.cpp's GBNF)"),         \
         OPT_STRING(0, "lark", "FILE", type, field.lark,                                \
-                   "the answer is a text of this grammar (Lark's language)"),                        \
-        OPT_LIST(0, "choice", "TEXT", type, field.choices, "the answer is this text, or another --choice")
+                   "the answer is a text of this grammar (Lark's language)"),          \
+        OPT_STRING(0, "xml", "FILE", type, field.xml,                                  \
+                   "the answer is XML that is valid under this DTD"),                  \
+        OPT_STRING(0, "xml-names", "NAMES", type, field.xml_names,                     \
+                   "the answer is XML of tags and attributes with these names "        \
+                   "(a,b,c), or with common ones (any)"),                              \
+        OPT_LIST(0, "choice", "TEXT", type, field.choices,                             \
+                 "the answer is this text, or another --choice")
 
 /* Reads the file it names into *text, which *out borrows from. *out is all zero without a form.
  * *name (NULL: not wanted) is set to what messages call it. CLI_GO_ON, or the exit code after an

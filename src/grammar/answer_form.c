@@ -4,6 +4,7 @@
 #include "grammar/ebnf/lark.h"
 #include "grammar/regex/regex_emit.h"
 #include "grammar/regex/regex_syntax.h"
+#include "grammar/xml/xml.h"
 
 static symbol_id pattern(struct grammar_builder *b, struct str text) {
     expr_id x = GRAMMAR_NONE;
@@ -45,6 +46,12 @@ symbol_id answer_form_build(struct grammar_builder *b, const struct form_source 
         return choice(b, f);
     case ANSWER_LARK:
         lark_build(b, f->text, grammar_name, &out, NULL);
+        return out;
+    case ANSWER_XML:
+        xml_dtd_build(b, f->text, f->name ? f->name : "the DTD", &out, report, NULL);
+        return out;
+    case ANSWER_XML_NAMES:
+        xml_names_build(b, f->text, &out, NULL);
         return out;
     }
     return out;

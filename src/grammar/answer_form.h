@@ -14,6 +14,8 @@ enum answer_form {
     ANSWER_GBNF,        /* text: a grammar */
     ANSWER_CHOICE,      /* one of `choices` */
     ANSWER_LARK,        /* text: a grammar */
+    ANSWER_XML,         /* text: a DTD */
+    ANSWER_XML_NAMES,   /* text: names of tags */
 };
 
 struct form_source {

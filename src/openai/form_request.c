@@ -59,9 +59,9 @@ struct form_word {
 };
 
 static const struct form_word words[] = {
-    {"regex", "pattern", ANSWER_REGEX, false},
-    {"grammar", "grammar", ANSWER_GBNF, false},
-    {"lark", "grammar", ANSWER_LARK, false},
+    {"regex", "pattern", ANSWER_REGEX, false},       {"grammar", "grammar", ANSWER_GBNF, false},
+    {"lark", "grammar", ANSWER_LARK, false},         {"xml", "dtd", ANSWER_XML, false},
+    {"xml_names", "names", ANSWER_XML_NAMES, false},
 };
 
 enum quern_status form_from_response_format(const json_t *format, struct form_texts *t,
@@ -116,10 +116,9 @@ static enum quern_status choices(const json_t *list, struct form_texts *t, struc
 }
 
 static const struct form_word outputs[] = {
-    {"json", NULL, ANSWER_SCHEMA, true},
-    {"regex", NULL, ANSWER_REGEX, false},
-    {"grammar", NULL, ANSWER_GBNF, false},
-    {"lark", NULL, ANSWER_LARK, false},
+    {"json", NULL, ANSWER_SCHEMA, true},   {"regex", NULL, ANSWER_REGEX, false},
+    {"grammar", NULL, ANSWER_GBNF, false}, {"lark", NULL, ANSWER_LARK, false},
+    {"xml", NULL, ANSWER_XML, false},      {"xml_names", NULL, ANSWER_XML_NAMES, false},
 };
 
 enum quern_status form_from_structured_outputs(const json_t *from, struct form_texts *t,

@@ -21,7 +21,8 @@ void form_texts_release(struct form_texts *t);
  * "grammar" (grammar: GBNF or Lark), "lark". *out borrows from both. */
 enum quern_status form_from_response_format(const json_t *format, struct form_texts *t,
                                             struct form_source *out, struct api_error *err);
-/* {"json": ...} or {"regex": ...}, {"choice": [...]}, {"grammar": ...} (GBNF or Lark), {"lark": ...},
+/* {"json": ...} or {"regex": ...}, {"choice": [...]}, {"grammar": ...} (GBNF or Lark), {"lark":
+ * ...},
  * {"json_object": true} */
 enum quern_status form_from_structured_outputs(const json_t *from, struct form_texts *t,
                                                struct form_source *out, struct api_error *err);

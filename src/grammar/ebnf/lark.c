@@ -473,8 +473,7 @@ static void import_one(struct reader *r) {
             return;
         }
     }
-    define(r, as, line,
-           ebnf_node(r->g, EBNF_EXPR, pattern(r, str_from(text), REGEX_PCRE)));
+    define(r, as, line, ebnf_node(r->g, EBNF_EXPR, pattern(r, str_from(text), REGEX_PCRE)));
 }
 
 static void read_import(struct reader *r) {

@@ -6,8 +6,14 @@
 #include "support/form_check.h"
 #include "support/support.h"
 
-#define ACCEPTED(...) (const char *const[]){__VA_ARGS__, NULL}
-#define REFUSED(...) (const char *const[]){__VA_ARGS__, NULL}
+#define ACCEPTED(...)       \
+    (const char *const[]) { \
+        __VA_ARGS__, NULL   \
+    }
+#define REFUSED(...)        \
+    (const char *const[]) { \
+        __VA_ARGS__, NULL   \
+    }
 
 static void judges(const char *grammar, const char *const *accepted, const char *const *refused) {
     form_judges(ANSWER_LARK, grammar, accepted, refused);
@@ -75,7 +81,8 @@ static void terminals_of_common(void **state) {
 
 static void schemas_within_rules(void **state) {
     (void)state;
-    judges("start: \"<\" %json {\"type\": \"object\", \"properties\": {\"a}\": {\"const\": \"\\\"{\"}},"
+    judges("start: \"<\" %json {\"type\": \"object\", \"properties\": {\"a}\": {\"const\": "
+           "\"\\\"{\"}},"
            "\n \"required\": [\"a}\"], \"additionalProperties\": false} \">\"\n",
            ACCEPTED("<{\"a}\":\"\\\"{\"}>"), REFUSED("<{}>", "<{\"a}\":\"\"}>"));
 }
