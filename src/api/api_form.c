@@ -27,6 +27,7 @@ enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules 
     if (st != QUERN_OK)
         return st;
     answer_markers_find(m->tokenizer, &rules->markers);
+    rules->style = m->chat && chat_template_has_coder_calls(m->chat) ? CALL_CODER : CALL_JSON;
     rules->thinking = answer_thinking_of(m->tokenizer, &rules->markers, ids, n_ids, may_think);
     return answer_guard_create(image, m->generation.eos_token_ids, (size_t)m->generation.n_eos,
                                rules, report, out, err);

@@ -32,7 +32,8 @@ struct quern_model {
 /* The vocabulary as grammars read it. Any thread. */
 enum quern_status loaded_model_image(struct quern_model *m, const struct token_image **out,
                                      struct quern_error *err);
-/* A guard of an answer to the prompt `ids`. Its rules' thinking and markers are filled in here;
+/* A guard of an answer to the prompt `ids`. Its rules' thinking, markers and style of
+ * calls are filled in here;
  * `may_think` as in quern_form. Destroy it before the model. */
 enum quern_status loaded_model_guard(struct quern_model *m, struct answer_rules *rules,
                                      const int32_t *ids, size_t n_ids, bool may_think,

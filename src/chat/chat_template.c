@@ -22,7 +22,7 @@ struct chat_template {
     struct str source; /* of the default template */
     struct jtemplate normal, with_tools;
     bool has_normal, has_with_tools;
-    bool mentions_tools, mentions_thinking;
+    bool mentions_tools, mentions_thinking, mentions_function_tags;
     json_t *special_tokens; /* object: bos_token, ... */
 };
 
@@ -74,6 +74,7 @@ static enum quern_status add_source(struct chat_template *t, struct str source, 
     else
         t->has_normal = true;
     t->mentions_tools = t->mentions_tools || contains(source, "tools");
+    t->mentions_function_tags = t->mentions_function_tags || contains(source, "<function=");
     t->mentions_thinking =
         t->mentions_thinking || contains(source, "enable_thinking") || contains(source, "<think>");
     if (with_tools)
@@ -266,6 +267,10 @@ bool chat_template_can_think(const struct chat_template *t) {
 
 bool chat_template_has_tools(const struct chat_template *t) {
     return t->mentions_tools;
+}
+
+bool chat_template_has_coder_calls(const struct chat_template *t) {
+    return t->mentions_function_tags;
 }
 
 /* ---- messages

@@ -31,6 +31,8 @@ void chat_template_close(struct chat_template *t); /* NULL is fine */
 
 bool chat_template_can_think(const struct chat_template *t); /* knows enable_thinking or <think> */
 bool chat_template_has_tools(const struct chat_template *t);
+/* Calls are written <function=NAME> (Qwen3-Coder), not as JSON. */
+bool chat_template_has_coder_calls(const struct chat_template *t);
 
 struct chat_render_options {
     const json_t *tools;  /* array, or NULL */

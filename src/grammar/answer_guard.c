@@ -65,13 +65,6 @@ static symbol_id free_text(struct grammar_builder *b, bool calls) {
     return grammar_terminal(b, any, "text");
 }
 
-static symbol_id schema_symbol(struct grammar_builder *b, struct str text, const char *name,
-                               const struct schema_options *options, struct buffer *report) {
-    symbol_id out = GRAMMAR_NONE;
-    json_schema_build(b, text, name, options, &out, report, NULL);
-    return out;
-}
-
 static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
                       struct buffer *report) {
     const struct form_source source = {.form = r->form,
@@ -84,37 +77,66 @@ static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
 }
 
 /* The arguments of a tool, as models write them: on one line. */
-static symbol_id parameters(struct grammar_builder *b, const struct answer_tool *tool,
-                            struct buffer *report) {
+static symbol_id parameters(struct grammar_builder *b, const struct answer_rules *r,
+                            const struct answer_tool *tool, struct buffer *report) {
     const struct schema_options options = {.spacing = SCHEMA_PYTHON,
                                            .assert_formats = true,
                                            .policy = tool->strict ? SCHEMA_STRICT : SCHEMA_DEFAULT};
+    const struct str schema =
+        tool->parameters.len ? tool->parameters : STR_LIT("{\"type\": \"object\"}");
+    symbol_id out = GRAMMAR_NONE;
     char name[96];
     snprintf(name, sizeof name, "parameters of \"%.*s\"",
              tool->name.len < 64 ? (int)tool->name.len : 64, tool->name.len ? tool->name.ptr : "");
-    return schema_symbol(
-        b, tool->parameters.len ? tool->parameters : STR_LIT("{\"type\": \"object\"}"), name,
-        &options, report);
+    if (r->style == CALL_CODER)
+        json_schema_build_parameters(b, schema, name, &options, &out, report, NULL);
+    else
+        json_schema_build(b, schema, name, &options, &out, report, NULL);
+    return out;
 }
 
-/* {"name": "...", "arguments": ...}; names are told apart byte by byte, so that one may begin
- * another. */
+/* What stands before a call's arguments. */
+static void write_head(const struct answer_rules *r, struct str name, struct buffer *out) {
+    buffer_clear(out);
+    if (r->style == CALL_CODER) {
+        buffer_puts(out, "<function=");
+        buffer_append_str(out, name);
+        buffer_puts(out, ">\n");
+    } else {
+        buffer_puts(out, "{\"name\": ");
+        json_write_string(name, out);
+        buffer_puts(out, ", \"arguments\": ");
+    }
+}
+
+static void check_tool_name(struct grammar_builder *b, const struct answer_rules *r,
+                            struct str name) {
+    if (!name.len || name.len > NAME_BYTES_MAX)
+        grammar_builder_fail(b, QUERN_ERR_LIMIT, "the name of a tool has %zu bytes, expected 1 to %d",
+                             name.len, NAME_BYTES_MAX);
+    else if (r->style == CALL_CODER &&
+             (memchr(name.ptr, '>', name.len) || memchr(name.ptr, '\n', name.len)))
+        grammar_builder_fail(b, QUERN_ERR_UNSUPPORTED,
+                             "the name of a tool has a '>' or a line break, which this model cannot "
+                             "write");
+}
+
+/* Names are told apart byte by byte, so that one may begin another. */
 static symbol_id one_call(struct grammar_builder *b, const struct answer_rules *r,
                           struct buffer *report) {
     symbol_id any = grammar_rule(b, "a call");
+    symbol_id end = grammar_literal(b, r->style == CALL_CODER ? "</function>" : "}");
     struct buffer head;
-    buffer_init(&head, NAME_BYTES_MAX);
+    buffer_init(&head, 8 * NAME_BYTES_MAX);
     for (size_t i = 0; i < r->n_tools && !grammar_builder_failed(b); i++) {
-        buffer_clear(&head);
-        buffer_puts(&head, "{\"name\": ");
-        json_write_string(r->tools[i].name, &head);
-        buffer_puts(&head, ", \"arguments\": ");
+        check_tool_name(b, r, r->tools[i].name);
+        write_head(r, r->tools[i].name, &head);
         if (head.failed)
-            grammar_builder_fail(b, QUERN_ERR_LIMIT, "the name of a tool is too long");
+            grammar_builder_fail(b, QUERN_ERR_NOMEM, "out of memory");
         symbol_id name =
             grammar_terminal(b, expr_literal(b, buffer_str(&head)), "the name of a tool");
-        symbol_id arguments = parameters(b, &r->tools[i], report);
-        grammar_produce3(b, any, name, arguments, grammar_literal(b, "}"));
+        symbol_id arguments = parameters(b, r, &r->tools[i], report);
+        grammar_produce3(b, any, name, arguments, end);
     }
     buffer_release(&head);
     return any;

@@ -13,6 +13,12 @@ enum answer_calls {
     CALLS_REQUIRED, /* calls only */
 };
 
+/* Between the markers, on lines of their own. */
+enum call_style {
+    CALL_JSON,  /* {"name": NAME, "arguments": {...}} */
+    CALL_CODER, /* <function=NAME>, <parameter=KEY>, a value, </parameter>, </function> */
+};
+
 struct answer_tool {
     struct str name;
     struct str parameters; /* a JSON Schema; empty: any object */
@@ -26,8 +32,7 @@ enum answer_thinking {
     THINKING_OPEN,     /* the prompt has opened it */
 };
 
-/* Ids of marker tokens, -1 where there is none. A call is written <tool_call>\n{"name": ...,
- * "arguments": ...}\n</tool_call>; without the tokens, as this text. */
+/* Ids of marker tokens, -1 where there is none: then their text stands for them. */
 struct answer_markers {
     int32_t think_begin, think_end, tool_begin, tool_end;
 };
@@ -38,6 +43,7 @@ struct answer_rules {
     const struct str *choices;
     size_t n_choices;
     enum answer_calls calls;
+    enum call_style style;
     const struct answer_tool *tools;
     size_t n_tools;
     bool parallel; /* more than one call */

@@ -2,15 +2,31 @@
 and arguments its schema allows, and a stream brings the same call piece by piece."""
 import json
 import pathlib
+import shutil
 import subprocess
 import time
 
 import pytest
 
+import serving
 from test_serve_operation import python_with
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAT = "/v1/chat/completions"
+# Calls as Qwen3-Coder writes them; what the template says of them is what tells.
+CODER_TEMPLATE = """\
+{%- for tool in tools or [] %}{{- tool.function.name + '\\n' }}{%- endfor %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '\\n' }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>\\n<function=' + call.function.name + '>\\n' }}
+{%- for k, v in call.function.arguments | items %}{{- '<parameter=' + k + '>\\n' + v | string + '\\n</parameter>\\n' }}{%- endfor %}
+{{- '</function>\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
 AWKWARD = ['a</tool_call>b', '{"name": "}', '\\"<tool_call>\n', "</parameter>"]
 
 
@@ -69,16 +85,32 @@ def joined(chunks):
     return calls, pieces
 
 
+@pytest.fixture(scope="module")
+def coder_server(program, environment, tiny_model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("coder") / "model"
+    shutil.copytree(tiny_model, directory)
+    (directory / "chat_template.jinja").write_text(CODER_TEMPLATE)
+    server = serving.Server(program, environment, "-m", f"tiny={directory}")
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(params=["tiny_server", "coder_server"])
+def any_server(request):
+    """Both ways to write calls; a test cannot tell which."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize("thinking", [True, False])
-def test_a_streamed_call_is_the_whole_call_in_pieces(tiny_server, thinking):
+def test_a_streamed_call_is_the_whole_call_in_pieces(any_server, thinking):
     most, names = 0, set()
     for seed in range(12):
         body = request(seed, max_thinking_tokens=10, chat_template_kwargs={"enable_thinking": thinking})
-        message = tiny_server.post(CHAT, body).json["choices"][0]
+        message = any_server.post(CHAT, body).json["choices"][0]
         assert message["finish_reason"] == "tool_calls"
         (call,) = message["message"]["tool_calls"]
         check_arguments(call["function"]["name"], call["function"]["arguments"])
-        chunks = tiny_server.post(CHAT, {**body, "stream": True}).chunks()
+        chunks = any_server.post(CHAT, {**body, "stream": True}).chunks()
         calls, pieces = joined(chunks)
         assert calls == [call["function"]]
         assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
@@ -87,38 +119,38 @@ def test_a_streamed_call_is_the_whole_call_in_pieces(tiny_server, thinking):
     assert most >= 1 and len(names) > 1
 
 
-def test_several_calls_keep_their_places(tiny_server):
+def test_several_calls_keep_their_places(any_server):
     for seed in range(6):
-        calls, _ = joined(tiny_server.post(CHAT, request(seed, parallel_tool_calls=True, max_tokens=600, stream=True)).chunks())
+        calls, _ = joined(any_server.post(CHAT, request(seed, parallel_tool_calls=True, max_tokens=600, stream=True)).chunks())
         assert len(calls) >= 1
         for call in calls[:-1]:
             check_arguments(call["name"], call["arguments"])
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_empty_arguments_are_an_empty_object(tiny_server, stream):
-    reply = tiny_server.post(CHAT, request(tool_choice={"type": "function", "function": {"name": "now"}}, stream=stream))
+def test_empty_arguments_are_an_empty_object(any_server, stream):
+    reply = any_server.post(CHAT, request(tool_choice={"type": "function", "function": {"name": "now"}}, stream=stream))
     calls = joined(reply.chunks())[0] if stream else [c["function"] for c in reply.json["choices"][0]["message"]["tool_calls"]]
     assert calls == [{"name": "now", "arguments": "{}"}]
 
 
-def test_a_tool_without_parameters_takes_an_object(tiny_server):
+def test_a_tool_without_parameters_takes_an_object(any_server):
     tools = [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g", "parameters": {}}},
              {"type": "function", "function": {"name": "h", "parameters": {"properties": {"a": {"const": 1}}, "additionalProperties": False}}}]
     for seed in range(6):
-        choice = tiny_server.post(CHAT, request(seed, tools=tools, max_tokens=300)).json["choices"][0]
+        choice = any_server.post(CHAT, request(seed, tools=tools, max_tokens=300)).json["choices"][0]
         if choice["finish_reason"] == "tool_calls":
             assert isinstance(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]), dict)
 
 
 @pytest.mark.parametrize("mode", ["required", "auto"])
-def test_only_allowed_tools_are_called(tiny_server, mode):
+def test_only_allowed_tools_are_called(any_server, mode):
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [{"type": "function", "function": {"name": n}} for n in ("look", "now")]}}
     for seed in range(6):
-        message = tiny_server.post(CHAT, request(seed, tool_choice=choice, max_tokens=60)).json["choices"][0]["message"]
+        message = any_server.post(CHAT, request(seed, tool_choice=choice, max_tokens=60)).json["choices"][0]["message"]
         names = {c["function"]["name"] for c in message.get("tool_calls", [])}
         assert names <= {"look", "now"} and (names or mode == "auto")
-    prompt = tiny_server.post("/apply-template", request(tool_choice=choice))
+    prompt = any_server.post("/apply-template", request(tool_choice=choice))
     assert prompt.status == 200
 
 
@@ -133,8 +165,8 @@ def test_only_allowed_tools_are_called(tiny_server, mode):
     ({"tools": [tool("f", {"a": {"type": "nonsense"}})]}, 'parameters of "f"'),
     ({"tools": [tool("f", {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}, strict=True)]}, "uniqueItems"),
 ])
-def test_tools_that_cannot_be_are_a_400(tiny_server, change, part):
-    reply = tiny_server.post(CHAT, request(**change))
+def test_tools_that_cannot_be_are_a_400(any_server, change, part):
+    reply = any_server.post(CHAT, request(**change))
     assert reply.status == 400 and part in reply.error["message"], reply.body
 
 
@@ -155,12 +187,12 @@ def anthropic_request(seed, choice, **more):
 
 @pytest.mark.parametrize("choice", [{"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "now", "disable_parallel_tool_use": True},
                                     {"type": "tool", "name": "look_up", "disable_parallel_tool_use": True}])
-def test_anthropics_input_comes_in_pieces(tiny_server, choice):
-    body = tiny_server.post("/v1/messages", anthropic_request(0, choice)).json
+def test_anthropics_input_comes_in_pieces(any_server, choice):
+    body = any_server.post("/v1/messages", anthropic_request(0, choice)).json
     (block,) = [b for b in body["content"] if b["type"] == "tool_use"]
     assert body["stop_reason"] == "tool_use"
     check_arguments(block["name"], json.dumps(block["input"]))
-    events = [json.loads(d) for _, d in tiny_server.post("/v1/messages", anthropic_request(0, choice, stream=True)).events()]
+    events = [json.loads(d) for _, d in any_server.post("/v1/messages", anthropic_request(0, choice, stream=True)).events()]
     starts = [e for e in events if e["type"] == "content_block_start"]
     assert [s["content_block"]["type"] for s in starts] == ["tool_use"] and starts[0]["content_block"]["input"] == {}
     pieces = [e["delta"]["partial_json"] for e in events if e["type"] == "content_block_delta"]
@@ -189,3 +221,32 @@ def test_the_published_client_reads_the_calls(tiny_server, module):
                           input=json.dumps(TOOLS), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["done"] >= 20
+
+
+MIXED = [tool("mix", {"a": {"type": ["string", "integer", "null"]}, "b": {"enum": ["1", "true", "x", 2, None]}, "c": {"type": "string", "enum": ["null", "7", "", "\n"]},
+                      "d": {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^(true|tru)$"}]}, "e": {"type": "number", "minimum": 1, "maximum": 20}})]
+
+
+def test_coders_values_are_valid_whatever_they_look_like(coder_server):
+    for seed in range(16):
+        body = request(seed, tools=MIXED, max_tokens=700)
+        choice = coder_server.post(CHAT, body).json["choices"][0]
+        if choice["finish_reason"] == "length":
+            continue  # an endless text
+        (call,) = choice["message"]["tool_calls"]
+        a = json.loads(call["function"]["arguments"])
+        assert list(a) == list("abcde")
+        assert a["a"] is None or isinstance(a["a"], (str, int)) and not isinstance(a["a"], bool)
+        assert a["b"] in ["1", "true", "x", 2, None] and not isinstance(a["b"], bool)
+        assert a["c"] in ["null", "7", "", "\n"]
+        assert a["d"] in (True, False, "tru") and 1 <= a["e"] <= 20
+        assert joined(coder_server.post(CHAT, {**body, "stream": True}).chunks())[0] == [call["function"]]
+
+
+def test_coders_form_is_what_the_model_writes(coder_server):
+    """Asked for the text itself, the calls are there in Coder's form, and go back into the prompt that way."""
+    body = request(1, tool_choice={"type": "function", "function": {"name": "look"}})
+    message = coder_server.post(CHAT, body).json["choices"][0]["message"]
+    prompt = coder_server.post("/apply-template", {"messages": [{"role": "user", "content": "Hi"}, {**message, "content": ""}], "tools": TOOLS}).json["prompt"]
+    at = json.loads(message["tool_calls"][0]["function"]["arguments"])["at"]
+    assert f"<tool_call>\n<function=look>\n<parameter=at>\n{at}\n</parameter>\n</function>\n</tool_call>" in prompt

@@ -89,6 +89,17 @@ static const char *scalar_name(const struct schema *s, const struct value_set *x
     return x->truth[0] && x->truth[1] ? "true or false" : "a constant";
 }
 
+void emit_alternatives(struct schema *s, const struct value_set *x, bool strings, symbol_id rule) {
+    struct value_set part = *x;
+    if (!strings)
+        part.string = SET_NO_TEXT;
+    grammar_produce1(s->b, rule, grammar_terminal(s->b, scalars(s, &part), scalar_name(s, &part)));
+    for (size_t i = 0; i < x->n_arrays; i++)
+        grammar_produce1(s->b, rule, emit_array(s, &x->arrays[i]));
+    for (size_t i = 0; i < x->n_objects; i++)
+        grammar_produce1(s->b, rule, emit_object(s, &x->objects[i]));
+}
+
 symbol_id emit_formula(struct schema *s, formula_id f) {
     if (schema_failed(s))
         return GRAMMAR_NONE;
@@ -97,21 +108,16 @@ symbol_id emit_formula(struct schema *s, formula_id f) {
     const struct value_set *x = formula_expand(s, f);
     if (!x)
         return GRAMMAR_NONE;
-    symbol_id scalar = grammar_terminal(s->b, scalars(s, x), scalar_name(s, x));
     if (x->n_arrays + x->n_objects == 0)
-        return s->formulas[f].symbol = scalar;
+        return s->formulas[f].symbol = grammar_terminal(s->b, scalars(s, x), scalar_name(s, x));
     symbol_id rule =
         grammar_rule(s->b, f == FORMULA_TRUE ? "a JSON value" : "a value of the schema");
     s->formulas[f].symbol = rule; /* before its parts, which may refer to it */
-    grammar_produce1(s->b, rule, scalar);
     if (++s->depth > 200) {
         schema_fail(s, QUERN_ERR_LIMIT, "schemas are nested more than 200 deep");
         return GRAMMAR_NONE;
     }
-    for (size_t i = 0; i < x->n_arrays; i++)
-        grammar_produce1(s->b, rule, emit_array(s, &x->arrays[i]));
-    for (size_t i = 0; i < x->n_objects; i++)
-        grammar_produce1(s->b, rule, emit_object(s, &x->objects[i]));
+    emit_alternatives(s, x, true, rule);
     s->depth--;
     return rule;
 }

@@ -14,6 +14,7 @@ enum { ANY_ORDER_REQUIRED = 8, ANY_ORDER_RULES = 4096, STATES_MAX = 40000, SOME_
 
 struct member {
     symbol_id key;
+    struct str name; /* of a declared one */
     formula_id value;
     expr_id keys; /* over characters */
     int required; /* its number among the required ones, or -1 */
@@ -22,6 +23,7 @@ struct member {
 struct object_plan {
     struct schema *s;
     const struct object_set *o;
+    const struct object_spelling *spelling;
     struct member *members; /* declared ones, then classes */
     size_t n_declared, n_members;
     size_t n_required, n_must; /* required members that are tracked; all of them */
@@ -66,8 +68,9 @@ static bool collect_members(struct object_plan *p) {
         snprintf(name, sizeof name, "the key \"%.*s\"", (int)shown, q->key.len ? q->key.ptr : "");
         const bool tracked = q->required && p->n_required < tracked_max;
         p->n_must += q->required;
-        p->members[p->n_members++] = (struct member){emit_key(s, key, name), q->value, key,
-                                                     tracked ? (int)p->n_required++ : -1};
+        p->members[p->n_members++] =
+            (struct member){p->spelling->key(s, key, name), q->key, q->value, key,
+                            tracked ? (int)p->n_required++ : -1};
     }
     if (p->n_must > p->n_required)
         schema_report(s, NULL, "required", "in any order only some members can be required");
@@ -80,7 +83,8 @@ static bool collect_members(struct object_plan *p) {
             keys = expr_and(s->b, keys, expr_not(s->b, declared));
         if (keys_left(s, keys))
             p->members[p->n_members++] =
-                (struct member){emit_key(s, keys, "a key"), o->classes[i].value, keys, -1};
+                (struct member){p->spelling->key(s, keys, "a key"), (struct str){NULL, 0},
+                                o->classes[i].value, keys, -1};
     }
     return !schema_failed(s);
 }
@@ -126,10 +130,11 @@ static void take(struct object_plan *p, symbol_id rule, const struct member *m, 
         if (value == FORMULA_FALSE || (keys != m->keys && !keys_left(s, keys)))
             continue;
         if (keys != m->keys)
-            key = emit_key(s, keys, "a key");
-        const symbol_id parts[] = {s->comma, key, emit_formula(s, value),
+            key = p->spelling->key(s, keys, "a key");
+        const symbol_id parts[] = {p->spelling->separator, key,
+                                   p->spelling->value(s, p->spelling, value, m->name),
                                    p->rules[state_of(p, place, more, met | hits)]};
-        const size_t from = count > 0 ? 0 : 1;
+        const size_t from = count > 0 && p->spelling->separator != GRAMMAR_NONE ? 0 : 1;
         grammar_produce(s->b, rule, parts + from, 4 - from);
     }
 }
@@ -184,9 +189,10 @@ static bool make_rules(struct object_plan *p) {
     return p->rules != NULL;
 }
 
-symbol_id emit_object(struct schema *s, const struct object_set *o) {
+symbol_id emit_members(struct schema *s, const struct object_set *o,
+                       const struct object_spelling *spelling) {
     struct object_set eased = *o;
-    struct object_plan p = {.s = s, .o = &eased};
+    struct object_plan p = {.s = s, .o = &eased, .spelling = spelling};
     if (!collect_members(&p))
         return GRAMMAR_NONE;
     if (!plan_states(&p)) {
@@ -205,5 +211,17 @@ symbol_id emit_object(struct schema *s, const struct object_set *o) {
         for (uint32_t count = 0; count <= p.cap && !schema_failed(s); count++)
             for (unsigned met = 0; met < 1u << p.n_some; met++)
                 fill_state(&p, place, count, met);
-    return grammar_sequence3(s->b, s->open_object, p.rules[state_of(&p, 0, 0, 0)], s->close_object);
+    return p.rules[state_of(&p, 0, 0, 0)];
+}
+
+static symbol_id json_value(struct schema *s, const struct object_spelling *spelling, formula_id f,
+                            struct str key) {
+    (void)spelling;
+    (void)key;
+    return emit_formula(s, f);
+}
+
+symbol_id emit_object(struct schema *s, const struct object_set *o) {
+    const struct object_spelling json = {.separator = s->comma, .key = emit_key, .value = json_value};
+    return grammar_sequence3(s->b, s->open_object, emit_members(s, o, &json), s->close_object);
 }

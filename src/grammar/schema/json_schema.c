@@ -101,33 +101,58 @@ static void tear_down(struct schema *s) {
     free(s->formula_table);
 }
 
-enum quern_status json_schema_build(struct grammar_builder *b, struct str text, const char *name,
-                                    const struct schema_options *options, symbol_id *out,
-                                    struct buffer *report, struct quern_error *err) {
+static symbol_id build(struct schema *s, struct str text, const char *name, const json_t *parameters) {
+    struct sj_node *root;
+    struct quern_error why;
+    if (text.len > SCHEMA_BYTES_MAX)
+        schema_fail(s, QUERN_ERR_LIMIT, "it has %zu bytes, more than %d", text.len,
+                    SCHEMA_BYTES_MAX);
+    if (schema_failed(s) || !set_up(s))
+        return GRAMMAR_NONE;
+    if (sj_parse(&s->pool, text, name, &root, &why) != QUERN_OK) {
+        grammar_builder_fail(s->b, why.code, "%s", why.message);
+        return GRAMMAR_NONE;
+    }
+    schema_index(s, root, (struct str){"", 0}, DRAFT_2020);
+    const formula_id f = formula_schema(s, root);
+    return parameters ? emit_parameters(s, f, parameters) : emit_formula(s, f);
+}
+
+static enum quern_status build_as(struct grammar_builder *b, struct str text, const char *name,
+                                  const struct schema_options *options, const json_t *parameters,
+                                  symbol_id *out, struct buffer *report, struct quern_error *err) {
     static const struct schema_options defaults;
     struct schema s = {.b = b,
                        .name = name,
                        .options = options ? options : &defaults,
                        .report = report};
-    struct sj_node *root;
-    symbol_id symbol = GRAMMAR_NONE;
     arena_init(&s.arena, ARENA_BYTES_MAX);
     s.pool.arena = &s.arena;
-    if (text.len > SCHEMA_BYTES_MAX)
-        schema_fail(&s, QUERN_ERR_LIMIT, "it has %zu bytes, more than %d", text.len,
-                    SCHEMA_BYTES_MAX);
-    if (!schema_failed(&s) && set_up(&s)) {
-        struct quern_error why;
-        if (sj_parse(&s.pool, text, name, &root, &why) != QUERN_OK) {
-            grammar_builder_fail(b, why.code, "%s", why.message);
-        } else {
-            schema_index(&s, root, (struct str){"", 0}, DRAFT_2020);
-            symbol = emit_formula(&s, formula_schema(&s, root));
-        }
-    }
+    symbol_id symbol = build(&s, text, name, parameters);
     tear_down(&s);
     if (grammar_builder_failed(b))
         return grammar_builder_status(b, err);
     *out = symbol;
     return QUERN_OK;
+}
+
+enum quern_status json_schema_build(struct grammar_builder *b, struct str text, const char *name,
+                                    const struct schema_options *options, symbol_id *out,
+                                    struct buffer *report, struct quern_error *err) {
+    return build_as(b, text, name, options, NULL, out, report, err);
+}
+
+enum quern_status json_schema_build_parameters(struct grammar_builder *b, struct str text,
+                                               const char *name,
+                                               const struct schema_options *options,
+                                               symbol_id *out, struct buffer *report,
+                                               struct quern_error *err) {
+    json_t *schema = NULL;
+    struct quern_error why;
+    if (json_parse(text.ptr, text.len, name, &schema, &why) != QUERN_OK)
+        grammar_builder_fail(b, why.code, "%s", why.message);
+    enum quern_status st = schema ? build_as(b, text, name, options, schema, out, report, err)
+                                  : grammar_builder_status(b, err);
+    json_decref(schema);
+    return st;
 }

@@ -44,4 +44,12 @@ enum quern_status json_schema_build(struct grammar_builder *b, struct str text, 
                                     const struct schema_options *options, symbol_id *out,
                                     struct buffer *report, struct quern_error *err);
 
+/* The same for the objects among them, as Qwen3-Coder writes a call's parameters
+ * (emit_parameters.c). */
+enum quern_status json_schema_build_parameters(struct grammar_builder *b, struct str text,
+                                               const char *name,
+                                               const struct schema_options *options,
+                                               symbol_id *out, struct buffer *report,
+                                               struct quern_error *err);
+
 #endif

@@ -13,6 +13,7 @@
 
 #include "grammar/schema/json_schema.h"
 #include "grammar/schema/schema_json.h"
+#include "text/json.h"
 
 typedef uint32_t formula_id;
 enum { FORMULA_TRUE, FORMULA_FALSE };
@@ -222,6 +223,22 @@ bool schema_format(struct schema *s, const struct sj_node *node, struct str name
 symbol_id emit_formula(struct schema *s, formula_id f);
 symbol_id emit_array(struct schema *s, const struct array_set *a);
 symbol_id emit_object(struct schema *s, const struct object_set *o);
+/* How the members of an object are written. */
+struct object_spelling {
+    symbol_id separator; /* GRAMMAR_NONE: nothing between members */
+    symbol_id (*key)(struct schema *s, expr_id characters, const char *name);
+    /* `key` is empty for keys that are not declared. */
+    symbol_id (*value)(struct schema *s, const struct object_spelling *spelling, formula_id f,
+                       struct str key);
+    const void *user;
+};
+/* The members alone, without what stands around an object. */
+symbol_id emit_members(struct schema *s, const struct object_set *o,
+                       const struct object_spelling *spelling);
+/* Gives `rule` a production for each way to write a value of the set, strings left out if so asked. */
+void emit_alternatives(struct schema *s, const struct value_set *x, bool strings, symbol_id rule);
+/* emit_parameters.c: the object as Qwen3-Coder writes a call's parameters. */
+symbol_id emit_parameters(struct schema *s, formula_id f, const json_t *schema);
 void emit_punctuation(struct schema *s);
 /* A terminal: a key out of `characters` in quotes, and the colon. */
 symbol_id emit_key(struct schema *s, expr_id characters, const char *name);
