@@ -33,8 +33,9 @@ struct peft_config {
     double alpha;   /* lora_alpha */
     double dropout; /* lora_dropout; means nothing to who applies the adapter */
     bool use_rslora, use_dora;
-    const char *base_model; /* base_model_name_or_path; NULL: null */
-    const char *revision;   /* of the base model; NULL: null */
+    bool ensure_weight_tying; /* a saved embedding is also the head's; read only */
+    const char *base_model;   /* base_model_name_or_path; NULL: null */
+    const char *revision;     /* of the base model; NULL: null */
     /* Which modules have one. Either names or their ends ("q_proj"), or one regular expression over
      * whole names, or "all-linear". */
     const char *const *targets; /* [n_targets] */

@@ -184,6 +184,7 @@ enum quern_status peft_config_read(const json_t *object, const char *name, struc
     out->dropout = config_float(&r, "lora_dropout", 0, 1, 0);
     out->use_rslora = config_bool(&r, "use_rslora", false);
     out->use_dora = config_bool(&r, "use_dora", false);
+    out->ensure_weight_tying = config_bool(&r, "ensure_weight_tying", false);
     out->base_model = config_string(&r, "base_model_name_or_path", NULL);
     out->revision = config_string(&r, "revision", NULL);
     out->saved = read_names(&r, arena, "modules_to_save", &out->n_saved);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "model/dora.h"
+#include "model/low_rank.h"
 
 /* ---- where a module belongs ----------------------------------------------------------------- */
 
@@ -103,29 +103,22 @@ static enum quern_status check_shape(const struct peft_module *module, const str
         module->name, module->out, module->in, t->base->rows, t->base->cols);
 }
 
-/* A base layer that came along must be the model's: other weights below the same LoRA are another
- * result. Of a coded base there is nothing to compare it with. */
 static enum quern_status check_base(const struct peft_module *module, const struct weight *w,
                                     struct quern_error *err) {
-    if (!module->base || w->packed)
+    if (!module->base || w->packed) /* what was coded cannot be compared */
         return QUERN_OK;
-    float *ours = calloc(w->cols, sizeof *ours), *theirs = calloc(w->cols, sizeof *theirs);
-    enum quern_status status = ours && theirs ? QUERN_OK : error_nomem(err);
-    const struct weight base = {
-        .dtype = module->base->dtype, .rows = w->rows, .cols = w->cols, .data = module->base->data};
+    float *rows = calloc(2 * w->cols, sizeof *rows);
+    enum quern_status status = rows ? QUERN_OK : error_nomem(err);
     for (size_t i = 0; i < w->rows && !status; i++) {
-        weight_row(w, i, ours);
-        weight_row(&base, i, theirs);
-        for (size_t j = 0; j < w->cols && !status; j++)
-            /* Either side may have been rounded to 16 bits. */
-            if (!(fabsf(ours[j] - theirs[j]) <= 0x1p-8f * fabsf(theirs[j]) + 0x1p-24f))
-                status = error_set(err, QUERN_ERR_FORMAT,
-                                   "the adapter brings weights for %s which differ from the "
-                                   "model's: it was made for another model",
-                                   module->name);
+        weight_row(w, i, rows);
+        if (!low_rank_base_agrees(module, i, rows, rows + w->cols))
+            status =
+                error_set(err, QUERN_ERR_FORMAT,
+                          "the adapter brings weights for %s which differ from the model's: it "
+                          "was made for another model",
+                          module->name);
     }
-    free(ours);
-    free(theirs);
+    free(rows);
     return status;
 }
 

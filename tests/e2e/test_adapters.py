@@ -144,3 +144,150 @@ def test_no_directory_and_no_scale_are_told(checkpoint, tmp_path):
     assert "no such directory" in refused(tmp_path, checkpoint, "qwen3-gqa4", tmp_path / "nowhere")
     assert "no such directory" in refused(tmp_path, checkpoint, "qwen3-gqa4", GOLDEN / "lora", ":half")
     assert "expected DIR" in refused(tmp_path, checkpoint, "qwen3-gqa4", GOLDEN / "lora", ":inf")
+
+
+# ---- quern merge -------------------------------------------------------------------------------------------------
+
+def merge(model, out, *args):
+    done = quern("merge", "-m", model, "-o", out, *args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sigma(found, expected):
+    return np.abs(found.astype(np.float64) - expected).max() / expected.std()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_merged_model_gives_the_logits_of_peft(name, checkpoint, logits, tmp_path):
+    case = CASES[name]
+    merge(checkpoint(test_logits.CASES[case["base"]]), tmp_path / "merged", "--dtype", "f32", *options(case))
+    found = as_array(logits(tmp_path / "merged", ids_of(case)), tmp_path)
+    worst = sigma(found, np.load(GOLDEN / f"{name}.npy"))
+    print(f"{name}: {worst:.3g} sigma")
+    # Weights are rounded to float32 once more than in the unmerged computation.
+    assert worst <= test_logits.TOLERANCE_SIGMA
+
+
+def test_a_merged_weight_is_the_float32_sum_rounded_once(checkpoint, tmp_path):
+    case = CASES["bf16"]
+    directory = checkpoint(test_logits.CASES[case["base"]])
+    merge(directory, tmp_path / "bf16", *options(case))
+    merge(directory, tmp_path / "f32", "--dtype", "f32", *options(case))
+    exact = read_tensors(tmp_path / "f32")
+    rounded = (tmp_path / "bf16" / "model.safetensors").read_bytes()
+    n = int.from_bytes(rounded[:8], "little")
+    header = json.loads(rounded[8:8 + n])
+    for name, wanted in exact.items():
+        begin, end = header[name]["data_offsets"]
+        assert header[name]["dtype"] == "BF16"
+        bits = wanted.reshape(-1).view(np.uint32).astype(np.uint64)
+        nearest_even = ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+        assert (np.frombuffer(rounded[8 + n + begin:8 + n + end], np.uint16) == nearest_even).all(), name
+
+
+def test_a_tied_head_that_changes_alone_becomes_a_matrix_of_its_own(checkpoint, logits, tmp_path):
+    """Tied again it would be lost (transformers 45127)."""
+    case = CASES["head"]
+    directory = checkpoint(test_logits.CASES[case["base"]])
+    said = merge(directory, tmp_path / "merged", *options(case))
+    assert "matrix of its own" in said
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is False
+    before, after = read_tensors(directory), read_tensors(tmp_path / "merged")
+    assert (after["model.embed_tokens.weight"] == before["model.embed_tokens.weight"]).all()
+    assert (after["lm_head.weight"] != before["model.embed_tokens.weight"]).any()
+    other = tmp_path / "tied"
+    merge(directory, other, "--adapter", GOLDEN / "rslora")
+    assert json.loads((other / "config.json").read_text())["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in read_tensors(other)
+
+
+def save_embedding(directory, embedding, **config):
+    import adapter_file
+    directory.mkdir()
+    (directory / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 1, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"], **config}))
+    adapter_file.write_safetensors(directory / "adapter_model.safetensors", {"base_model.model.model.embed_tokens.weight": embedding})
+
+
+def test_a_tied_embedding_that_is_saved_whole_leaves_the_head_unless_it_is_meant_for_both(checkpoint, tmp_path):
+    directory = checkpoint(test_logits.CASES["qwen3-tied"])
+    old = read_tensors(directory)["model.embed_tokens.weight"]
+    new = old + np.float32(0.5)
+    save_embedding(tmp_path / "alone", new)
+    save_embedding(tmp_path / "both", new, ensure_weight_tying=True)
+    for name, heads in (("alone", old), ("both", None)):
+        merge(directory, tmp_path / f"{name}-merged", "--adapter", tmp_path / name)
+        tensors = read_tensors(tmp_path / f"{name}-merged")
+        assert (tensors["model.embed_tokens.weight"] == new).all()
+        assert heads is None and "lm_head.weight" not in tensors or (tensors["lm_head.weight"] == heads).all()
+
+
+@pytest.mark.parametrize("to", ["nf4", "int8", "fp8"])
+@pytest.mark.parametrize("dora", [False, True])
+def test_over_a_quantized_base_merged_and_beside_are_the_same(to, dora, checkpoint, logits, tmp_path):
+    """DoRA's norms are those of the dequantized weights."""
+    import adapter_file
+    case = test_logits.CASES["qwen3-tied"]
+    coded = tmp_path / "coded"
+    done = quern("quantize", "-m", checkpoint(case), "--to", to, "-o", coded)
+    assert done.returncode == 0, done.stderr
+    adapter_file.make(tmp_path / "adapter", checkpoint(case), seed=3, use_dora=dora)
+    said = merge(coded, tmp_path / "merged", "--adapter", tmp_path / "adapter", "--dtype", "f32")
+    assert "quantized" in said and "f32" in said
+    ids = case["ids"][:40]
+    beside = as_array(logits(coded, ids, "--adapter", tmp_path / "adapter"), tmp_path)
+    assert sigma(beside, as_array(logits(coded, ids), tmp_path).astype(np.float64)) > 0.05
+    assert sigma(as_array(logits(tmp_path / "merged", ids), tmp_path), beside) <= test_logits.TOLERANCE_SIGMA
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert "quantization_config" not in config
+    said = merge(coded, tmp_path / "short", "--adapter", tmp_path / "adapter")
+    assert "bf16" in said and json.loads((tmp_path / "short" / "config.json").read_text())["torch_dtype"] == "bfloat16"
+
+
+def test_experts_with_adapters_of_their_own_merged_and_beside_are_the_same(checkpoint, logits, tmp_path):
+    import adapter_file
+    case = test_logits.CASES["qwen3-moe"]
+    directory = checkpoint(case)
+    rng = np.random.default_rng(5)
+    tensors = {}
+    for name, w in read_tensors(directory).items():
+        if ".experts." in name or "self_attn.q_proj" in name:
+            base = "base_model.model." + name.removesuffix(".weight")
+            tensors[base + ".lora_A.weight"] = rng.standard_normal((2, w.shape[1])).astype(np.float32) / np.float32(w.shape[1] ** 0.5)
+            tensors[base + ".lora_B.weight"] = rng.standard_normal((w.shape[0], 2)).astype(np.float32) * np.float32(0.3)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps(
+        {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "gate_proj", "up_proj", "down_proj"]}))
+    adapter_file.write_safetensors(adapter / "adapter_model.safetensors", tensors)
+    merge(directory, tmp_path / "merged", "--adapter", adapter)
+    beside = logits(directory, case["ids"], "--adapter", adapter)
+    assert beside == logits(directory, case["ids"], "--adapter", adapter, "--chunk", 3)
+    plain = as_array(logits(directory, case["ids"]), tmp_path).astype(np.float64)
+    beside = as_array(beside, tmp_path)
+    assert sigma(beside, plain) > 0.05
+    assert sigma(as_array(logits(tmp_path / "merged", case["ids"]), tmp_path), beside) <= test_logits.TOLERANCE_SIGMA
+
+
+@pytest.mark.parametrize("args, text", [
+    (["--adapter", "{nowhere}"], "no such directory"), (["--adapter", "{dora-bias}"], "another model"),
+    (["--adapter", "{layers}"] * 9, "1 to 8"), (["--adapter", "{layers}", "--max-shard-size", "x"], "no size")])
+def test_a_merge_that_cannot_be_leaves_nothing(args, text, checkpoint, tmp_path):
+    args = [str(GOLDEN / a[1:-1]) if a.startswith("{") else a for a in args]
+    done = quern("merge", "-m", checkpoint(test_logits.CASES["qwen3-gqa4"]), "-o", tmp_path / "out", *args)
+    assert done.returncode in (1, 2) and text in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_the_model_does_not_have_is_not_passed_over(checkpoint, tmp_path):
+    """An adapter of three layers on a model of one."""
+    directory = tmp_path / "short"
+    shutil.copytree(checkpoint(test_logits.CASES["qwen3-gqa4"]), directory)
+    config = json.loads((directory / "config.json").read_text())
+    config["num_hidden_layers"] -= 1
+    config.pop("layer_types", None)
+    (directory / "config.json").write_text(json.dumps(config))
+    done = quern("merge", "-m", directory, "-o", tmp_path / "out", "--adapter", GOLDEN / "lora")
+    assert done.returncode == 1 and f"layers.{config['num_hidden_layers']}." in done.stderr
+    assert not (tmp_path / "out").exists()

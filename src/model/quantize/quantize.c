@@ -1,22 +1,18 @@
 #include "model/quantize/quantize.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/file_writer.h"
-#include "base/os.h"
 #include "formats/gguf.h"
+#include "model/output_dir.h"
 #include "model/quantize/coder.h"
 #include "model/quantize/plan.h"
 
-enum { PATH_BYTES = 4096, COPY_MAX_BYTES = 1 << 28, CHUNK_TOKENS = 256 };
+enum { CHUNK_TOKENS = 256 };
 
 struct work {
     const struct quantize_options *o;
     const char *from;
-    char to[PATH_BYTES], temp[PATH_BYTES]; /* temp "": nothing to remove */
+    struct output_dir out;
     struct hf_config config;
     struct checkpoint *checkpoint;
     struct plan plan;
@@ -27,73 +23,6 @@ struct work {
     size_t done_elements, pass, n_passes;
     struct quern_error *err;
 };
-
-/* ---- files ------------------------------------------------------------------------- */
-
-static enum quern_status copy_file(const char *from_dir, const char *to_dir, const char *name,
-                                   struct quern_error *err) {
-    char from[PATH_BYTES], to[PATH_BYTES];
-    struct buffer b;
-    enum quern_status st = os_path_join(from, sizeof from, from_dir, name, err);
-    if (st != QUERN_OK || !os_file_exists(from))
-        return st;
-    buffer_init(&b, COPY_MAX_BYTES);
-    st = os_read_regular(from, COPY_MAX_BYTES, &b, err);
-    if (st == QUERN_OK)
-        st = os_path_join(to, sizeof to, to_dir, name, err);
-    if (st == QUERN_OK)
-        st = os_write_file(to, b.data, b.len, err);
-    buffer_release(&b);
-    return st;
-}
-
-static enum quern_status copy_files(const struct work *k) {
-    static const char *const names[] = {
-        "tokenizer.json",     "tokenizer_config.json",   "chat_template.jinja", "chat_template.json",
-        "vocab.json",         "merges.txt",              "added_tokens.json",   "special_tokens_map.json",
-        "generation_config.json", "LICENSE"};
-    enum quern_status st = QUERN_OK;
-    for (size_t i = 0; st == QUERN_OK && i < sizeof names / sizeof *names; i++)
-        st = copy_file(k->from, k->temp, names[i], k->err);
-    return st;
-}
-
-/* A name of its own beside the target, so that the last step is a rename within one file system. */
-static enum quern_status make_temp(struct work *k, const char *to) {
-    size_t len = strlen(to);
-    while (len > 1 && to[len - 1] == '/')
-        len--;
-    const int n = snprintf(k->to, sizeof k->to, "%.*s", (int)len, to);
-    const int m = snprintf(k->temp, sizeof k->temp, "%.*s.%08x.tmp", (int)len, to, (unsigned)os_random());
-    if (len == 0 || n < 0 || (size_t)n >= sizeof k->to || m < 0 || (size_t)m >= sizeof k->temp) {
-        k->temp[0] = '\0';
-        return error_set(k->err, QUERN_ERR_ARG, "the name of the directory to write is no use");
-    }
-    bool empty = true;
-    enum quern_status st = QUERN_OK;
-    if (os_is_dir(k->to))
-        st = os_dir_is_empty(k->to, &empty, k->err);
-    if (st == QUERN_OK && (!empty || os_file_exists(k->to)))
-        st = error_set(k->err, QUERN_ERR_ARG, "%s: exists and is not an empty directory", k->to);
-    if (st == QUERN_OK)
-        st = os_make_dir(k->temp, k->err);
-    if (st != QUERN_OK)
-        k->temp[0] = '\0';
-    return st;
-}
-
-static enum quern_status publish(struct work *k) {
-    file_writer_flush_dir(k->temp);
-    if (rename(k->temp, k->to))
-        return error_set(k->err, QUERN_ERR_IO, "%s: cannot be given its name: %s", k->to,
-                         strerror(errno));
-    k->temp[0] = '\0';
-    char *slash = strrchr(k->to, '/');
-    if (slash && slash != k->to)
-        *slash = '\0';
-    file_writer_flush_dir(slash ? k->to : ".");
-    return QUERN_OK;
-}
 
 /* ---- progress --------------------------------------------------------------------------- */
 
@@ -206,7 +135,7 @@ static enum quern_status write_entry(struct work *k, const struct plan_entry *e)
 }
 
 static enum quern_status write_weights(struct work *k) {
-    enum quern_status st = safetensors_writer_create(k->temp, k->plan.decls, k->plan.n_decls,
+    enum quern_status st = safetensors_writer_create(k->out.temp, k->plan.decls, k->plan.n_decls,
                                                      k->o->max_shard_bytes, &k->writer, k->err);
     for (size_t i = 0; st == QUERN_OK && i < k->plan.n; i++)
         st = write_entry(k, &k->plan.entries[i]);
@@ -228,18 +157,18 @@ static enum quern_status work_through(struct work *k, const char *to) {
     if (st == QUERN_OK)
         st = start_calibration(k);
     if (st == QUERN_OK)
-        st = make_temp(k, to);
+        st = output_dir_begin(&k->out, to, k->err);
     k->coder.layout = k->o->layout;
     k->coder.group = k->plan.group;
     k->coder.pool = k->o->pool;
     if (st == QUERN_OK)
-        st = copy_files(k);
+        st = output_dir_copy_rest(&k->out, k->from, k->err);
     if (st == QUERN_OK)
-        st = quantized_layout_write_config(k->o->layout, &k->config, k->plan.group, k->from, k->temp,
+        st = quantized_layout_write_config(k->o->layout, &k->config, k->plan.group, k->from, k->out.temp,
                                            k->err);
     if (st == QUERN_OK)
         st = write_weights(k);
-    return st == QUERN_OK ? publish(k) : st;
+    return st == QUERN_OK ? output_dir_publish(&k->out, k->err) : st;
 }
 
 enum quern_status quantize_directory(const char *from, const char *to,
@@ -254,8 +183,7 @@ enum quern_status quantize_directory(const char *from, const char *to,
     k->err = err ? err : &own;
     enum quern_status st = work_through(k, to);
     safetensors_writer_destroy(k->writer);
-    if (k->temp[0])
-        os_remove_dir(k->temp);
+    output_dir_release(&k->out);
     calibration_release(&k->calibration);
     model_close(k->model);
     coder_release(&k->coder);
