@@ -21,6 +21,7 @@ static const struct cli_entry commands[] = {
     {"serve", cmd_serve, "answer requests over HTTP, as OpenAI's and Anthropic's servers do"},
     {"quantize", cmd_quantize, "write a model with weights of 8 or 4 bits, for other programs too"},
     {"merge", cmd_merge, "write a model with LoRA adapters merged into its weights"},
+    {"export-adapter", cmd_export_adapter, "write a LoRA adapter as llama.cpp reads it"},
     {"init", cmd_init, "write a checkpoint with random weights"},
     {"bench", cmd_bench, "measure speed, and against what the machine allows"},
     {"grammar", cmd_grammar, "check a text against a grammar, measure masks"},

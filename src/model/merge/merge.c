@@ -6,12 +6,12 @@
 
 #include "base/os.h"
 #include "formats/gguf.h"
+#include "formats/hf_config_edit.h"
 #include "model/low_rank.h"
 #include "model/merge/merge_plan.h"
 #include "model/output_dir.h"
-#include "text/json.h"
 
-enum { ROWS = LOW_RANK_ROWS, CONFIG_BYTES_MAX = 16 << 20, PATH_BYTES = 4096 };
+enum { ROWS = LOW_RANK_ROWS };
 
 struct work {
     const struct merge_options *o;
@@ -188,51 +188,13 @@ static enum quern_status write_weights(struct work *k) {
 
 /* ---- the configuration -------------------------------------------------------------------- */
 
-/* Older readers look at torch_dtype, newer ones at dtype. */
-static bool set_dtype(json_t *root, enum dtype t) {
-    const char *name = t == DTYPE_F32 ? "float32" : t == DTYPE_F16 ? "float16" : "bfloat16";
-    bool ok = true;
-    if (json_object_get(root, "dtype"))
-        ok = !json_object_set_new(root, "dtype", json_string(name));
-    if (ok && (json_object_get(root, "torch_dtype") || !json_object_get(root, "dtype")))
-        ok = !json_object_set_new(root, "torch_dtype", json_string(name));
-    return ok;
-}
-
-static bool edit_config(const struct work *k, json_t *root) {
+static enum quern_status write_config(const struct work *k) {
     const struct merge_result *r = &k->plan.facts;
-    bool ok = true;
-    json_object_del(root, "quantization_config");
-    json_object_del(root, "compression_config");
-    if (k->o->has_dtype || r->n_decoded)
-        ok = set_dtype(root, k->o->has_dtype ? k->o->dtype : DTYPE_BF16);
-    if (r->untied)
-        ok = ok && !json_object_set_new(root, "tie_word_embeddings", json_false());
-    return ok;
-}
-
-static enum quern_status write_config(struct work *k) {
-    char from[PATH_BYTES], to[PATH_BYTES];
-    json_t *root = NULL;
-    struct buffer b;
-    buffer_init(&b, CONFIG_BYTES_MAX);
-    enum quern_status st = os_path_join(from, sizeof from, k->from, "config.json", k->err);
-    if (st == QUERN_OK)
-        st = os_path_join(to, sizeof to, k->out.temp, "config.json", k->err);
-    if (st == QUERN_OK)
-        st = json_load_regular(from, CONFIG_BYTES_MAX, &root, k->err);
-    if (st == QUERN_OK && !edit_config(k, root))
-        st = error_nomem(k->err);
-    if (st == QUERN_OK) {
-        json_write_python(root, 2, &b);
-        buffer_putc(&b, '\n');
-        st = buffer_status(&b, "config.json", k->err);
-    }
-    if (st == QUERN_OK)
-        st = os_write_file(to, b.data, b.len, k->err);
-    buffer_release(&b);
-    json_decref(root);
-    return st;
+    const enum dtype dtype = k->o->has_dtype ? k->o->dtype : DTYPE_BF16;
+    const struct hf_config_edit edit = {.drop_quantization = true,
+                                        .untie = r->untied,
+                                        .dtype = k->o->has_dtype || r->n_decoded ? &dtype : NULL};
+    return hf_config_copy(k->from, k->out.temp, &edit, k->err);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */
