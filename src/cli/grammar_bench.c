@@ -31,7 +31,8 @@ struct bench {
 
 /* One schema. */
 struct outcome {
-    double compile_us, first_us;
+    double compile_us, first_us, worst_us, total_us; /* of masks but the first */
+    size_t n_masks, bytes;
     size_t valid_rejected, invalid_accepted;
     struct buffer report;
     struct quern_error refused;
@@ -61,8 +62,8 @@ static double share(const struct numbers *s, double p) { /* of sorted numbers */
 }
 
 /* Accepted to the end? QUERN_ERR_FORMAT: no. */
-static enum quern_status walk(struct bench *b, struct grammar *g, struct str text, double *first_us,
-                              struct quern_error *err) {
+static enum quern_status walk(struct bench *b, struct grammar *g, struct str text,
+                              struct outcome *o, struct quern_error *err) {
     struct encode_options options = {0};
     struct token_ids ids = {0};
     struct matcher m;
@@ -73,10 +74,14 @@ static enum quern_status walk(struct bench *b, struct grammar *g, struct str tex
         const uint64_t start = os_now_ns();
         st = matcher_mask(&m, b->mask, b->n_vocab, err);
         const double us = (double)(os_now_ns() - start) * 1e-3;
-        if (first_us && i == 0)
-            *first_us = us;
-        else
+        if (i == 0 && o->first_us == 0) {
+            o->first_us = us;
+        } else {
             numbers_add(&b->masks, us);
+            o->worst_us = us > o->worst_us ? us : o->worst_us;
+            o->total_us += us;
+            o->n_masks++;
+        }
         const int32_t t = ids.ids[i];
         if (st == QUERN_OK && !(b->mask[t / 32] >> (t % 32) & 1))
             st = error_set(err, QUERN_ERR_FORMAT, "token %zu (%d) is not in its mask", i, (int)t);
@@ -101,7 +106,7 @@ static void run_tests(struct bench *b, struct grammar *g, const struct sj_node *
             continue;
         buffer_clear(&text);
         sj_write(data, &text);
-        enum quern_status st = walk(b, g, buffer_str(&text), i == 0 ? &o->first_us : NULL, &err);
+        enum quern_status st = walk(b, g, buffer_str(&text), o, &err);
         if (st != QUERN_OK && st != QUERN_ERR_FORMAT) {
             o->refused = err; /* a limit: an error of the request, no verdict */
             break;
@@ -144,6 +149,7 @@ static void run_schema(struct bench *b, const struct sj_node *file, const char *
     if (st == QUERN_OK) {
         run_tests(b, g, sj_get(file, "tests"), o, name);
         numbers_add(&b->first, o->compile_us + o->first_us);
+        o->bytes = grammar_bytes(g);
     }
     grammar_destroy(g);
     grammar_builder_destroy(builder);
@@ -159,9 +165,10 @@ static void record(struct bench *b, const char *name, const struct outcome *o) {
     b->invalid_accepted += o->invalid_accepted > 0;
     b->unreported += o->invalid_accepted > 0 && o->report.len == 0;
     b->n_passing += !refused && o->valid_rejected + o->invalid_accepted == 0;
-    json_t *row = json_pack("{s:s, s:f, s:f, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
-                            o->compile_us, "first_mask_us", o->compile_us + o->first_us,
-                            "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
+    json_t *row = json_pack("{s:s, s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
+                            o->compile_us, "first_mask_us", o->compile_us + o->first_us, "masks",
+                            (json_int_t)o->n_masks, "masks_us", o->total_us, "worst_mask_us",
+                            o->worst_us, "bytes", (json_int_t)o->bytes, "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
                             (json_int_t)o->invalid_accepted, "not_enforced",
                             o->report.data ? o->report.data : "", o->report.len, "refused",
                             refused ? o->refused.message : "");
@@ -306,10 +313,11 @@ int grammar_bench(const struct grammar_bench_args *args) {
 
 int grammar_check_tokens(struct grammar *g, const char *tokenizer_dir, struct str text) {
     struct bench b = {0};
+    struct outcome o = {0};
     struct quern_error err = {0};
     int code = open_tokenizer(&b, tokenizer_dir);
     if (code == CLI_GO_ON) {
-        enum quern_status st = walk(&b, g, text, NULL, &err);
+        enum quern_status st = walk(&b, g, text, &o, &err);
         code = st == QUERN_OK ? CLI_OK : cli_fail(&err);
     }
     free(b.masks.v);
