@@ -26,8 +26,7 @@ struct row {
 struct lexer_state {
     struct span pairs;   /* in pool: (symbol, expression) ascending */
     struct span accepts; /* in pool: terminals that may end here */
-    uint32_t next;       /* in pool: a state for each byte class, GRAMMAR_NONE unknown */
-    bool steps_known;
+    uint32_t next;       /* in pool: a state for each byte class (lexer.c) */
 };
 
 enum { SET_DEAD = 0, LEXER_DEAD = 0 };

@@ -3,6 +3,22 @@
 
 #include "grammar/grammar_engine.h"
 
+/* An entry of the table not known yet: the least of them, and the number of the class of bytes
+ * that this state does not tell apart. */
+#define UNKNOWN 0xffffff00u
+
+static enum quern_status fill_unknown(struct grammar *g, const struct u32s *pairs) {
+    const struct regex_store *re = &g->b.re;
+    uint8_t local[256];
+    if (pairs->n)
+        re_local_classes(re, pairs->v + 1, pairs->n / 2, 2, local);
+    enum quern_status st = QUERN_OK;
+    for (unsigned k = 0; k < re->n_classes && st == QUERN_OK; k++)
+        st = u32s_push(&g->b.re.budget, &g->pool,
+                       pairs->n ? UNKNOWN + local[re->representative[k]] : LEXER_DEAD);
+    return st;
+}
+
 static enum quern_status fill(struct grammar *g, struct lexer_state *q, const struct u32s *pairs) {
     struct budget *m = &g->b.re.budget;
     enum quern_status st = QUERN_OK;
@@ -18,8 +34,8 @@ static enum quern_status fill(struct grammar *g, struct lexer_state *q, const st
         q->accepts.n++;
     }
     q->next = (uint32_t)g->pool.n;
-    for (unsigned k = 0; k < g->b.re.n_classes && st == QUERN_OK; k++)
-        st = u32s_push(m, &g->pool, pairs->n ? GRAMMAR_NONE : LEXER_DEAD);
+    if (st == QUERN_OK)
+        st = fill_unknown(g, pairs);
     if (st == QUERN_OK && g->pool.n >= UINT32_MAX)
         st = QUERN_ERR_LIMIT;
     return st;
@@ -49,9 +65,10 @@ uint32_t lexer_intern(struct grammar *g, struct u32s *pairs) {
 
 uint32_t lexer_step(struct grammar *g, uint32_t lexer, unsigned byte) {
     struct regex_store *re = &g->b.re;
-    size_t at = g->lexers[lexer].next + (size_t)re->class_of[byte];
-    if (g->pool.v[at] != GRAMMAR_NONE)
-        return g->pool.v[at];
+    const size_t at = g->lexers[lexer].next + (size_t)re->class_of[byte];
+    const uint32_t marker = g->pool.v[at];
+    if (marker < UNKNOWN)
+        return marker;
     struct span s = g->lexers[lexer].pairs;
     struct u32s next = {0};
     uint32_t out = GRAMMAR_NONE;
@@ -71,8 +88,9 @@ uint32_t lexer_step(struct grammar *g, uint32_t lexer, unsigned byte) {
             st = u32s_push(&re->budget, &next, d);
     }
     out = st == QUERN_OK ? lexer_intern(g, &next) : grammar_fail(g, st);
-    if (out != GRAMMAR_NONE)
-        g->pool.v[at] = out;
+    for (unsigned k = 0; k < re->n_classes && out != GRAMMAR_NONE; k++)
+        if (g->pool.v[g->lexers[lexer].next + k] == marker)
+            g->pool.v[g->lexers[lexer].next + k] = out;
 done:
     re->budget.used -= next.capacity * sizeof *next.v;
     u32s_release(&next);

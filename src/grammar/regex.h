@@ -77,6 +77,12 @@ static inline bool re_nullable(const struct regex_store *s, expr_id x) {
 }
 /* What may follow `byte` in the texts of x. */
 expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte);
+/* What a node of RE_JSON reads next. */
+enum re_json_reads { RE_JSON_READS_TEXT, RE_JSON_READS_ESCAPE, RE_JSON_READS_DIGITS };
+enum re_json_reads re_json_reads(const struct re_node *n);
+/* Numbers the classes of bytes after which the n expressions x[0], x[stride], ... may differ. */
+unsigned re_local_classes(const struct regex_store *s, const expr_id *x, size_t n, size_t stride,
+                          uint8_t class_of[256]);
 /* Does x match nothing? *out is set; false when the store failed. */
 bool re_is_nothing(struct regex_store *s, expr_id x, bool *out);
 

@@ -10,6 +10,19 @@
 enum { J_PLAIN, J_ESCAPE, J_DIGITS, J_HIGH, J_HIGH_ESCAPE, J_LOW_DIGITS };
 enum { J_STATE = 7 };
 
+enum re_json_reads re_json_reads(const struct re_node *n) {
+    switch (n->b & J_STATE) {
+    case J_PLAIN:
+        return RE_JSON_READS_TEXT;
+    case J_ESCAPE:
+    case J_HIGH:
+    case J_HIGH_ESCAPE:
+        return RE_JSON_READS_ESCAPE;
+    default:
+        return RE_JSON_READS_DIGITS;
+    }
+}
+
 static expr_id derive_char(struct regex_store *s, expr_id x, uint32_t code_point) {
     char utf8[4];
     int n = utf8_encode((int32_t)code_point, utf8);
@@ -288,8 +301,15 @@ static bool search_run(struct regex_store *s, struct search *q, expr_id x, bool 
     if (!search_push(s, q, x, GRAMMAR_NONE))
         return false;
     for (uint32_t i = 0; i < q->queue.n; i++) {
-        for (unsigned k = 0; k < s->n_classes; k++) {
-            expr_id d = re_derive(s, q->queue.v[i], s->representative[k]);
+        uint8_t class_of[256];
+        uint64_t seen[4] = {0};
+        re_local_classes(s, &q->queue.v[i], 1, 1, class_of);
+        for (unsigned c = 0; c < 256; c++) {
+            unsigned k = class_of[c];
+            if (seen[k / 64] >> (k % 64) & 1)
+                continue;
+            seen[k / 64] |= UINT64_C(1) << (k % 64);
+            expr_id d = re_derive(s, q->queue.v[i], c);
             if (d == GRAMMAR_NONE || !regex_burn(s, 1))
                 return false;
             expr_id moved = d;
