@@ -7,45 +7,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lexer_mask {
-    uint32_t *bits;
-    struct u32s exits; /* (node, lexer state there) */
-};
+#include "grammar/mask_cache.h"
 
-struct mask_cache {
-    const struct token_image *image;
-    struct pair_map by_lexer, by_pair; /* -> index */
-    struct lexer_mask *lexer_masks;
-    size_t n_lexer_masks, lexer_capacity;
-    uint32_t **pair_masks;
-    size_t n_pair_masks, pair_capacity;
-    struct budget budget;
-};
+enum { CACHE_BYTES = 64 << 20 };
 
 struct mask_cache *mask_cache_create(const struct token_image *image) {
     struct mask_cache *c = calloc(1, sizeof *c);
     if (c) {
         c->image = image;
-        c->budget.max = (size_t)64 << 20;
+        c->budget.max = CACHE_BYTES;
     }
     return c;
 }
 
 static void mask_cache_clear(struct mask_cache *c) {
-    for (size_t i = 0; i < c->n_lexer_masks; i++) {
-        free(c->lexer_masks[i].bits);
-        u32s_release(&c->lexer_masks[i].exits);
-    }
+    for (size_t i = 0; i < c->n_lexer_masks; i++)
+        lexer_mask_release(&c->lexer_masks[i]);
     for (size_t i = 0; i < c->n_pair_masks; i++)
         free(c->pair_masks[i]);
+    for (size_t i = 0; i < c->n_loops; i++)
+        loop_mask_release(c->image, c->loops[i]);
     free(c->lexer_masks);
     free(c->pair_masks);
+    free(c->loops);
     pair_map_release(&c->by_lexer);
     pair_map_release(&c->by_pair);
-    const struct token_image *image = c->image;
-    memset(c, 0, sizeof *c);
-    c->image = image;
-    c->budget.max = (size_t)64 << 20;
+    pair_map_release(&c->by_loop);
+    *c = (struct mask_cache){.image = c->image, .off = c->off, .budget.max = CACHE_BYTES};
 }
 
 void mask_cache_destroy(struct mask_cache *c) {
@@ -55,93 +43,14 @@ void mask_cache_destroy(struct mask_cache *c) {
     free(c);
 }
 
-static size_t n_words(const struct token_image *m) {
-    return ((size_t)m->n_tokens + 31) / 32;
+void mask_cache_turn_off(struct grammar *g) {
+    mask_cache_clear(g->masks);
+    g->masks->off = true;
 }
 
-static void set_ranks(const struct token_image *m, uint32_t from, uint32_t to, uint32_t *bits) {
-    for (; from < to; from++) {
-        uint32_t id = (uint32_t)m->tokens[from];
-        bits[id / 32] |= 1u << (id % 32);
-    }
-}
-
-/* The groups of bytes that all lead from `lexer` back to itself. */
-static bool loop_groups(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                        uint64_t *out) {
-    uint64_t groups = ~UINT64_C(0);
-    for (unsigned c = 0; c < 256; c++) {
-        uint32_t next = lexer_step(g, lexer, c);
-        if (next == GRAMMAR_NONE)
-            return false;
-        if (next != lexer)
-            groups &= ~(UINT64_C(1) << m->group[c]);
-    }
-    *out = groups;
-    return true;
-}
-
-struct walk {
-    struct grammar *g;
-    const struct token_image *image;
-    uint32_t *bits;
-    struct u32s *exits;
-    struct budget *budget;
-};
-
-enum { WALK_DEPTH = 512 };
-
-/* The trie from the root, through the lexer alone. */
-static bool walk_lexer(struct walk *w, uint32_t lexer) {
-    const struct token_image *m = w->image;
-    struct grammar *g = w->g;
-    uint32_t state[WALK_DEPTH], end[WALK_DEPTH], loop_of = GRAMMAR_NONE;
-    uint64_t loop = 0;
-    size_t depth = 0;
-    state[0] = lexer;
-    end[0] = (uint32_t)m->n_nodes;
-    for (uint32_t x = 1; x < m->n_nodes;) {
-        while (x >= end[depth])
-            depth--;
-        uint32_t skip = trie_skip(m, x), q = lexer_step(g, state[depth], trie_byte(m, x));
-        if (q == GRAMMAR_NONE || !regex_burn(&g->b.re, 1))
-            return false;
-        if (q == LEXER_DEAD) {
-            x += skip;
-            continue;
-        }
-        bool accepts = g->lexers[q].accepts.n > 0;
-        if (accepts && skip > 1) {
-            if (u32s_push(w->budget, w->exits, x) || u32s_push(w->budget, w->exits, q))
-                return grammar_fail(g, QUERN_ERR_NOMEM), false;
-        } else if (q == state[depth] && skip > 1) { /* it loops: perhaps for all that is below */
-            if (q != loop_of && !loop_groups(g, m, q, &loop))
-                return false;
-            loop_of = q;
-            if (!(m->below[x] & ~loop)) {
-                set_ranks(m, m->nodes[x].rank, m->nodes[x + skip].rank, w->bits);
-                x += skip;
-                continue;
-            }
-        }
-        set_ranks(m, m->nodes[x].rank, m->nodes[x + 1].rank, w->bits);
-        if (skip > 1 && depth + 1 < WALK_DEPTH) {
-            depth++;
-            state[depth] = q;
-            end[depth] = x + skip;
-        } else if (skip > 1) {
-            regex_fail(&g->b.re, QUERN_ERR_LIMIT, "a token is longer than 511 bytes");
-            return false;
-        }
-        x++;
-    }
-    return true;
-}
-
-/* The subtree below `node`, in full sets of positions. */
-static bool walk_sets(struct walk *w, uint32_t node, uint32_t set) {
-    const struct token_image *m = w->image;
-    struct grammar *g = w->g;
+/* The subtree below `node`, in full sets of positions: (from, to) ranks that are allowed. */
+static bool walk_sets(struct grammar *g, const struct token_image *m, uint32_t node, uint32_t set,
+                      struct u32s *ranks) {
     uint32_t state[WALK_DEPTH], end[WALK_DEPTH];
     size_t depth = 0;
     state[0] = set;
@@ -156,7 +65,11 @@ static bool walk_sets(struct walk *w, uint32_t node, uint32_t set) {
             x += skip;
             continue;
         }
-        set_ranks(m, m->nodes[x].rank, m->nodes[x + 1].rank, w->bits);
+        enum quern_status st = u32s_push(&g->masks->budget, ranks, m->nodes[x].rank);
+        if (st == QUERN_OK)
+            st = u32s_push(&g->masks->budget, ranks, m->nodes[x + 1].rank);
+        if (st != QUERN_OK)
+            return grammar_fail(g, st), false;
         if (skip > 1 && depth + 1 < WALK_DEPTH) {
             depth++;
             state[depth] = s;
@@ -165,40 +78,6 @@ static bool walk_sets(struct walk *w, uint32_t node, uint32_t set) {
         x++;
     }
     return true;
-}
-
-static const struct lexer_mask *mask_of_lexer(struct grammar *g, const struct token_image *m,
-                                              uint32_t lexer) {
-    struct mask_cache *c = g->masks;
-    uint32_t index;
-    if (pair_map_get(&c->by_lexer, lexer, &index))
-        return &c->lexer_masks[index];
-    struct lexer_mask lm = {.bits = calloc(n_words(m) + 1, 4)};
-    struct walk w = {g, m, lm.bits, &lm.exits, &c->budget};
-    enum quern_status st = lm.bits ? QUERN_OK : QUERN_ERR_NOMEM;
-    if (st == QUERN_OK && !walk_lexer(&w, lexer))
-        goto fail;
-    struct span s = g->lexers[lexer].pairs;
-    for (uint32_t i = 0; i < s.n && st == QUERN_OK; i += 2) {
-        struct symbol x = g->b.symbols[g->pool.v[s.start + i]];
-        if (x.kind == SYMBOL_TOKEN && x.value < (uint32_t)m->n_tokens)
-            lm.bits[x.value / 32] |= 1u << (x.value % 32);
-    }
-    if (st == QUERN_OK)
-        st = budget_grow(&c->budget, &c->lexer_masks, &c->lexer_capacity, c->n_lexer_masks + 1,
-                         sizeof *c->lexer_masks);
-    if (st == QUERN_OK)
-        st = pair_map_put(&c->budget, &c->by_lexer, lexer, (uint32_t)c->n_lexer_masks);
-    if (st == QUERN_OK) {
-        c->budget.used += n_words(m) * 4;
-        c->lexer_masks[c->n_lexer_masks] = lm;
-        return &c->lexer_masks[c->n_lexer_masks++];
-    }
-    grammar_fail(g, st);
-fail:
-    free(lm.bits);
-    u32s_release(&lm.exits);
-    return NULL;
 }
 
 /* The groups of bytes that may come first. */
@@ -215,41 +94,55 @@ static bool first_groups(struct grammar *g, const struct token_image *m, uint32_
     return true;
 }
 
-static bool walk_exits(struct walk *w, const struct lexer_mask *lm, uint32_t row) {
-    struct grammar *g = w->g;
-    uint32_t last = GRAMMAR_NONE, set = SET_DEAD;
+/* Twins lie together: one is walked, the others are given the same. */
+static bool walk_exits(struct grammar *g, const struct token_image *m, const struct lexer_mask *lm,
+                       uint32_t row, struct u32s *ranks, uint32_t *bits) {
+    uint32_t last = GRAMMAR_NONE, walked = GRAMMAR_NONE, set = SET_DEAD;
     uint64_t first = 0;
-    for (size_t i = 0; i < lm->exits.n; i += 2) {
-        uint32_t node = lm->exits.v[i], q = lm->exits.v[i + 1];
-        if (q != last) {
-            uint32_t next = row_exit(g, row, q);
+    for (size_t i = 0; i < lm->n_exits; i++) {
+        const struct mask_exit *e = &lm->exits[i];
+        if (e->lexer != last) {
+            uint32_t next = row_exit(g, row, e->lexer);
             if (next == GRAMMAR_NONE || (set = set_of_row(g, next)) == GRAMMAR_NONE ||
-                !first_groups(g, w->image, g->rows[next].lexer, &first))
+                !first_groups(g, m, g->rows[next].lexer, &first))
                 return false;
-            last = q;
+            last = e->lexer;
+            walked = GRAMMAR_NONE;
         }
-        if ((w->image->below[node] & first) && !walk_sets(w, node, set))
-            return false;
+        if (!(m->below[e->node] & first))
+            continue;
+        if (walked != e->twin) {
+            ranks->n = 0;
+            if (!walk_sets(g, m, e->twin, set, ranks))
+                return false;
+            walked = e->twin;
+        }
+        const uint32_t at = m->nodes[e->node].rank, rank = m->nodes[e->twin].rank;
+        for (size_t k = 0; k < ranks->n; k += 2)
+            mask_set_ranks(m, at + ranks->v[k] - rank, at + ranks->v[k + 1] - rank, bits);
     }
-    return regex_burn(&g->b.re, lm->exits.n);
+    return regex_burn(&g->b.re, lm->n_exits);
 }
 
 static const uint32_t *mask_of_pair(struct grammar *g, const struct token_image *m, uint32_t row,
                                     uint32_t lexer) {
     struct mask_cache *c = g->masks;
-    uint64_t key = (uint64_t)row << 32 | lexer;
     uint32_t index;
-    if (pair_map_get(&c->by_pair, key, &index))
+    if (pair_map_get(&c->by_pair, (uint64_t)row << 32 | lexer, &index))
         return c->pair_masks[index];
-    const struct lexer_mask *lm = mask_of_lexer(g, m, lexer);
+    const uint32_t alias = lexer_mask_alias(g, m, lexer);
+    const uint64_t key = (uint64_t)row << 32 | alias;
+    if (alias != GRAMMAR_NONE && pair_map_get(&c->by_pair, key, &index))
+        return c->pair_masks[index];
+    const struct lexer_mask *lm = alias == GRAMMAR_NONE ? NULL : lexer_mask_get(g, m, alias);
     if (!lm)
         return NULL;
-    uint32_t *bits = malloc((n_words(m) + 1) * 4);
+    uint32_t *bits = malloc((mask_words(m) + 1) * 4);
+    struct u32s ranks = {0};
     enum quern_status st = bits ? QUERN_OK : QUERN_ERR_NOMEM;
     if (st == QUERN_OK) {
-        memcpy(bits, lm->bits, n_words(m) * 4);
-        struct walk w = {g, m, bits, NULL, &c->budget};
-        if (!walk_exits(&w, lm, row))
+        memcpy(bits, lm->bits, mask_words(m) * 4);
+        if (!walk_exits(g, m, lm, row, &ranks, bits))
             goto fail;
     }
     if (st == QUERN_OK)
@@ -258,11 +151,14 @@ static const uint32_t *mask_of_pair(struct grammar *g, const struct token_image 
     if (st == QUERN_OK)
         st = pair_map_put(&c->budget, &c->by_pair, key, (uint32_t)c->n_pair_masks);
     if (st == QUERN_OK) {
-        c->budget.used += n_words(m) * 4;
+        c->budget.used += mask_words(m) * 4 - ranks.capacity * sizeof *ranks.v;
+        u32s_release(&ranks);
         return c->pair_masks[c->n_pair_masks++] = bits;
     }
     grammar_fail(g, st);
 fail:
+    c->budget.used -= ranks.capacity * sizeof *ranks.v;
+    u32s_release(&ranks);
     free(bits);
     return NULL;
 }
@@ -271,7 +167,7 @@ bool mask_of_set(struct grammar *g, const struct token_image *m, uint32_t set, u
     struct mask_cache *c = g->masks;
     /* Only between masks: nothing holds a pointer into the cache here. One mask is far
      * smaller than the half that is left. */
-    if (c->image != m || c->budget.used > c->budget.max / 2) {
+    if (c->image != m || c->off || c->budget.used > c->budget.max / 2) {
         mask_cache_clear(c);
         c->image = m;
     }
@@ -280,7 +176,7 @@ bool mask_of_set(struct grammar *g, const struct token_image *m, uint32_t set, u
         const uint32_t *mask = mask_of_pair(g, m, p[0], p[1]);
         if (!mask)
             return false;
-        for (size_t k = 0; k < n_words(m); k++)
+        for (size_t k = 0; k < mask_words(m); k++)
             bits[k] |= mask[k];
     }
     return true;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grammar/loop_mask.h"
+
 struct entry {
     struct str bytes;
     int32_t id;
@@ -114,7 +116,8 @@ enum quern_status token_image_create(const struct tokenizer *t, struct token_ima
     m->nodes = malloc(nodes * sizeof *m->nodes);
     m->below = calloc(nodes, sizeof *m->below);
     m->tokens = malloc((n + 1) * sizeof *m->tokens);
-    if (!m->nodes || !m->below || !m->tokens || !build_trie(m, e, n, longest))
+    if (!m->nodes || !m->below || !m->tokens || !(m->loops = loop_shelf_create()) ||
+        !build_trie(m, e, n, longest))
         goto nomem;
     free(e);
     *out = m;
@@ -130,6 +133,7 @@ done:
 void token_image_destroy(struct token_image *m) {
     if (!m)
         return;
+    loop_shelf_destroy(m->loops);
     free(m->nodes);
     free(m->below);
     free(m->tokens);

@@ -1,6 +1,6 @@
 /* token_image.h - a tokenizer's vocabulary as grammars read it: the byte trie in depth-first
  * order, and the tokens in the order of the trie, so that a subtree is a run of ranks. Added
- * tokens are outside the trie. Immutable; any number of threads may read it. */
+ * tokens are outside the trie. Any number of threads may use it. */
 #ifndef QUERN_GRAMMAR_TOKEN_IMAGE_H
 #define QUERN_GRAMMAR_TOKEN_IMAGE_H
 
@@ -19,7 +19,8 @@ struct token_image {
     int32_t *tokens;         /* by rank */
     size_t n_nodes, n_ranked;
     int32_t n_tokens;
-    uint8_t group[256]; /* bytes in 64 groups */
+    uint8_t group[256];       /* bytes in 64 groups */
+    struct loop_shelf *loops; /* loop_mask.h */
 };
 
 enum quern_status token_image_create(const struct tokenizer *t, struct token_image **out,

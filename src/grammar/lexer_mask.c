@@ -1,0 +1,461 @@
+/* Masks of lexer states. Most states of a text are a loop over characters, or become one as
+ * soon as a key is no longer one of those declared: the loop's mask is known, and only the
+ * subtrees of the trie that lead elsewhere are walked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "grammar/mask_cache.h"
+
+static bool fail(struct grammar *g, enum quern_status st) {
+    grammar_fail(g, st);
+    return false;
+}
+
+void lexer_mask_release(struct lexer_mask *lm) {
+    free(lm->bits);
+    free(lm->exits);
+}
+
+/* ---- loops ------------------------------------------------------------------------------ */
+
+/* A lexer state that reads one terminal, which is such a loop now. */
+struct loop_state {
+    symbol_id terminal;
+    struct loop_place place;
+    struct loop_mask *mask;
+    uint64_t tail_first[4];
+};
+
+static bool find_loop(struct grammar *g, const struct token_image *m, struct loop_state *out) {
+    struct mask_cache *c = g->masks;
+    const uint64_t key = (uint64_t)out->place.body << 32 | out->place.json;
+    uint32_t index;
+    if (pair_map_get(&c->by_loop, key, &index)) {
+        out->mask = c->loops[index];
+        return true;
+    }
+    if (!loop_mask_get(g, m, out->terminal, &out->place, &out->mask))
+        return false;
+    enum quern_status st =
+        budget_grow(&c->budget, &c->loops, &c->loops_capacity, c->n_loops + 1, sizeof *c->loops);
+    if (st == QUERN_OK)
+        st = pair_map_put(&c->budget, &c->by_loop, key, (uint32_t)c->n_loops);
+    if (st == QUERN_OK) {
+        c->loops[c->n_loops++] = out->mask;
+        return true;
+    }
+    loop_mask_release(m, out->mask);
+    return fail(g, st);
+}
+
+/* out->mask NULL: no loop, or one whose end is not told by the next byte. */
+static bool loop_of_pair(struct grammar *g, const struct token_image *m, symbol_id terminal,
+                         expr_id x, struct loop_state *out) {
+    out->mask = NULL;
+    out->terminal = terminal;
+    if (g->masks->off || g->b.symbols[terminal].kind == SYMBOL_TOKEN ||
+        !loop_parse(&g->b.re, x, &out->place) || re_nullable(&g->b.re, out->place.tail))
+        return true;
+    if (!find_loop(g, m, out))
+        return false;
+    struct u32s pairs = {(uint32_t[]){terminal, out->place.tail}, 2, 2};
+    const uint32_t tail = out->mask ? lexer_intern(g, &pairs) : LEXER_DEAD;
+    memset(out->tail_first, 0, sizeof out->tail_first);
+    for (unsigned c = 0; c < 256 && tail != LEXER_DEAD; c++) {
+        const uint32_t q = tail == GRAMMAR_NONE ? tail : lexer_step(g, tail, c);
+        if (q == GRAMMAR_NONE)
+            return false;
+        if (q != LEXER_DEAD)
+            out->tail_first[c / 64] |= UINT64_C(1) << (c % 64);
+    }
+    for (int k = 0; k < 4 && out->mask; k++)
+        if (out->tail_first[k] & out->mask->first[k])
+            out->mask = NULL;
+    return true;
+}
+
+static bool loop_of_lexer(struct grammar *g, const struct token_image *m, uint32_t lexer,
+                          struct loop_state *out) {
+    const struct span s = g->lexers[lexer].pairs;
+    out->mask = NULL;
+    return s.n != 2 ||
+           loop_of_pair(g, m, g->pool.v[s.start], g->pool.v[s.start + 1], out);
+}
+
+static uint32_t lexer_of_loop(struct grammar *g, const struct loop_state *l) {
+    const expr_id x = loop_expr(&g->b.re, &l->place);
+    struct u32s pairs = {(uint32_t[]){l->terminal, x}, 2, 2};
+    return x == GRAMMAR_NONE ? x : lexer_intern(g, &pairs);
+}
+
+uint32_t lexer_mask_alias(struct grammar *g, const struct token_image *m, uint32_t lexer) {
+    struct loop_state l;
+    if (!loop_of_lexer(g, m, lexer, &l))
+        return GRAMMAR_NONE;
+    if (!l.mask)
+        return lexer;
+    const bool much = l.place.max != GRAMMAR_INF && l.place.max >= l.mask->most;
+    const bool far = l.place.min > l.mask->most + 1;
+    if (!much && !far)
+        return lexer;
+    if (far)
+        l.place.min = l.mask->most + 1;
+    if (much)
+        l.place.max = GRAMMAR_INF;
+    return lexer_of_loop(g, &l);
+}
+
+/* ---- walking the trie -------------------------------------------------------------------- */
+
+struct walk {
+    struct grammar *g;
+    const struct token_image *image;
+    struct lexer_mask *out;
+    struct u32s *ranks;    /* instead of bits: (from, to) */
+    struct u32s *replaced; /* with a base: nodes (from, to) whose part of it is not taken */
+    const struct loop_state *base;
+    struct budget *budget;
+};
+
+static bool add_exit(struct walk *w, uint32_t node, uint32_t lexer, uint32_t twin) {
+    struct lexer_mask *o = w->out;
+    enum quern_status st =
+        budget_grow(w->budget, &o->exits, &o->exits_capacity, o->n_exits + 1, sizeof *o->exits);
+    if (st != QUERN_OK)
+        return fail(w->g, st);
+    o->exits[o->n_exits++] = (struct mask_exit){node, lexer, twin};
+    return true;
+}
+
+static bool add_span(struct walk *w, struct u32s *s, uint32_t from, uint32_t to) {
+    if (s->n && s->v[s->n - 1] == from) {
+        s->v[s->n - 1] = to;
+        return true;
+    }
+    enum quern_status st = from < to ? u32s_push(w->budget, s, from) : QUERN_OK;
+    if (st == QUERN_OK && from < to)
+        st = u32s_push(w->budget, s, to);
+    return st == QUERN_OK || fail(w->g, st);
+}
+
+static bool take_ranks(struct walk *w, uint32_t from, uint32_t to) {
+    if (w->ranks)
+        return add_span(w, w->ranks, from, to);
+    mask_set_ranks(w->image, from, to, w->out->bits);
+    return true;
+}
+
+/* The base's tokens at nodes x to `end` go. */
+static bool replace(struct walk *w, uint32_t x, uint32_t end) {
+    const struct token_image *m = w->image;
+    if (!w->base)
+        return true;
+    for (uint32_t r = m->nodes[x].rank; r < m->nodes[end].rank; r++)
+        w->out->bits[m->tokens[r] / 32] &= ~(1u << (m->tokens[r] % 32));
+    return add_span(w, w->replaced, x, end);
+}
+
+/* Does `lexer`, reached at node x, stand where the base stands there? */
+static bool as_base(const struct walk *w, uint32_t lexer, uint32_t x) {
+    const struct span s = w->g->lexers[lexer].pairs;
+    struct loop_place p;
+    if (!w->base || s.n != 2 || w->g->pool.v[s.start] != w->base->terminal ||
+        !loop_parse(&w->g->b.re, w->g->pool.v[s.start + 1], &p))
+        return false;
+    const struct loop_place *b = &w->base->place;
+    const uint32_t rounds = w->base->mask->rounds[x], n = rounds / 2;
+    if (rounds == LOOP_DEAD || !(rounds & 1) || p.body != b->body || p.json != b->json ||
+        p.tail != b->tail)
+        return false;
+    return p.min == (b->min > n ? b->min - n : 0) &&
+           (b->max == GRAMMAR_INF ? p.max == GRAMMAR_INF : n <= b->max && p.max == b->max - n);
+}
+
+/* The groups of bytes that all lead from `lexer` back to itself. */
+static bool loop_groups(struct grammar *g, const struct token_image *m, uint32_t lexer,
+                        uint64_t *out) {
+    uint64_t groups = ~UINT64_C(0);
+    for (unsigned c = 0; c < 256; c++) {
+        uint32_t next = lexer_step(g, lexer, c);
+        if (next == GRAMMAR_NONE)
+            return false;
+        if (next != lexer)
+            groups &= ~(UINT64_C(1) << m->group[c]);
+    }
+    *out = groups;
+    return true;
+}
+
+/* One node, reached with `lexer` from `parent`. *whole: all below it is settled. */
+static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t parent, uint32_t *loop_of,
+                  uint64_t *loop, bool *whole) {
+    const struct token_image *m = w->image;
+    const uint32_t skip = trie_skip(m, x), end = x + skip;
+    *whole = true;
+    if (lexer == LEXER_DEAD)
+        return replace(w, x, end);
+    if (as_base(w, lexer, x))
+        return true;
+    if (w->g->lexers[lexer].accepts.n > 0 && skip > 1) {
+        if (!add_exit(w, x, lexer, x))
+            return false;
+    } else if (lexer == parent && skip > 1) { /* it loops: perhaps for all that is below */
+        if (lexer != *loop_of && !loop_groups(w->g, m, lexer, loop))
+            return false;
+        *loop_of = lexer;
+        if (!(m->below[x] & ~*loop))
+            return replace(w, x, end) && take_ranks(w, m->nodes[x].rank, m->nodes[end].rank);
+    }
+    *whole = skip == 1;
+    return replace(w, x, x + 1) && take_ranks(w, m->nodes[x].rank, m->nodes[x + 1].rank);
+}
+
+/* Nodes `from` to `to`, all below one that was reached with `lexer`. */
+static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
+    const struct token_image *m = w->image;
+    uint32_t state[WALK_DEPTH], end[WALK_DEPTH], loop_of = GRAMMAR_NONE;
+    uint64_t loop = 0;
+    size_t depth = 0;
+    state[0] = lexer;
+    end[0] = to;
+    for (uint32_t x = from; x < to;) {
+        while (x >= end[depth])
+            depth--;
+        const uint32_t skip = trie_skip(m, x), q = lexer_step(w->g, state[depth], trie_byte(m, x));
+        bool whole;
+        if (q == GRAMMAR_NONE || !regex_burn(&w->g->b.re, 1) ||
+            !visit(w, x, q, state[depth], &loop_of, &loop, &whole))
+            return false;
+        if (whole) {
+            x += skip;
+            continue;
+        }
+        if (depth + 1 == WALK_DEPTH) {
+            regex_fail(&w->g->b.re, QUERN_ERR_LIMIT, "a token is longer than 511 bytes");
+            return false;
+        }
+        depth++;
+        state[depth] = q;
+        end[depth] = x + skip;
+        x++;
+    }
+    return true;
+}
+
+/* ---- the mask of a loop ------------------------------------------------------------------- */
+
+/* The tokens that leave the loop at rims i to n, which are twins: one is walked for all. */
+static bool leave_twins(struct walk *w, const struct loop_state *l, uint32_t tail, size_t i,
+                        size_t n, struct u32s *ranks) {
+    const struct token_image *m = w->image;
+    const struct loop_rim *rims = l->mask->rims;
+    const uint32_t twin = rims[i].twin, rank = m->nodes[twin].rank;
+    const size_t first = w->out->n_exits;
+    ranks->n = 0;
+    w->ranks = ranks;
+    bool ok = walk_nodes(w, tail, twin, twin + trie_skip(m, twin));
+    w->ranks = NULL;
+    const size_t n_found = w->out->n_exits - first;
+    /* Exits of the walk are the pattern; those of the rims replace them. Twin by twin, so that
+     * equal ones lie together. */
+    struct mask_exit *found = malloc((n_found + 1) * sizeof *found);
+    if (!found)
+        return fail(w->g, QUERN_ERR_NOMEM);
+    if (n_found)
+        memcpy(found, w->out->exits + first, n_found * sizeof *found);
+    w->out->n_exits = first;
+    for (size_t k = i; k < n && ok; k++) {
+        if (rims[k].rounds < l->place.min || rims[k].rounds > l->place.max)
+            continue;
+        const uint32_t at = m->nodes[rims[k].node].rank;
+        for (size_t r = 0; r < ranks->n; r += 2)
+            mask_set_ranks(m, at + ranks->v[r] - rank, at + ranks->v[r + 1] - rank, w->out->bits);
+    }
+    for (size_t e = 0; e < n_found && ok; e++)
+        for (size_t k = i; k < n && ok; k++)
+            if (rims[k].rounds >= l->place.min && rims[k].rounds <= l->place.max)
+                ok = add_exit(w, rims[k].node + found[e].node - twin, found[e].lexer,
+                              found[e].node);
+    free(found);
+    return ok;
+}
+
+static bool leave(struct walk *w, const struct loop_state *l) {
+    const struct loop_mask *lm = l->mask;
+    struct u32s pairs = {(uint32_t[]){l->terminal, l->place.tail}, 2, 2}, ranks = {0};
+    const uint32_t tail = lexer_intern(w->g, &pairs);
+    bool ok = tail != GRAMMAR_NONE;
+    for (unsigned c = 0; c < 256 && ok; c++) {
+        if (!(l->tail_first[c / 64] >> (c % 64) & 1))
+            continue;
+        for (size_t i = lm->rims_of[c], n; i < lm->rims_of[c + 1] && ok; i = n) {
+            bool any = false;
+            for (n = i; n < lm->rims_of[c + 1] && lm->rims[n].twin == lm->rims[i].twin; n++)
+                any = any ||
+                      (lm->rims[n].rounds >= l->place.min && lm->rims[n].rounds <= l->place.max);
+            if (any)
+                ok = leave_twins(w, l, tail, i, n, &ranks);
+        }
+    }
+    w->budget->used -= ranks.capacity * sizeof *ranks.v;
+    u32s_release(&ranks);
+    return ok;
+}
+
+static bool mask_of_loop(struct walk *w, const struct loop_state *l) {
+    const uint32_t max = l->place.max < l->mask->most ? l->place.max : l->mask->most;
+    memcpy(w->out->bits, l->mask->within[max], mask_words(w->image) * 4);
+    return leave(w, l);
+}
+
+/* ---- masks that begin with that of a loop --------------------------------------------------- */
+
+/* Where most bytes lead: the loop that, one round before, would stand there. */
+static bool find_base(struct grammar *g, const struct token_image *m, uint32_t lexer,
+                      struct loop_state *out) {
+    static const char common[] = "e0 _";
+    for (const char *p = common; *p; p++) {
+        const uint32_t q = lexer_step(g, lexer, (unsigned char)*p);
+        if (q == GRAMMAR_NONE || !loop_of_lexer(g, m, q, out))
+            return false;
+        if (!out->mask)
+            continue;
+        if (out->place.min)
+            out->place.min++;
+        if (out->place.max != GRAMMAR_INF)
+            out->place.max++;
+        return true;
+    }
+    out->mask = NULL;
+    return true;
+}
+
+static bool is_replaced(const struct u32s *replaced, uint32_t node) {
+    size_t lo = 0, hi = replaced->n / 2; /* the first span that ends behind the node */
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (replaced->v[2 * mid + 1] <= node)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < replaced->n / 2 && replaced->v[2 * lo] <= node;
+}
+
+static bool mask_from_base(struct walk *w, uint32_t lexer, const struct loop_state *base) {
+    const uint32_t from = lexer_of_loop(w->g, base);
+    const struct lexer_mask *known =
+        from == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, from);
+    if (!known)
+        return false;
+    memcpy(w->out->bits, known->bits, mask_words(w->image) * 4);
+    struct u32s replaced = {0};
+    const struct mask_exit *exits = known->exits; /* the caches may grow, what they hold stays */
+    const size_t n_exits = known->n_exits;
+    w->base = base;
+    w->replaced = &replaced;
+    bool ok = walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
+    for (size_t i = 0; i < n_exits && ok; i++)
+        if (!is_replaced(&replaced, exits[i].node))
+            ok = add_exit(w, exits[i].node, exits[i].lexer, exits[i].twin);
+    w->budget->used -= replaced.capacity * sizeof *replaced.v;
+    u32s_release(&replaced);
+    return ok;
+}
+
+/* ---- a lexer state ---------------------------------------------------------------------------- */
+
+static bool add_lexer(struct walk *w, struct u32s *pairs) {
+    const uint32_t q = lexer_intern(w->g, pairs);
+    const struct lexer_mask *part = q == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, q);
+    if (!part)
+        return false;
+    for (size_t k = 0; k < mask_words(w->image); k++)
+        w->out->bits[k] |= part->bits[k];
+    for (size_t i = 0; i < part->n_exits; i++)
+        if (!add_exit(w, part->exits[i].node, part->exits[i].lexer, part->exits[i].twin))
+            return false;
+    return true;
+}
+
+/* Several terminals, loops among them: the union of each loop and of the others. *done false:
+ * there are no loops. */
+static bool mask_of_parts(struct walk *w, uint32_t lexer, bool *done) {
+    struct grammar *g = w->g;
+    struct u32s rest = {0};
+    enum quern_status st = QUERN_OK;
+    bool ok = true;
+    *done = false;
+    const struct span s = g->lexers[lexer].pairs;
+    for (uint32_t i = 0; i < s.n && ok && st == QUERN_OK; i += 2) {
+        uint32_t pair[2] = {g->pool.v[s.start + i], g->pool.v[s.start + i + 1]};
+        struct loop_state l;
+        ok = loop_of_pair(g, w->image, pair[0], pair[1], &l);
+        if (ok && l.mask) {
+            *done = true;
+            ok = add_lexer(w, &(struct u32s){pair, 2, 2});
+            continue;
+        }
+        st = u32s_push(w->budget, &rest, pair[0]);
+        if (st == QUERN_OK)
+            st = u32s_push(w->budget, &rest, pair[1]);
+    }
+    if (st != QUERN_OK)
+        ok = fail(g, st);
+    if (ok && *done && rest.n)
+        ok = add_lexer(w, &rest);
+    w->budget->used -= rest.capacity * sizeof *rest.v;
+    u32s_release(&rest);
+    return ok;
+}
+
+static bool fill(struct walk *w, uint32_t lexer) {
+    struct grammar *g = w->g;
+    struct loop_state l = {0};
+    bool done = false;
+    if (g->lexers[lexer].pairs.n > 2 && !g->masks->off && !mask_of_parts(w, lexer, &done))
+        return false;
+    if (done)
+        return true;
+    if (!loop_of_lexer(g, w->image, lexer, &l))
+        return false;
+    if (l.mask)
+        return mask_of_loop(w, &l);
+    if (!g->masks->off && !find_base(g, w->image, lexer, &l))
+        return false;
+    return l.mask ? mask_from_base(w, lexer, &l)
+                  : walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
+}
+
+const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_image *m,
+                                        uint32_t lexer) {
+    struct mask_cache *c = g->masks;
+    uint32_t index;
+    if (pair_map_get(&c->by_lexer, lexer, &index))
+        return &c->lexer_masks[index];
+    struct lexer_mask lm = {.bits = calloc(mask_words(m) + 1, 4)};
+    struct walk w = {.g = g, .image = m, .out = &lm, .budget = &c->budget};
+    enum quern_status st = lm.bits ? QUERN_OK : QUERN_ERR_NOMEM;
+    if (st == QUERN_OK && !fill(&w, lexer))
+        goto fail;
+    const struct span s = g->lexers[lexer].pairs;
+    for (uint32_t i = 0; i < s.n && st == QUERN_OK; i += 2) {
+        struct symbol x = g->b.symbols[g->pool.v[s.start + i]];
+        if (x.kind == SYMBOL_TOKEN && x.value < (uint32_t)m->n_tokens)
+            lm.bits[x.value / 32] |= 1u << (x.value % 32);
+    }
+    if (st == QUERN_OK)
+        st = budget_grow(&c->budget, &c->lexer_masks, &c->lexer_capacity, c->n_lexer_masks + 1,
+                         sizeof *c->lexer_masks);
+    if (st == QUERN_OK)
+        st = pair_map_put(&c->budget, &c->by_lexer, lexer, (uint32_t)c->n_lexer_masks);
+    if (st == QUERN_OK) {
+        c->budget.used += mask_words(m) * 4;
+        c->lexer_masks[c->n_lexer_masks] = lm;
+        return &c->lexer_masks[c->n_lexer_masks++];
+    }
+    grammar_fail(g, st);
+fail:
+    lexer_mask_release(&lm);
+    return NULL;
+}
