@@ -149,7 +149,10 @@ expr_id expr_char_any(struct grammar_builder *b) {
 }
 
 expr_id expr_chars_any(struct grammar_builder *b) {
-    return expr_star(b, expr_char_any(b));
+    const expr_id any = expr_star(b, expr_char_any(b));
+    if (any != GRAMMAR_NONE)
+        b->re.any_text = any;
+    return any;
 }
 
 expr_id expr_multiple_of(struct grammar_builder *b, uint32_t div, uint32_t rem) {

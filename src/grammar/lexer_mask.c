@@ -90,7 +90,7 @@ static uint32_t lexer_of_loop(struct grammar *g, const struct loop_state *l) {
 
 uint32_t lexer_mask_alias(struct grammar *g, const struct token_image *m, uint32_t lexer) {
     struct loop_state l;
-    if (!loop_of_lexer(g, m, lexer, &l))
+    if (lexer == GRAMMAR_NONE || !loop_of_lexer(g, m, lexer, &l))
         return GRAMMAR_NONE;
     if (!l.mask)
         return lexer;
@@ -113,7 +113,8 @@ struct walk {
     struct lexer_mask *out;
     struct u32s *ranks;    /* instead of bits: (from, to) */
     struct u32s *replaced; /* with a base: nodes (from, to) whose part of it is not taken */
-    const struct loop_state *base;
+    uint32_t base;                /* the lexer state whose mask is there already, or dead */
+    const struct loop_state *loop; /* the base, where it is one */
     struct budget *budget;
 };
 
@@ -148,22 +149,22 @@ static bool take_ranks(struct walk *w, uint32_t from, uint32_t to) {
 /* The base's tokens at nodes x to `end` go. */
 static bool replace(struct walk *w, uint32_t x, uint32_t end) {
     const struct token_image *m = w->image;
-    if (!w->base)
+    if (w->base == LEXER_DEAD)
         return true;
     for (uint32_t r = m->nodes[x].rank; r < m->nodes[end].rank; r++)
         w->out->bits[m->tokens[r] / 32] &= ~(1u << (m->tokens[r] % 32));
     return add_span(w, w->replaced, x, end);
 }
 
-/* Does `lexer`, reached at node x, stand where the base stands there? */
+/* Does `lexer`, reached at node x, stand where the loop that is the base stands there? */
 static bool as_base(const struct walk *w, uint32_t lexer, uint32_t x) {
     const struct span s = w->g->lexers[lexer].pairs;
     struct loop_place p;
-    if (!w->base || s.n != 2 || w->g->pool.v[s.start] != w->base->terminal ||
+    if (!w->loop || s.n != 2 || w->g->pool.v[s.start] != w->loop->terminal ||
         !loop_parse(&w->g->b.re, w->g->pool.v[s.start + 1], &p))
         return false;
-    const struct loop_place *b = &w->base->place;
-    const uint32_t rounds = w->base->mask->rounds[x], n = rounds / 2;
+    const struct loop_place *b = &w->loop->place;
+    const uint32_t rounds = w->loop->mask->rounds[x], n = rounds / 2;
     if (rounds == LOOP_DEAD || !(rounds & 1) || p.body != b->body || p.json != b->json ||
         p.tail != b->tail)
         return false;
@@ -186,15 +187,20 @@ static bool loop_groups(struct grammar *g, const struct token_image *m, uint32_t
     return true;
 }
 
-/* One node, reached with `lexer` from `parent`. *whole: all below it is settled. */
-static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t parent, uint32_t *loop_of,
-                  uint64_t *loop, bool *whole) {
+/* Of the node above: where the lexer stands, and where the base does. */
+struct above {
+    uint32_t lexer, base, end;
+};
+
+/* One node, reached with `lexer`. *whole: all below it is settled. */
+static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t base, uint32_t parent,
+                  uint32_t *loop_of, uint64_t *loop, bool *whole) {
     const struct token_image *m = w->image;
     const uint32_t skip = trie_skip(m, x), end = x + skip;
     *whole = true;
     if (lexer == LEXER_DEAD)
         return replace(w, x, end);
-    if (as_base(w, lexer, x))
+    if (lexer == base || as_base(w, lexer, x))
         return true;
     if (w->g->lexers[lexer].accepts.n > 0 && skip > 1) {
         if (!add_exit(w, x, lexer, x))
@@ -213,18 +219,22 @@ static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t parent, u
 /* Nodes `from` to `to`, all below one that was reached with `lexer`. */
 static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
     const struct token_image *m = w->image;
-    uint32_t state[WALK_DEPTH], end[WALK_DEPTH], loop_of = GRAMMAR_NONE;
+    struct above up[WALK_DEPTH];
+    uint32_t loop_of = GRAMMAR_NONE;
     uint64_t loop = 0;
     size_t depth = 0;
-    state[0] = lexer;
-    end[0] = to;
+    up[0] = (struct above){lexer, w->loop ? LEXER_DEAD : w->base, to};
     for (uint32_t x = from; x < to;) {
-        while (x >= end[depth])
+        while (x >= up[depth].end)
             depth--;
-        const uint32_t skip = trie_skip(m, x), q = lexer_step(w->g, state[depth], trie_byte(m, x));
+        const uint32_t skip = trie_skip(m, x), byte = trie_byte(m, x);
+        const uint32_t q = lexer_step(w->g, up[depth].lexer, byte);
+        uint32_t base = up[depth].base;
+        if (base != LEXER_DEAD)
+            base = lexer_step(w->g, base, byte);
         bool whole;
-        if (q == GRAMMAR_NONE || !regex_burn(&w->g->b.re, 1) ||
-            !visit(w, x, q, state[depth], &loop_of, &loop, &whole))
+        if (q == GRAMMAR_NONE || base == GRAMMAR_NONE || !regex_burn(&w->g->b.re, 1) ||
+            !visit(w, x, q, base, up[depth].lexer, &loop_of, &loop, &whole))
             return false;
         if (whole) {
             x += skip;
@@ -234,9 +244,7 @@ static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t t
             regex_fail(&w->g->b.re, QUERN_ERR_LIMIT, "a token is longer than 511 bytes");
             return false;
         }
-        depth++;
-        state[depth] = q;
-        end[depth] = x + skip;
+        up[++depth] = (struct above){q, base, x + skip};
         x++;
     }
     return true;
@@ -308,25 +316,32 @@ static bool mask_of_loop(struct walk *w, const struct loop_state *l) {
     return leave(w, l);
 }
 
-/* ---- masks that begin with that of a loop --------------------------------------------------- */
+/* ---- masks that begin with another ---------------------------------------------------------- */
 
-/* Where most bytes lead: the loop that, one round before, would stand there. */
-static bool find_base(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                      struct loop_state *out) {
-    static const char common[] = "e0 _";
+/* Where most bytes lead: the loop that, one round before, would stand there, or a state that
+ * stays where it is. */
+static bool find_base(struct walk *w, uint32_t lexer, struct loop_state *loop) {
+    static const char common[] = "e0 _z";
+    struct grammar *g = w->g;
+    w->base = LEXER_DEAD;
     for (const char *p = common; *p; p++) {
         const uint32_t q = lexer_step(g, lexer, (unsigned char)*p);
-        if (q == GRAMMAR_NONE || !loop_of_lexer(g, m, q, out))
+        if (q == GRAMMAR_NONE || !loop_of_lexer(g, w->image, q, loop))
             return false;
-        if (!out->mask)
-            continue;
-        if (out->place.min)
-            out->place.min++;
-        if (out->place.max != GRAMMAR_INF)
-            out->place.max++;
-        return true;
+        if (loop->mask) {
+            loop->place.min += loop->place.min > 0;
+            loop->place.max += loop->place.max != GRAMMAR_INF;
+            w->base = lexer_mask_alias(g, w->image, lexer_of_loop(g, loop));
+            w->loop = loop;
+            return w->base != GRAMMAR_NONE;
+        }
+        const uint32_t next = lexer_step(g, q, (unsigned char)*p);
+        if (next == GRAMMAR_NONE)
+            return false;
+        /* Two states may lead to each other: bases of bases are no more than that. */
+        if (next == q && q != lexer && q != LEXER_DEAD && g->masks->nested < 2)
+            w->base = q;
     }
-    out->mask = NULL;
     return true;
 }
 
@@ -342,17 +357,14 @@ static bool is_replaced(const struct u32s *replaced, uint32_t node) {
     return lo < replaced->n / 2 && replaced->v[2 * lo] <= node;
 }
 
-static bool mask_from_base(struct walk *w, uint32_t lexer, const struct loop_state *base) {
-    const uint32_t from = lexer_of_loop(w->g, base);
-    const struct lexer_mask *known =
-        from == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, from);
+static bool mask_from_base(struct walk *w, uint32_t lexer) {
+    const struct lexer_mask *known = lexer_mask_get(w->g, w->image, w->base);
     if (!known)
         return false;
     memcpy(w->out->bits, known->bits, mask_words(w->image) * 4);
     struct u32s replaced = {0};
     const struct mask_exit *exits = known->exits; /* the caches may grow, what they hold stays */
     const size_t n_exits = known->n_exits;
-    w->base = base;
     w->replaced = &replaced;
     bool ok = walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
     for (size_t i = 0; i < n_exits && ok; i++)
@@ -421,10 +433,10 @@ static bool fill(struct walk *w, uint32_t lexer) {
         return false;
     if (l.mask)
         return mask_of_loop(w, &l);
-    if (!g->masks->off && !find_base(g, w->image, lexer, &l))
+    if (!g->masks->off && !find_base(w, lexer, &l))
         return false;
-    return l.mask ? mask_from_base(w, lexer, &l)
-                  : walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
+    return w->base != LEXER_DEAD ? mask_from_base(w, lexer)
+                                 : walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
 }
 
 const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_image *m,
@@ -436,7 +448,10 @@ const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_im
     struct lexer_mask lm = {.bits = calloc(mask_words(m) + 1, 4)};
     struct walk w = {.g = g, .image = m, .out = &lm, .budget = &c->budget};
     enum quern_status st = lm.bits ? QUERN_OK : QUERN_ERR_NOMEM;
-    if (st == QUERN_OK && !fill(&w, lexer))
+    c->nested++;
+    const bool filled = st == QUERN_OK && fill(&w, lexer);
+    c->nested--;
+    if (st == QUERN_OK && !filled)
         goto fail;
     const struct span s = g->lexers[lexer].pairs;
     for (uint32_t i = 0; i < s.n && st == QUERN_OK; i += 2) {

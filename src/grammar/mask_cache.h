@@ -19,6 +19,7 @@ struct lexer_mask {
 
 struct mask_cache {
     const struct token_image *image;
+    unsigned nested; /* masks being made */
     bool off; /* nothing is remembered or taken from loops: for tests */
     struct pair_map by_lexer, by_pair, by_loop; /* -> index */
     struct lexer_mask *lexer_masks;

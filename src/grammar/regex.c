@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/unicode.h"
+
 static expr_id re_intern(struct regex_store *s, struct re_node node, const void *content,
                          size_t bytes);
 
@@ -17,7 +19,7 @@ enum quern_status regex_store_init(struct regex_store *s, const struct grammar_l
     s->n_classes = 1;
     struct re_node node = {.kind = RE_NOTHING, .emptiness = 2};
     re_intern(s, node, NULL, 0);
-    node = (struct re_node){.kind = RE_EMPTY, .nullable = true};
+    node = (struct re_node){.kind = RE_EMPTY, .nullable = true, .text = RE_TEXT};
     re_intern(s, node, NULL, 0);
     node = (struct re_node){.kind = RE_ANYTHING, .nullable = true};
     re_intern(s, node, NULL, 0);
@@ -133,7 +135,8 @@ expr_id re_bytes(struct regex_store *s, const uint64_t set[4]) {
     if (!(set[0] | set[1] | set[2] | set[3]))
         return RE_ID_NOTHING;
     refine_classes(s, set);
-    return re_intern(s, (struct re_node){.kind = RE_BYTES}, set, 4 * sizeof *set);
+    const uint8_t text = set[2] | set[3] ? RE_BYTES_ONLY : RE_CHARACTER;
+    return re_intern(s, (struct re_node){.kind = RE_BYTES, .text = text}, set, 4 * sizeof *set);
 }
 
 expr_id re_range(struct regex_store *s, unsigned lo, unsigned hi) {
@@ -153,7 +156,9 @@ expr_id re_literal(struct regex_store *s, struct str text) {
     for (size_t end = text.len;; end = start, start -= RE_LITERAL_MAX) {
         char piece[RE_LITERAL_MAX]; /* text may lie in s->content, which moves */
         memcpy(piece, text.ptr + start, end - start);
-        expr_id x = re_intern(s, (struct re_node){.kind = RE_LITERAL}, piece, end - start);
+        const uint8_t known = utf8_valid((struct str){piece, end - start}) ? RE_TEXT : RE_BYTES_ONLY;
+        expr_id x = re_intern(s, (struct re_node){.kind = RE_LITERAL, .text = known}, piece,
+                              end - start);
         tail = re_concat(s, x, tail);
         if (start == 0 || s->failed)
             return tail;
@@ -169,6 +174,7 @@ static expr_id concat_two(struct regex_store *s, expr_id x, expr_id y) {
     struct re_node node = {.kind = RE_CONCAT, .a = x, .b = y};
     node.nullable = p.nullable && q.nullable;
     node.searchy = p.searchy || q.searchy;
+    node.text = p.text && q.text ? RE_TEXT : RE_BYTES_ONLY;
     /* Deriving enters y only when x is nullable: a long chain is not deep. */
     node.depth = (uint16_t)(1 + max_depth(p.depth, p.nullable ? q.depth : 0));
     return re_intern(s, node, NULL, 0);
@@ -276,20 +282,59 @@ static bool has_complement(const struct regex_store *s, const uint32_t *v, size_
     return false;
 }
 
+/* Counts of the same character, and texts among texts. */
+static bool narrow(struct regex_store *s, size_t base) {
+    uint32_t *v = s->scratch.v + base;
+    size_t n = s->scratch.n - base, last = SIZE_MAX;
+    bool text = false, changed = false;
+    for (size_t i = 0; i < n; i++) {
+        struct re_node c = s->nodes[v[i]];
+        text = text || (c.text && v[i] != s->any_text);
+        if (c.kind != RE_REPEAT || s->nodes[c.a].text != RE_CHARACTER)
+            continue;
+        struct re_node o = last == SIZE_MAX ? c : s->nodes[v[last]];
+        if (last != SIZE_MAX && o.a == c.a) {
+            const uint32_t min = o.b > c.b ? o.b : c.b, max = o.c < c.c ? o.c : c.c;
+            expr_id both = min > max ? RE_ID_NOTHING : re_repeat(s, c.a, min, max);
+            v = s->scratch.v + base;
+            v[i] = both;
+            v[last] = RE_ID_ANYTHING;
+            changed = true;
+        }
+        last = i;
+    }
+    for (size_t i = 0; i < n && text; i++)
+        if (v[i] == s->any_text && s->any_text) {
+            v[i] = RE_ID_ANYTHING;
+            changed = true;
+        }
+    return changed;
+}
+
 static expr_id finish_nary(struct regex_store *s, enum re_kind kind, size_t base) {
     expr_id out = GRAMMAR_NONE;
     if (simplify(s, kind, base, &out))
         return out;
+    while (kind == RE_AND && narrow(s, base)) {
+        if (s->failed)
+            return GRAMMAR_NONE;
+        qsort(s->scratch.v + base, s->scratch.n - base, sizeof *s->scratch.v, compare_ids);
+        if (simplify(s, kind, base, &out))
+            return out;
+    }
     const uint32_t *v = s->scratch.v + base;
     size_t k = s->scratch.n - base;
     if (has_complement(s, v, k))
         return kind == RE_OR ? RE_ID_ANYTHING : RE_ID_NOTHING;
     struct re_node node = {
         .kind = (uint8_t)kind, .nullable = kind == RE_AND, .searchy = kind == RE_AND};
+    node.text = kind == RE_OR ? RE_CHARACTER : RE_BYTES_ONLY;
     for (size_t i = 0; i < k; i++) {
         struct re_node c = s->nodes[v[i]];
         node.nullable = kind == RE_OR ? node.nullable || c.nullable : node.nullable && c.nullable;
         node.searchy = node.searchy || c.searchy;
+        if (kind == RE_OR ? c.text < node.text : c.text > node.text)
+            node.text = c.text;
         node.depth = max_depth(node.depth, c.depth);
     }
     node.depth++;
@@ -374,6 +419,7 @@ expr_id re_repeat(struct regex_store *s, expr_id x, uint32_t min, uint32_t max) 
         return x;
     struct re_node node = {.kind = RE_REPEAT, .a = x, .b = min, .c = max};
     node.nullable = min == 0;
+    node.text = c.text ? RE_TEXT : RE_BYTES_ONLY;
     node.searchy = c.searchy && min > 0;
     node.depth = (uint16_t)(c.depth + 1);
     return re_intern(s, node, NULL, 0);
@@ -388,6 +434,7 @@ expr_id re_remainder(struct regex_store *s, uint32_t div, uint32_t rem, uint32_t
         refine_byte(s, c);
     struct re_node node = {
         .kind = RE_MULTIPLE, .a = div, .b = rem, .c = wanted, .nullable = rem == wanted};
+    node.text = RE_TEXT;
     return re_intern(s, node, NULL, 0);
 }
 

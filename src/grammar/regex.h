@@ -20,6 +20,12 @@ enum re_kind {
     RE_JSON,     /* a; state b, value c (regex_derive.c) */
 };
 
+enum re_text {
+    RE_BYTES_ONLY,
+    RE_TEXT,      /* characters in UTF-8 */
+    RE_CHARACTER, /* exactly one */
+};
+
 /* The fixed ids of the first three. */
 enum { RE_ID_NOTHING, RE_ID_EMPTY, RE_ID_ANYTHING };
 enum { RE_JSON_USUAL = 8 }; /* a flag in the state of RE_JSON */
@@ -30,6 +36,7 @@ struct re_node {
     bool nullable;
     bool searchy;      /* whether it matches anything needs a search: and, not */
     uint8_t emptiness; /* 0 unknown, 1 matches something, 2 nothing */
+    uint8_t text;      /* what is known of all its matches: enum re_text */
     uint16_t depth;
     uint32_t a, b, c; /* content: a is the offset in words, b the bytes */
 };
@@ -47,6 +54,7 @@ struct regex_store {
     uint8_t class_of[256]; /* bytes no expression tells apart share a class */
     uint8_t representative[256];
     unsigned n_classes;
+    expr_id any_text; /* every sequence of characters; 0: not made yet */
     bool failed, searching;
     struct quern_error error;
 };

@@ -6,6 +6,12 @@ static uint32_t lead_byte(uint32_t c, int length) {
     return mark[length] | c >> (6 * (length - 1));
 }
 
+static expr_id is_character(struct regex_store *s, expr_id x, bool whole) {
+    if (whole && x != GRAMMAR_NONE && x > RE_ID_ANYTHING)
+        s->nodes[x].text = RE_CHARACTER;
+    return x;
+}
+
 /* lo..hi, all of one length, `rest` bytes of which follow. */
 static expr_id range_of_length(struct regex_store *s, uint32_t lo, uint32_t hi, int rest,
                                bool leading) {
@@ -17,26 +23,30 @@ static expr_id range_of_length(struct regex_store *s, uint32_t lo, uint32_t hi, 
     if (!leading)
         b_lo |= 0x80, b_hi |= 0x80;
     if (rest == 0)
-        return re_range(s, b_lo, b_hi);
+        return is_character(s, re_range(s, b_lo, b_hi), leading);
     if (b_lo == b_hi)
-        return re_concat(s, re_range(s, b_lo, b_hi),
-                         range_of_length(s, lo & low_bits, hi & low_bits, rest - 1, false));
+        return is_character(
+            s,
+            re_concat(s, re_range(s, b_lo, b_hi),
+                      range_of_length(s, lo & low_bits, hi & low_bits, rest - 1, false)),
+            leading);
     expr_id out = RE_ID_NOTHING;
     if (lo & low_bits) { /* the first lead byte is not full */
         out = re_concat(s, re_range(s, b_lo, b_lo),
                         range_of_length(s, lo & low_bits, low_bits, rest - 1, false));
+        is_character(s, out, leading);
         b_lo++;
     }
     if ((hi & low_bits) != low_bits) {
         expr_id last = re_concat(s, re_range(s, b_hi, b_hi),
                                  range_of_length(s, 0, hi & low_bits, rest - 1, false));
-        out = re_pair(s, RE_OR, out, last);
+        out = re_pair(s, RE_OR, out, is_character(s, last, leading));
         b_hi--;
     }
     if (b_lo <= b_hi) {
         expr_id full =
             re_concat(s, re_range(s, b_lo, b_hi), range_of_length(s, 0, low_bits, rest - 1, false));
-        out = re_pair(s, RE_OR, out, full);
+        out = re_pair(s, RE_OR, out, is_character(s, full, leading));
     }
     return out;
 }
