@@ -113,15 +113,15 @@ struct walk {
     struct lexer_mask *out;
     struct u32s *ranks;    /* instead of bits: (from, to) */
     struct u32s *replaced; /* with a base: nodes (from, to) whose part of it is not taken */
-    uint32_t base;                /* the lexer state whose mask is there already, or dead */
-    const struct loop_state *loop; /* the base, where it is one */
+    uint32_t base;         /* the lexer state whose mask is there already, or dead */
     struct budget *budget;
 };
 
 static bool add_exit(struct walk *w, uint32_t node, uint32_t lexer, uint32_t twin) {
     struct lexer_mask *o = w->out;
-    enum quern_status st =
-        budget_grow(w->budget, &o->exits, &o->exits_capacity, o->n_exits + 1, sizeof *o->exits);
+    enum quern_status st = QUERN_OK;
+    if (o->n_exits == o->exits_capacity)
+        st = budget_grow(w->budget, &o->exits, &o->exits_capacity, o->n_exits + 1, sizeof *o->exits);
     if (st != QUERN_OK)
         return fail(w->g, st);
     o->exits[o->n_exits++] = (struct mask_exit){node, lexer, twin};
@@ -156,22 +156,6 @@ static bool replace(struct walk *w, uint32_t x, uint32_t end) {
     return add_span(w, w->replaced, x, end);
 }
 
-/* Does `lexer`, reached at node x, stand where the loop that is the base stands there? */
-static bool as_base(const struct walk *w, uint32_t lexer, uint32_t x) {
-    const struct span s = w->g->lexers[lexer].pairs;
-    struct loop_place p;
-    if (!w->loop || s.n != 2 || w->g->pool.v[s.start] != w->loop->terminal ||
-        !loop_parse(&w->g->b.re, w->g->pool.v[s.start + 1], &p))
-        return false;
-    const struct loop_place *b = &w->loop->place;
-    const uint32_t rounds = w->loop->mask->rounds[x], n = rounds / 2;
-    if (rounds == LOOP_DEAD || !(rounds & 1) || p.body != b->body || p.json != b->json ||
-        p.tail != b->tail)
-        return false;
-    return p.min == (b->min > n ? b->min - n : 0) &&
-           (b->max == GRAMMAR_INF ? p.max == GRAMMAR_INF : n <= b->max && p.max == b->max - n);
-}
-
 /* The groups of bytes that all lead from `lexer` back to itself. */
 static bool loop_groups(struct grammar *g, const struct token_image *m, uint32_t lexer,
                         uint64_t *out) {
@@ -200,7 +184,7 @@ static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t base, uin
     *whole = true;
     if (lexer == LEXER_DEAD)
         return replace(w, x, end);
-    if (lexer == base || as_base(w, lexer, x))
+    if (lexer == base)
         return true;
     if (w->g->lexers[lexer].accepts.n > 0 && skip > 1) {
         if (!add_exit(w, x, lexer, x))
@@ -223,7 +207,7 @@ static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t t
     uint32_t loop_of = GRAMMAR_NONE;
     uint64_t loop = 0;
     size_t depth = 0;
-    up[0] = (struct above){lexer, w->loop ? LEXER_DEAD : w->base, to};
+    up[0] = (struct above){lexer, w->base, to};
     for (uint32_t x = from; x < to;) {
         while (x >= up[depth].end)
             depth--;
@@ -320,19 +304,19 @@ static bool mask_of_loop(struct walk *w, const struct loop_state *l) {
 
 /* Where most bytes lead: the loop that, one round before, would stand there, or a state that
  * stays where it is. */
-static bool find_base(struct walk *w, uint32_t lexer, struct loop_state *loop) {
+static bool find_base(struct walk *w, uint32_t lexer) {
+    struct loop_state loop;
     static const char common[] = "e0 _z";
     struct grammar *g = w->g;
     w->base = LEXER_DEAD;
     for (const char *p = common; *p; p++) {
         const uint32_t q = lexer_step(g, lexer, (unsigned char)*p);
-        if (q == GRAMMAR_NONE || !loop_of_lexer(g, w->image, q, loop))
+        if (q == GRAMMAR_NONE || !loop_of_lexer(g, w->image, q, &loop))
             return false;
-        if (loop->mask) {
-            loop->place.min += loop->place.min > 0;
-            loop->place.max += loop->place.max != GRAMMAR_INF;
-            w->base = lexer_mask_alias(g, w->image, lexer_of_loop(g, loop));
-            w->loop = loop;
+        if (loop.mask) {
+            loop.place.min += loop.place.min > 0;
+            loop.place.max += loop.place.max != GRAMMAR_INF;
+            w->base = lexer_of_loop(g, &loop);
             return w->base != GRAMMAR_NONE;
         }
         const uint32_t next = lexer_step(g, q, (unsigned char)*p);
@@ -358,7 +342,9 @@ static bool is_replaced(const struct u32s *replaced, uint32_t node) {
 }
 
 static bool mask_from_base(struct walk *w, uint32_t lexer) {
-    const struct lexer_mask *known = lexer_mask_get(w->g, w->image, w->base);
+    const uint32_t alias = lexer_mask_alias(w->g, w->image, w->base);
+    const struct lexer_mask *known =
+        alias == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, alias);
     if (!known)
         return false;
     memcpy(w->out->bits, known->bits, mask_words(w->image) * 4);
@@ -433,7 +419,7 @@ static bool fill(struct walk *w, uint32_t lexer) {
         return false;
     if (l.mask)
         return mask_of_loop(w, &l);
-    if (!g->masks->off && !find_base(w, lexer, &l))
+    if (!g->masks->off && !find_base(w, lexer))
         return false;
     return w->base != LEXER_DEAD ? mask_from_base(w, lexer)
                                  : walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);

@@ -17,6 +17,7 @@ enum quern_status regex_store_init(struct regex_store *s, const struct grammar_l
     s->max_exprs = limits->max_exprs;
     s->fuel = limits->compile_fuel;
     s->n_classes = 1;
+    s->class_size[0] = 256;
     struct re_node node = {.kind = RE_NOTHING, .emptiness = 2};
     re_intern(s, node, NULL, 0);
     node = (struct re_node){.kind = RE_EMPTY, .nullable = true, .text = RE_TEXT};
@@ -62,6 +63,8 @@ bool regex_burn(struct regex_store *s, uint64_t n) {
  * an old representative keeps its class and cached derivatives stay true. */
 static void refine_classes(struct regex_store *s, const uint64_t set[4]) {
     int moved[256];
+    if (s->n_classes == 256)
+        return;
     for (unsigned i = 0; i < s->n_classes; i++)
         moved[i] = -1;
     unsigned n_old = s->n_classes;
@@ -75,11 +78,15 @@ static void refine_classes(struct regex_store *s, const uint64_t set[4]) {
             s->representative[moved[k]] = (uint8_t)c;
         }
         s->class_of[c] = (uint8_t)moved[k];
+        s->class_size[k]--;
+        s->class_size[moved[k]]++;
     }
 }
 
 static void refine_byte(struct regex_store *s, unsigned c) {
     uint64_t set[4] = {0};
+    if (s->class_size[s->class_of[c]] == 1)
+        return;
     set[c / 64] |= UINT64_C(1) << (c % 64);
     refine_classes(s, set);
 }

@@ -53,6 +53,7 @@ struct regex_store {
     uint64_t fuel;
     uint8_t class_of[256]; /* bytes no expression tells apart share a class */
     uint8_t representative[256];
+    uint16_t class_size[256];
     unsigned n_classes;
     expr_id any_text; /* every sequence of characters; 0: not made yet */
     bool failed, searching;
