@@ -165,13 +165,13 @@ static void record(struct bench *b, const char *name, const struct outcome *o) {
     b->invalid_accepted += o->invalid_accepted > 0;
     b->unreported += o->invalid_accepted > 0 && o->report.len == 0;
     b->n_passing += !refused && o->valid_rejected + o->invalid_accepted == 0;
-    json_t *row = json_pack("{s:s, s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
-                            o->compile_us, "first_mask_us", o->compile_us + o->first_us, "masks",
-                            (json_int_t)o->n_masks, "masks_us", o->total_us, "worst_mask_us",
-                            o->worst_us, "bytes", (json_int_t)o->bytes, "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
-                            (json_int_t)o->invalid_accepted, "not_enforced",
-                            o->report.data ? o->report.data : "", o->report.len, "refused",
-                            refused ? o->refused.message : "");
+    json_t *row = json_pack(
+        "{s:s, s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
+        o->compile_us, "first_mask_us", o->compile_us + o->first_us, "masks",
+        (json_int_t)o->n_masks, "masks_us", o->total_us, "worst_mask_us", o->worst_us, "bytes",
+        (json_int_t)o->bytes, "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
+        (json_int_t)o->invalid_accepted, "not_enforced", o->report.data ? o->report.data : "",
+        o->report.len, "refused", refused ? o->refused.message : "");
     if (row)
         json_array_append_new(b->rows, row);
 }
