@@ -138,6 +138,9 @@ struct quern_model_options {
     /* [n_adapters], 8 at most: on every sequence computed with the model, one added after the other. */
     const struct quern_adapter_source *adapters;
     size_t n_adapters;
+    /* NULL, or a directory for matrices that loading makes (by `weights`, or from a quantized
+     * checkpoint): they are written there once, and later starts map them. */
+    const char *cache_dir;
     /* Called while loading, fraction in [0,1]. NULL: silent. */
     void (*on_progress)(void *user, double fraction);
     void *user;

@@ -173,6 +173,7 @@ static enum quern_status open_weights(const char *dir, const struct quern_model_
     const struct model_options how = {.weights = options->weights,
                                       .embed_weights = options->embed_weights,
                                       .math = options->math,
+                                      .cache_dir = options->cache_dir,
                                       .on_progress = options->on_progress,
                                       .user = options->user};
     enum quern_status status = m->tokenizer ? check_vocabulary(dir, m, err) : QUERN_OK;

@@ -95,6 +95,36 @@ void os_map_forget(const void *p, size_t bytes) {
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* only advice */
 }
 
+void os_map_will_need(const void *p, size_t bytes) {
+    if (p)
+        (void)madvise((void *)(uintptr_t)p, bytes, MADV_WILLNEED);
+}
+
+bool os_file_stamp(const char *path, struct os_file_stamp *out) {
+    struct stat st;
+    if (stat(path, &st))
+        return false;
+#ifdef __APPLE__
+    const struct timespec changed = st.st_mtimespec;
+#else
+    const struct timespec changed = st.st_mtim;
+#endif
+    *out = (struct os_file_stamp){(uint64_t)st.st_size,
+                                  (int64_t)changed.tv_sec * 1000000000 + (int64_t)changed.tv_nsec};
+    return true;
+}
+
+enum quern_status os_real_path(char *dst, size_t dst_size, const char *path, struct quern_error *err) {
+    char resolved[PATH_MAX];
+    if (!realpath(path, resolved))
+        return fail_errno(err, path, "resolve");
+    const size_t len = strlen(resolved);
+    if (len >= dst_size)
+        return error_set(err, QUERN_ERR_LIMIT, "%s: path longer than %zu bytes", path, dst_size);
+    memcpy(dst, resolved, len + 1);
+    return QUERN_OK;
+}
+
 /* Grows the buffer for the next read; `room` is how many bytes may still come, plus one
  * to notice that there are more. */
 static enum quern_status reserve_step(struct buffer *out, const char *what, size_t room,

@@ -23,6 +23,17 @@ void os_map_close(struct os_map *map); /* zeroed is fine */
 /* Gives the memory of the whole pages in [p, p + bytes) of a mapped file back; only for such, since other
  * memory would lose its contents. */
 void os_map_forget(const void *p, size_t bytes);
+/* All of a mapped file will be read soon: the system may begin to fetch it. */
+void os_map_will_need(const void *p, size_t bytes);
+
+/* What tells a file from what it was before. */
+struct os_file_stamp {
+    uint64_t size_bytes;
+    int64_t changed_ns; /* since 1970 */
+};
+bool os_file_stamp(const char *path, struct os_file_stamp *out); /* false: there is no such file */
+/* `path` without links, dots and the working directory; QUERN_ERR_LIMIT when it does not fit. */
+enum quern_status os_real_path(char *dst, size_t dst_size, const char *path, struct quern_error *err);
 
 /* Appends the whole file to *out, for a path a person gave: it may be a pipe. Fails beyond
  * max_bytes, naming path and sizes. */

@@ -95,6 +95,7 @@ enum quern_status bench_model_open(const struct bench_source *source, int n_thre
     const struct model_options options = {.weights = cli_weights(source->weights),
                                           .embed_weights = cli_weights(source->embed_weights),
                                           .math = cli_math(source->math),
+                                          .cache_dir = cli_cache_dir(source->cache),
                                           .on_progress = cli_progress_update,
                                           .user = &progress};
     enum quern_status status = bench_config(source, &m.config, err);

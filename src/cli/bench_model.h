@@ -10,6 +10,7 @@ struct bench_source {
     int64_t n_layers;        /* of a shape: the first ones only; 0: all */
     const char *cpu;
     const char *weights, *embed_weights, *math; /* CLI_WEIGHTS_OPTIONS */
+    bool cache;
 };
 
 struct bench_model {

@@ -70,6 +70,22 @@ const char *cli_model_dir(const struct cli_model_args *args) {
     return from_environment && *from_environment ? from_environment : DEFAULT_MODEL_DIR;
 }
 
+const char *cli_cache_dir(bool wanted) {
+    static char dir[4096];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (!wanted)
+        return NULL;
+    if (cache && *cache == '/')
+        n = snprintf(dir, sizeof dir, "%s/quern", cache);
+    else if (home && *home == '/')
+        n = snprintf(dir, sizeof dir, "%s/.cache/quern", home);
+    if (n > 0 && (size_t)n < sizeof dir)
+        return dir;
+    fprintf(stderr, "quern: --cache: neither XDG_CACHE_HOME nor HOME names a directory\n");
+    return NULL;
+}
+
 void cli_set_pinning(const char *pin) {
     if (pin && strcmp(pin, "auto") != 0)
         thread_pool_set_pinning(strcmp(pin, "on") == 0 ? THREADS_PINNED : THREADS_FREE);
@@ -113,6 +129,7 @@ static enum quern_status open_model(const char *dir, const struct cli_model_args
         .math = cli_math(args->math),
         .adapters = adapters->sources,
         .n_adapters = adapters->n,
+        .cache_dir = cli_cache_dir(args->cache),
         .on_progress = cli_progress_update,
         .user = &progress,
     };

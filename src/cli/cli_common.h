@@ -60,6 +60,7 @@ struct cli_model_args {
     int64_t n_threads; /* 0: all cores */
     const char *cpu, *pin, *weights, *embed_weights, *math;
     struct option_list adapters;
+    bool cache;
 };
 
 #define CLI_CPU_CHOICES "auto|generic|avx2|avx512|avx512vnni|avx512bf16|neon|neondot"
@@ -91,7 +92,10 @@ struct cli_model_args {
                    "has 4 or 8 bits, else as --weights)"),                                     \
         OPT_CHOICE(0, "math", "auto|exact|fast", type, field.math,                             \
                    "exact: activations in float32; fast: rounded to int8 or bfloat16 for "     \
-                   "quantized weights (default: fast where --weights has 4 or 8 bits)")
+                   "quantized weights (default: fast where --weights has 4 or 8 bits)"),        \
+        OPT_FLAG(0, "cache", type, field.cache,                                                \
+                 "keep the matrices that loading makes in $XDG_CACHE_HOME/quern (default: "    \
+                 "~/.cache/quern), to map them at later starts")
 #define CLI_CONTEXT_OPTION(type, field)                     \
     OPT_INT('c', "context", "N", type, field, 1, INT32_MAX, \
             "most tokens held at once (default: the model's maximum, at most 4096)")
@@ -107,6 +111,9 @@ enum quern_kv_type cli_kv_type(const char *word); /* of CLI_KV_OPTION */
 
 /* The directory to use, never NULL. */
 const char *cli_model_dir(const struct cli_model_args *args);
+
+/* The directory of --cache, or NULL when it was not given. Lives as long as the program. */
+const char *cli_cache_dir(bool wanted);
 
 /* `pin`: a word of the option, or NULL. */
 void cli_set_pinning(const char *pin);

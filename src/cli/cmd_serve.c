@@ -149,6 +149,7 @@ static void complete(struct server_config *config) {
     config->weights = cli_weights(config->words.weights);
     config->embed_weights = cli_weights(config->words.embed_weights);
     config->math = cli_math(config->words.math);
+    config->cache_dir = cli_cache_dir(config->words.cache);
     cli_set_pinning(config->pin);
     if (!config->models.n)
         config->models.items[config->models.n++] = cli_model_dir(&none);

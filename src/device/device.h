@@ -105,6 +105,10 @@ struct device_ops {
      * then on products with it are possible; m must stay where it is as long as a weight names it. */
     enum quern_status (*pack)(struct device *d, struct packed_matrix *m, void *memory,
                               const struct quant_source *s, struct quern_error *err);
+    /* For a matrix that was packed before and lies somewhere in the process's memory: what pack_plan and
+     * pack would do besides filling it, m->math included. NULL: the device needs its own memory. */
+    enum quern_status (*adopt)(struct device *d, struct packed_matrix *m, enum packed_math math,
+                               struct quern_error *err);
     /* Products with the plain bfloat16 matrix *w round activations to bfloat16 from now on (matmul_bf16 in
      * kernels/kernels.h), where the device has kernels for it. */
     enum quern_status (*use_bf16_math)(struct device *d, struct weight *w, struct quern_error *err);

@@ -55,8 +55,12 @@ void checkpoint_close(struct checkpoint *c) {
 }
 
 void checkpoint_forget(const struct checkpoint *c, const void *p, size_t bytes) {
-    if (!c->safetensors || safetensors_is_mapped(c->safetensors))
+    if (checkpoint_is_file(c))
         os_map_forget(p, bytes);
+}
+
+bool checkpoint_is_file(const struct checkpoint *c) {
+    return !c->safetensors || safetensors_is_mapped(c->safetensors);
 }
 
 size_t checkpoint_count(const struct checkpoint *c) {

@@ -22,6 +22,7 @@ void checkpoint_close(struct checkpoint *c); /* NULL is fine */
  * mapping among them. They read as before, from the file. Others may read them meanwhile. */
 void checkpoint_forget(const struct checkpoint *c, const void *p, size_t bytes);
 
+bool checkpoint_is_file(const struct checkpoint *c); /* false: made in memory */
 size_t checkpoint_count(const struct checkpoint *c);
 const struct tensor *checkpoint_at(const struct checkpoint *c, size_t i); /* file order */
 const struct tensor *checkpoint_find(const struct checkpoint *c, const char *name); /* or NULL */

@@ -30,6 +30,11 @@ static void add_tensor(uint64_t out[2], const struct tensor *t) {
     add(out, data + t->size_bytes - piece, piece);
 }
 
+void fingerprint_checkpoint(const struct checkpoint *c, uint64_t out[2]) {
+    for (size_t i = 0; i < checkpoint_count(c); i++)
+        add_tensor(out, checkpoint_at(c, i));
+}
+
 void model_fingerprint(const struct model *m, const struct rope *rope, uint64_t out[2]) {
     const struct hf_config *c = &m->config;
     out[0] = 1;
@@ -46,6 +51,5 @@ void model_fingerprint(const struct model *m, const struct rope *rope, uint64_t 
                                  p ? (uint64_t)p->kind : 0, p ? p->group : 0};
         add(out, form, sizeof form);
     }
-    for (size_t i = 0; i < checkpoint_count(m->checkpoint); i++)
-        add_tensor(out, checkpoint_at(m->checkpoint, i));
+    fingerprint_checkpoint(m->checkpoint, out);
 }

@@ -8,6 +8,8 @@
 #include "model/model.h"
 #include "model/rope.h"
 
+/* Mixes names, types, shapes and some kilobytes of every tensor into out. */
+void fingerprint_checkpoint(const struct checkpoint *c, uint64_t out[2]);
 /* Of names, shapes, types and some kilobytes of every tensor, of the forms the weights are computed
  * in, the device, positions and norms. Training changes every tensor it touches all over. */
 void model_fingerprint(const struct model *m, const struct rope *rope, uint64_t out[2]);

@@ -30,6 +30,7 @@ struct layer_weights {
 };
 
 struct weight_block;
+struct weight_cache;
 
 struct model {
     struct hf_config config;
@@ -37,6 +38,7 @@ struct model {
     struct checkpoint *checkpoint;  /* owned: the mapping */
     struct arena arena;             /* norms in float32, tables */
     struct weight_block *blocks;    /* weights that are not in the mapping (weight_loader.h) */
+    struct weight_cache *cache;     /* or weights that an earlier start made; NULL: none */
     struct weight embed;            /* [V,H] */
     struct weight lm_head;          /* [V,H]; the embedding when tied; data NULL: none */
     const float *final_norm;        /* [H] */
@@ -49,6 +51,7 @@ struct model {
 struct model_options {
     enum quern_weights weights, embed_weights;
     enum quern_math math;
+    const char *cache_dir; /* see weight_cache.h; NULL: none. Not used by model_from_checkpoint */
     void (*on_progress)(void *user, double fraction); /* or NULL */
     void *user;
 };

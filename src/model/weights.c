@@ -10,6 +10,7 @@
 #include "formats/gguf_config.h"
 #include "formats/quantized_linear.h"
 #include "formats/tensor_layout.h"
+#include "model/weight_cache.h"
 #include "model/weight_loader.h"
 
 enum { TENSOR_NAME_MAX = 192 };
@@ -144,10 +145,14 @@ static void from_coded(struct binder *b, struct weight *out, const struct quant_
                        enum quern_weights as) {
     if (b->status != QUERN_OK)
         return;
+    if (weight_cache_take(b->m->cache, b->m, s->rows, s->cols, fast_math(b, as), out))
+        return;
     if (as == QUERN_WEIGHTS_AUTO)
         b->status = weight_from_source(b->m, out, s, NULL, fast_math(b, as), b->err);
     else
         b->status = weight_from_values(b->m, out, as, fast_math(b, as), s, b->err);
+    if (b->status == QUERN_OK)
+        weight_cache_add(b->m->cache, out);
 }
 
 /* Elements at `data`, a part of the tensor t. As they are, they stay where they are: kernels take
@@ -164,7 +169,11 @@ static void from_plain(struct binder *b, struct weight *out, const struct tensor
             b->status = b->m->device->ops->use_bf16_math(b->m->device, out, b->err);
         return;
     }
+    if (weight_cache_take(b->m->cache, b->m, rows, cols, fast_math(b, as), out))
+        return;
     b->status = weight_from_floats(b->m, out, as, fast_math(b, as), t->dtype, data, rows, cols, b->err);
+    if (b->status == QUERN_OK)
+        weight_cache_add(b->m->cache, out);
     if (!t->interleaved_heads)
         checkpoint_forget(b->m->checkpoint, data, rows * cols * dtype_size_bytes(t->dtype));
 }
@@ -407,6 +416,7 @@ static enum quern_status bind_all(struct model *m, const struct model_options *o
     ends(&b);
     if (b.status == QUERN_OK) {
         warn_of_surplus(&b);
+        weight_cache_finish(m->cache);
         if (options->on_progress)
             options->on_progress(options->user, 1);
     }
@@ -422,11 +432,11 @@ static enum quern_status take_config(const char *dir, const struct hf_config *gi
     return QUERN_OK;
 }
 
-enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
-                                             const struct hf_config *config, struct device *device,
-                                             const struct model_options *options,
-                                             struct model **out, struct quern_error *err) {
-    static const struct model_options none;
+/* `path`: where the checkpoint is from, for a cache; NULL: nowhere. */
+static enum quern_status open_checkpoint(struct checkpoint *checkpoint, const char *path,
+                                         const struct hf_config *config, struct device *device,
+                                         const struct model_options *options, struct model **out,
+                                         struct quern_error *err) {
     struct model *m = calloc(1, sizeof *m);
     if (!m) {
         checkpoint_close(checkpoint);
@@ -437,16 +447,25 @@ enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
     m->config = *config;
     m->attention_scale = (float)(1 / sqrt((double)config->head_dim));
     arena_init(&m->arena, 0);
-    if (!options)
-        options = &none;
     m->fast_math = options->math == QUERN_MATH_FAST ||
                    (options->math == QUERN_MATH_AUTO && is_coded(options->weights));
+    if (path)
+        m->cache = weight_cache_open(path, m, options);
     enum quern_status st = bind_all(m, options, err);
     if (st != QUERN_OK)
         model_close(m);
     else
         *out = m;
     return st;
+}
+
+static const struct model_options no_options;
+
+enum quern_status model_from_checkpoint_with(struct checkpoint *checkpoint,
+                                             const struct hf_config *config, struct device *device,
+                                             const struct model_options *options,
+                                             struct model **out, struct quern_error *err) {
+    return open_checkpoint(checkpoint, NULL, config, device, options ? options : &no_options, out, err);
 }
 
 enum quern_status model_open_with(const char *dir, const struct hf_config *config,
@@ -459,7 +478,7 @@ enum quern_status model_open_with(const char *dir, const struct hf_config *confi
         st = checkpoint_open(dir, &checkpoint, err);
     if (st != QUERN_OK)
         return st;
-    st = model_from_checkpoint_with(checkpoint, &own, device, options, out, err);
+    st = open_checkpoint(checkpoint, dir, &own, device, options ? options : &no_options, out, err);
     if (st != QUERN_OK)
         error_prefix(err, st, "%s", dir);
     return st;
@@ -484,6 +503,7 @@ void model_close(struct model *m) {
     if (!m)
         return;
     weight_blocks_release(m);
+    weight_cache_close(m->cache);
     checkpoint_close(m->checkpoint);
     arena_release(&m->arena);
     free(m);

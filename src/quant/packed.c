@@ -132,6 +132,29 @@ static size_t codes_bytes(const struct packed_matrix *m, size_t g) {
     return packed_padded_cols(m, g) / packed_chunk_cols(m->bits) * PACKED_CHUNK_BYTES;
 }
 
+static enum quern_status unsupported(int bits, size_t group, struct quern_error *err) {
+    return error_set(err, QUERN_ERR_UNSUPPORTED,
+                     "weights of %d bits in groups of %zu; expected 4 or 8 bits and groups that have a "
+                     "divisor between %d and %d", bits, group, GROUP_LEAST, PACKED_GROUP_MAX);
+}
+
+enum quern_status packed_measure(struct packed_matrix *m, size_t *data_bytes, struct quern_error *err) {
+    size_t last;
+    if ((m->bits != 4 && m->bits != 8) || m->group == 0 || m->group > PACKED_GROUP_MAX || m->cols == 0)
+        return unsupported(m->bits, m->group, err);
+    if (!checked_add(m->rows, PACKED_ROWS, &last) || !checked_mul(last, m->cols, &last) ||
+        !checked_mul(last, 16, &last))
+        return error_set(err, QUERN_ERR_LIMIT, "a matrix of %zu x %zu is too large", m->rows, m->cols);
+    m->n_groups = (m->cols + m->group - 1) / m->group;
+    m->scales_bytes = PACKED_ROWS * dtype_size_bytes(m->number);
+    m->zeros_bytes = PACKED_ROWS * zero_size(m);
+    const size_t head = m->scales_bytes + m->zeros_bytes;
+    m->group_bytes = m->n_groups > 1 ? head + codes_bytes(m, 0) : 0;
+    m->panel_bytes = (m->n_groups - 1) * m->group_bytes + head + codes_bytes(m, m->n_groups - 1);
+    *data_bytes = packed_n_panels(m) * m->panel_bytes;
+    return QUERN_OK;
+}
+
 enum quern_status packed_plan(struct packed_matrix *out, const struct quant_source *s,
                               const struct packed_survey *survey, enum packed_math math,
                               size_t *data_bytes, struct quern_error *err) {
@@ -139,27 +162,15 @@ enum quern_status packed_plan(struct packed_matrix *out, const struct quant_sour
     struct packed_matrix m = {.kind = spec->kind, .math = math, .bits = spec->bits, .rows = s->rows,
                               .cols = s->cols, .code = spec->code, .col_order = s->col_order};
     m.group = spec->group > 0 && s->cols > 0 ? packed_group_of(spec->group, s->cols) : 0;
-    if ((m.bits != 4 && m.bits != 8) || m.group == 0)
-        return error_set(err, QUERN_ERR_UNSUPPORTED,
-                         "weights of %d bits in groups of %zu; expected 4 or 8 bits and groups that "
-                         "have a divisor between %d and %d", m.bits, spec->group, GROUP_LEAST,
-                         PACKED_GROUP_MAX);
-    size_t last;
-    if (!checked_add(s->rows, PACKED_ROWS, &last) || !checked_mul(last, s->cols, &last) ||
-        !checked_mul(last, 16, &last))
-        return error_set(err, QUERN_ERR_LIMIT, "a matrix of %zu x %zu is too large", s->rows, s->cols);
-    m.n_groups = (s->cols + m.group - 1) / m.group;
+    if (m.group == 0)
+        return unsupported(spec->bits, spec->group, err);
     m.number = !survey->not_f16 ? DTYPE_F16 : !survey->not_bf16 ? DTYPE_BF16 : DTYPE_F32;
     m.zeros = zeros_of(spec, survey);
     m.zero = m.zeros == ZEROS_CONSTANT ? (int32_t)survey->zero : 0;
-    m.scales_bytes = PACKED_ROWS * dtype_size_bytes(m.number);
-    m.zeros_bytes = PACKED_ROWS * zero_size(&m);
-    const size_t head = m.scales_bytes + m.zeros_bytes;
-    m.group_bytes = m.n_groups > 1 ? head + codes_bytes(&m, 0) : 0;
-    m.panel_bytes = (m.n_groups - 1) * m.group_bytes + head + codes_bytes(&m, m.n_groups - 1);
-    *data_bytes = packed_n_panels(&m) * m.panel_bytes;
-    *out = m;
-    return QUERN_OK;
+    enum quern_status st = packed_measure(&m, data_bytes, err);
+    if (!st)
+        *out = m;
+    return st;
 }
 
 /* ---- writing ------------------------------------------------------------------------ */

@@ -126,6 +126,9 @@ void packed_survey_join(struct packed_survey *survey, const struct packed_survey
 enum quern_status packed_plan(struct packed_matrix *out, const struct quant_source *s,
                               const struct packed_survey *survey, enum packed_math math,
                               size_t *data_bytes, struct quern_error *err);
+/* Sizes of the parts from kind, bits, rows, cols, group, number and zeros, and n_groups; as
+ * packed_plan. */
+enum quern_status packed_measure(struct packed_matrix *m, size_t *data_bytes, struct quern_error *err);
 /* Rows [first, first + n) into `data`, which holds the whole matrix and was zeroed; `first` is a
  * multiple of PACKED_ROWS, n too unless they are the last. On several threads at once. True when
  * there is a code 0x7f or 0xff among 8-bit ones. */

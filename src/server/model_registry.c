@@ -140,6 +140,7 @@ static enum quern_status open_model(struct model_entry *e, struct quern_error *e
         .weights = c->weights,
         .embed_weights = c->embed_weights,
         .math = c->math,
+        .cache_dir = c->cache_dir,
         .on_progress = on_progress,
         .user = e,
     };

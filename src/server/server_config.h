@@ -32,10 +32,11 @@ struct server_config {
     /* The models' and the engine's. */
     struct weights_words {
         const char *weights, *embed_weights, *math;
-    } words; /* as given; the three below are what they say */
+        bool cache;
+    } words; /* as given; the three below, and cache_dir, are what they say */
     enum quern_weights weights, embed_weights;
     enum quern_math math;
-    const char *pin;
+    const char *pin, *cache_dir;
     int64_t n_threads, context, running, waiting, waiting_tokens, step_ms, cache_mib;
     const char *cpu, *kv_type, *speculation, *disk_cache;
     int64_t disk_cache_mib;

@@ -51,7 +51,7 @@ def program():
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """What the program sees: nothing of the user's settings."""
-    env = {k: v for k, v in os.environ.items() if k not in ("QUERN_MODEL", "NO_COLOR", "XDG_STATE_HOME")}
+    env = {k: v for k, v in os.environ.items() if k not in ("QUERN_MODEL", "NO_COLOR", "XDG_STATE_HOME", "XDG_CACHE_HOME")}
     # libedit never frees the names of functions added to it.
     env["LSAN_OPTIONS"] = f"suppressions={pathlib.Path(__file__).with_name('lsan.supp')}:print_suppressions=0"
     env.update(HOME=str(tmp_path_factory.mktemp("home")), TERM="xterm-256color", LC_ALL="C.UTF-8")

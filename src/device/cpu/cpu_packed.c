@@ -210,21 +210,23 @@ enum quern_status cpu_packed_grow(struct device_cpu *cpu, size_t input_bytes, st
     return atomic_load(&job.failed) ? error_nomem(err) : QUERN_OK;
 }
 
+/* Codes without kernels for their fast form are computed exactly. */
+static enum packed_math math_here(const struct device_cpu *cpu, enum packed_math math) {
+    return cpu->kernels->packed->matmul[math] ? math : MATH_EXACT;
+}
+
 enum quern_status cpu_pack_plan(struct device *d, struct packed_matrix *out, const struct quant_source *s,
                                 const struct packed_survey *known, enum packed_math math, size_t *bytes,
                                 struct quern_error *err) {
     struct device_cpu *cpu = cpu_of(d);
     struct packed_survey survey = {0};
     enum quern_status status = QUERN_OK;
-    /* Codes without kernels for their fast form are computed exactly. */
-    if (!cpu->kernels->packed->matmul[math])
-        math = MATH_EXACT;
     if (known)
         survey = *known;
     else
         status = survey_all(cpu, s, &survey, err);
     if (!status)
-        status = packed_plan(out, s, &survey, math, bytes, err);
+        status = packed_plan(out, s, &survey, math_here(cpu, math), bytes, err);
     return status ? status : cpu_packed_grow(cpu, packed_input_bytes(out, INPUT_TOKENS), err);
 }
 
@@ -236,6 +238,12 @@ enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memo
     m->is_e4m3 = m->kind == QUANT_CODE && m->bits == 8 && !atomic_load(&job.nan_code) &&
                  packed_code_is_e4m3(m->code);
     return status;
+}
+
+enum quern_status cpu_adopt(struct device *d, struct packed_matrix *m, enum packed_math math,
+                            struct quern_error *err) {
+    m->math = math_here(cpu_of(d), math);
+    return cpu_packed_grow(cpu_of(d), packed_input_bytes(m, INPUT_TOKENS), err);
 }
 
 void cpu_packed_release(struct device_cpu *cpu) {

@@ -112,6 +112,7 @@ static const struct device_ops cpu_ops = {
     .linears = cpu_linears,
     .pack_plan = cpu_pack_plan,
     .pack = cpu_pack,
+    .adopt = cpu_adopt,
     .use_bf16_math = cpu_use_bf16_math,
     .norm_rope = cpu_norm_rope,
     .kv_store = cpu_kv_store,

@@ -99,6 +99,8 @@ enum quern_status cpu_pack_plan(struct device *d, struct packed_matrix *out, con
                                 struct quern_error *err);
 enum quern_status cpu_pack(struct device *d, struct packed_matrix *m, void *memory,
                            const struct quant_source *s, struct quern_error *err);
+enum quern_status cpu_adopt(struct device *d, struct packed_matrix *m, enum packed_math math,
+                            struct quern_error *err);
 void cpu_kv_store(struct device *d, const struct attention_shape *shape, const struct attention_seq *seqs,
                   size_t n_seqs, const float *k, const float *v);
 void cpu_attention(struct device *d, const struct attention_shape *shape, const struct attention_seq *seqs,

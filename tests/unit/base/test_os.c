@@ -28,6 +28,34 @@ static void a_mapped_file_holds_its_bytes(void **state) {
     os_map_close(NULL);
 }
 
+static void a_stamp_tells_size_and_time(void **state) {
+    (void)state;
+    const char *path = support_temp_path("stamped");
+    const struct timespec times[2] = {{7, 5}, {1000000007, 123456789}};
+    struct os_file_stamp stamp;
+    assert_false(os_file_stamp(path, &stamp));
+    support_write_file(path, "abc", 3);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_true(os_file_stamp(path, &stamp));
+    assert_int_equal(stamp.size_bytes, 3);
+    assert_int_equal(stamp.changed_ns, 1000000007123456789);
+}
+
+static void a_real_path_has_no_links_and_must_fit(void **state) {
+    (void)state;
+    char real[4096], link[4096], small[4];
+    struct quern_error err = {0};
+    const char *path = support_temp_path("target");
+    support_write_file(path, "", 0);
+    snprintf(link, sizeof link, "%s", support_temp_path("link-to-it"));
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(os_real_path(real, sizeof real, link, NULL), QUERN_OK);
+    assert_non_null(strstr(real, "target"));
+    assert_int_equal(os_real_path(small, sizeof small, link, &err), QUERN_ERR_LIMIT);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(os_real_path(real, sizeof real, link, &err), QUERN_ERR_IO);
+}
+
 static void an_empty_file_maps_to_nothing(void **state) {
     (void)state;
     const char *path = support_temp_path("empty");
@@ -344,6 +372,8 @@ static void waiting_for_input_ends_with_input_its_end_or_a_signal(void **state) 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mapped_file_holds_its_bytes),
+        cmocka_unit_test(a_stamp_tells_size_and_time),
+        cmocka_unit_test(a_real_path_has_no_links_and_must_fit),
         cmocka_unit_test(an_empty_file_maps_to_nothing),
         cmocka_unit_test(a_pipe_in_place_of_a_file_is_refused),
         cmocka_unit_test(directories_and_missing_files_are_named),
