@@ -14,6 +14,7 @@ static const struct cli_entry commands[] = {
     {"batch", cmd_batch, "answer the requests of a file"},
     {"tokenize", cmd_tokenize, "text to token ids"},
     {"detokenize", cmd_detokenize, "token ids to text"},
+    {"tokenizer", cmd_tokenizer, "learn a tokenizer from texts"},
     {"render", cmd_render, "messages to the text a model sees"},
     {"logits", cmd_logits, "the logits after every one of given ids, as a NumPy file"},
     {"eval", cmd_eval, "measure a model: perplexity of a text, divergence from another model"},

@@ -38,3 +38,20 @@ bool byte_level_decode(struct str spelling, unsigned char *out, size_t *len) {
     *len = (size_t)(out - start);
     return true;
 }
+
+void byte_level_encode(struct str bytes, struct buffer *out) {
+    for (size_t i = 0; i < bytes.len; i++) {
+        const unsigned b = (unsigned char)bytes.ptr[i];
+        unsigned c = b;
+        if (b < N_LOW)
+            c = FIRST_MOVED + b;
+        else if (b >= 0x7F && b < 0xA1)
+            c = FIRST_MOVED + N_LOW + (b - 0x7F);
+        else if (b == 0xAD)
+            c = FIRST_MOVED + N_MOVED - 1;
+        if (c < 0x80)
+            buffer_putc(out, (char)c);
+        else
+            buffer_append(out, (char[]){(char)(0xC0 | c >> 6), (char)(0x80 | (c & 0x3F))}, 2);
+    }
+}
