@@ -84,3 +84,21 @@ void file_writer_flush_dir(const char *dir) {
     (void)fsync(fd);
     close(fd);
 }
+
+enum quern_status file_writer_flush_file(const char *path, struct quern_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, QUERN_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
+    enum quern_status status = QUERN_OK;
+    if (fsync(fd))
+        status = error_set(err, QUERN_ERR_IO, "%s: cannot flush: %s", path, strerror(errno));
+    close(fd);
+    return status;
+}
+
+enum quern_status file_writer_rename(const char *from, const char *to, struct quern_error *err) {
+    if (rename(from, to))
+        return error_set(err, QUERN_ERR_IO, "%s: cannot rename to %s: %s", from, to,
+                         strerror(errno));
+    return QUERN_OK;
+}

@@ -27,5 +27,9 @@ void file_writer_release(struct file_writer *w);
 
 /* Makes renames and removals in `dir` durable, where the file system knows how. */
 void file_writer_flush_dir(const char *dir);
+/* Flushes a file that somebody else has written and closed. */
+enum quern_status file_writer_flush_file(const char *path, struct quern_error *err);
+/* Renames, over an existing file too. */
+enum quern_status file_writer_rename(const char *from, const char *to, struct quern_error *err);
 
 #endif

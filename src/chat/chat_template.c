@@ -7,6 +7,7 @@
 #include "chat/jinja_interp.h"
 #include "chat/jinja_parser.h"
 #include "chat/jinja_string.h"
+#include "chat/jinja_trace.h"
 #include "text/unicode.h"
 
 enum {
@@ -451,12 +452,19 @@ static bool set_variables(struct jinja_run *run, const struct chat_template *t,
 
 static enum quern_status run_template(const struct chat_template *t, const json_t *messages,
                                       const struct chat_render_options *options,
-                                      struct buffer *text, struct quern_error *err) {
+                                      struct chat_spans *spans, struct buffer *text,
+                                      struct quern_error *err) {
     const struct jtemplate *parsed =
         t->has_with_tools && (options->tools || !t->has_normal) ? &t->with_tools : &t->normal;
     struct jinja_run run = {.out = text, .steps_left = JINJA_STEPS_MAX, .now = options->now};
     arena_init(&run.arena, JINJA_MEMORY_BYTES_MAX);
-    bool ok = set_variables(&run, t, messages, options) && jinja_render(&run, parsed);
+    bool ok = set_variables(&run, t, messages, options);
+    struct jinja_trace trace = {NULL, text, spans};
+    if (ok && spans) {
+        trace.messages = jdict_find_text(run.variables, STR_LIT("messages"))->as.list;
+        run.trace = &trace;
+    }
+    ok = ok && jinja_render(&run, parsed);
     arena_release(&run.arena);
     if (ok)
         return QUERN_OK;
@@ -484,9 +492,10 @@ static enum quern_status check_options(const struct chat_render_options *options
     return QUERN_OK;
 }
 
-enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
-                                       const struct chat_render_options *options,
-                                       struct buffer *out, struct quern_error *err) {
+static enum quern_status render(const struct chat_template *t, const json_t *messages,
+                                const struct chat_render_options *options,
+                                struct chat_spans *spans, struct buffer *out,
+                                struct quern_error *err) {
     json_t *copies = NULL;
     struct str before = {NULL, 0};
     struct buffer text;
@@ -497,7 +506,7 @@ enum quern_status chat_template_render(const struct chat_template *t, const json
     if (!status && options->continue_final_message)
         status = tag_last_message(t, copies, &before, err);
     if (!status)
-        status = run_template(t, copies, options, &text, err);
+        status = run_template(t, copies, options, spans, &text, err);
     struct str result = buffer_str(&text);
     if (!status && options->continue_final_message)
         status = cut_at_tag(t, &result, before, err);
@@ -506,4 +515,19 @@ enum quern_status chat_template_render(const struct chat_template *t, const json
     buffer_release(&text);
     json_decref(copies);
     return status;
+}
+
+enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
+                                       const struct chat_render_options *options,
+                                       struct buffer *out, struct quern_error *err) {
+    return render(t, messages, options, NULL, out, err);
+}
+
+enum quern_status chat_template_render_spans(const struct chat_template *t, const json_t *messages,
+                                             const struct chat_render_options *options,
+                                             struct buffer *out, struct chat_spans *spans,
+                                             struct quern_error *err) {
+    *spans = (struct chat_spans){.n_messages = json_array_size(messages)};
+    spans->messages = calloc(spans->n_messages + 1, sizeof *spans->messages);
+    return spans->messages ? render(t, messages, options, spans, out, err) : error_nomem(err);
 }

@@ -45,11 +45,32 @@ struct chat_render_options {
     const int64_t *now; /* the time strftime_now sees, seconds since 1970; NULL: the clock's */
 };
 
+/* A part of a rendered text. */
+struct chat_span {
+    size_t begin, end; /* equal: the template wrote nothing in a loop over the messages */
+    bool scattered;    /* something else stands between */
+};
+
+struct chat_spans {
+    struct chat_span *messages; /* [n_messages] what the template's loop wrote for each: its frame,
+                                   content, calls, and what follows it within the loop */
+    size_t n_messages;
+    struct chat_span *generated; /* [n_generated] what the template's `generation` blocks wrote */
+    size_t n_generated;
+};
+void chat_spans_release(struct chat_spans *s); /* zeroed is fine */
+
 /* `messages`: an array of objects with role and content (string, null, or an array of
  * {"type":"text","text":..}), reasoning_content, tool_calls, name, tool_call_id. The text is
  * appended to *out. Limits (steps, output, memory, depth) are in jinja_run.h. */
 enum quern_status chat_template_render(const struct chat_template *t, const json_t *messages,
                                        const struct chat_render_options *options,
                                        struct buffer *out, struct quern_error *err);
+/* The same; *spans, counted from where the text begins in *out, is released by the caller, also after
+ * a failure. Not with continue_final_message. */
+enum quern_status chat_template_render_spans(const struct chat_template *t, const json_t *messages,
+                                             const struct chat_render_options *options,
+                                             struct buffer *out, struct chat_spans *spans,
+                                             struct quern_error *err);
 
 #endif

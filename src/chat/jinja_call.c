@@ -3,6 +3,7 @@
 
 #include "chat/jinja_interp.h"
 #include "chat/jinja_loop.h"
+#include "chat/jinja_trace.h"
 
 /* ---- arguments ----------------------------------------------------------------------------------
  */
@@ -253,7 +254,9 @@ static enum jflow run_loop(struct jinja_run *run, struct jinja_frame *frame,
             return FLOW_FAIL;
         frame->slots[loop->loop] = (struct jvalue){.kind = JINJA_LOOP, .as.loop = state};
         jinja_enter_scope(run, frame, &loop->scope);
+        const size_t begin = run->out->len;
         flow = jinja_execute(run, frame, &loop->body);
+        jinja_trace_item(run, state->current, begin);
         completed = completed || flow == FLOW_NEXT;
     }
     if (flow == FLOW_FAIL)

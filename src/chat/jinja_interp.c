@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "chat/jinja_trace.h"
+
 bool jinja_enter(struct jinja_run *run) {
     if (++run->eval_depth <= JINJA_EVAL_DEPTH_MAX)
         return true;
@@ -197,12 +199,14 @@ static enum jflow execute_captured(struct jinja_run *run, struct jinja_frame *fr
     if (node->as.assign.filter && !apply_filters(run, frame, node->as.assign.filter, &text))
         return FLOW_FAIL;
     bool ok;
+    const size_t begin = run->out->len;
     if (node->kind == NODE_SET_BLOCK)
         ok = jinja_assign(run, frame, node->as.assign.target, text);
     else if (text.kind != JINJA_STRING)
         ok = jinja_fail(run, "a filter block needs a string, not %s", jvalue_type_name(text));
     else
-        ok = jvalue_write(run, text, run->out);
+        ok = jvalue_write(run, text, run->out) &&
+             (node->kind != NODE_GENERATION || jinja_trace_generation(run, begin));
     jinja_leave_scope(frame, scope);
     return ok ? FLOW_NEXT : FLOW_FAIL;
 }

@@ -24,6 +24,8 @@ struct jinja_frame {
     bool captured; /* a macro made here may outlive the call */
 };
 
+struct jinja_trace; /* jinja_trace.h */
+
 struct jinja_run {
     struct arena arena;
     struct buffer *out;      /* where output goes now */
@@ -32,6 +34,7 @@ struct jinja_run {
     int line; /* being evaluated, for messages */
     int eval_depth, call_depth;
     struct jinja_frame *free_frames;
+    const struct jinja_trace *trace; /* NULL: nobody asks what stands where */
     const int64_t *now;       /* for strftime_now, seconds since 1970; NULL: the clock */
     enum quern_status status; /* the first failure */
     struct quern_error error; /* its message, without the place */

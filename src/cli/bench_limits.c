@@ -55,18 +55,22 @@ static double fastest(struct thread_pool *pool, void (*fn)(void *, int, int), st
     return (double)best * 1e-9;
 }
 
+double bench_limits_compute(struct thread_pool *pool, enum peak_kind kind) {
+    const struct peaks peaks = peaks_of_cpu();
+    struct limit_job job = {.peaks = &peaks, .kind = kind};
+    if (!peaks.compute[kind])
+        return 0;
+    double seconds = fastest(pool, compute, &job, COMPUTES);
+    return job.ops * thread_pool_size(pool) / seconds;
+}
+
 enum quern_status bench_limits_measure(struct thread_pool *pool, struct bench_limits *out,
                                        struct quern_error *err) {
     const struct peaks peaks = peaks_of_cpu();
     struct limit_job job = {.peaks = &peaks};
     *out = (struct bench_limits){.read_bytes_s = 0};
-    for (int k = 0; k < PEAK_KINDS; k++) {
-        job.kind = (enum peak_kind)k;
-        if (!peaks.compute[k])
-            continue;
-        double seconds = fastest(pool, compute, &job, COMPUTES);
-        out->compute_ops_s[k] = job.ops * thread_pool_size(pool) / seconds;
-    }
+    for (int k = 0; k < PEAK_KINDS; k++)
+        out->compute_ops_s[k] = bench_limits_compute(pool, (enum peak_kind)k);
     if (!peaks.read)
         return QUERN_OK;
     const size_t quarter = os_memory_available_bytes() / 4 / READ_GRAIN * READ_GRAIN;

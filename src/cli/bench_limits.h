@@ -16,4 +16,7 @@ struct bench_limits {
 enum quern_status bench_limits_measure(struct thread_pool *pool, struct bench_limits *out,
                                        struct quern_error *err);
 
+/* The fastest arithmetic of one kind, operations a second; 0: unknown. Takes a fraction of a second. */
+double bench_limits_compute(struct thread_pool *pool, enum peak_kind kind);
+
 #endif

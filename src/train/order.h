@@ -1,0 +1,49 @@
+/* order.h - in which order examples are trained, and which of them share a row. A function of the
+ * data, the options and the epoch alone, so that a run goes on where it stopped. */
+#ifndef QUERN_TRAIN_ORDER_H
+#define QUERN_TRAIN_ORDER_H
+
+#include "train/data.h"
+#include "train/row.h"
+
+enum order_kind {
+    ORDER_SHUFFLED, /* all examples shuffled; with packing, first fit decreasing within a window */
+    ORDER_WINDOWS,  /* windows in the files' order; each sorted by length (ties by index), cut into rows of
+                       at most row_tokens, every example counted as the row's longest; rows shuffled.
+                       What the demo's recipe does: examples of like length share a row */
+    ORDER_FILE,     /* as they come, for evaluation */
+};
+
+struct order_options {
+    enum order_kind kind;
+    bool packing;      /* several examples a row (ORDER_WINDOWS: always) */
+    size_t row_tokens; /* most in a row; a longer example has one of its own */
+    size_t window;     /* examples; 0: all */
+    uint64_t seed;
+};
+
+struct order {
+    uint32_t *examples;   /* [data->n_examples] */
+    uint32_t *row_starts; /* [n_rows + 1] into examples */
+    size_t n_rows;
+};
+
+enum quern_status order_make(const struct train_data *data, const struct order_options *options,
+                             size_t epoch, struct order *out, struct quern_error *err);
+void order_release(struct order *o); /* zeroed is fine */
+
+/* Rows i .. i+n-1 as the training core takes them. */
+struct row_set {
+    struct train_row *rows;
+    size_t n;
+    int32_t *numbers; /* tokens and labels */
+    uint8_t *flags;
+    uint32_t *starts;
+};
+/* `prompts`: the prompts' tokens are labels too, marked as such. */
+enum quern_status row_set_make(const struct train_data *data, const struct order *order, size_t i,
+                               size_t n, bool prompts, struct row_set *out,
+                               struct quern_error *err);
+void row_set_release(struct row_set *s); /* zeroed is fine */
+
+#endif
