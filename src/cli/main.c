@@ -24,6 +24,7 @@ static const struct cli_entry commands[] = {
     {"merge", cmd_merge, "write a model with LoRA adapters merged into its weights"},
     {"export-adapter", cmd_export_adapter, "write a LoRA adapter as llama.cpp reads it"},
     {"init", cmd_init, "write a checkpoint with random weights"},
+    {"train", cmd_train, "fine-tune a model, or train one from scratch"},
     {"bench", cmd_bench, "measure speed, and against what the machine allows"},
     {"grammar", cmd_grammar, "check a text against a grammar, measure masks"},
     {"bench serve", cmd_bench_serve, "measure a running server"},

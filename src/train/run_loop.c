@@ -109,6 +109,8 @@ static enum quern_status begin(struct run *r, enum run_start start, struct quern
     if (start == RUN_FRESH && path[0])
         return error_set(err, QUERN_ERR_ARG,
                          "%s is there: go on from it with --resume, or begin anew with --force", path);
+    if (start == RUN_RESUME && !path[0] && !bad[0])
+        run_note(r, "there is no checkpoint in %s; beginning anew", r->checkpoints);
     if (start == RUN_RESUME && bad[0])
         run_note(r, "%s is damaged; %s%s", bad, path[0] ? "going on from " : "beginning anew", path);
     while (start == RUN_AGAIN && path[0] && !status) {

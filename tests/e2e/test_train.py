@@ -1,0 +1,151 @@
+"""quern train and quern tokenizer train: losses fall, runs go on, what is wrong is named."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TINY = ROOT / "tests" / "fixtures" / "qwen3-tiny"
+GOLDEN = ROOT / "tests" / "golden" / "train_data"
+
+
+def program():
+    return os.environ.get("QUERN", str(ROOT / "build" / "release" / "quern"))
+
+
+def run(*args):
+    return subprocess.run([program(), *map(str, args)], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    done = run("init", "--shape", "tiny", "--vocab-size", 1024, "-o", directory, "--tokenizer", TINY, "--force")
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data.jsonl"
+    with open(path, "w", encoding="utf-8") as out:
+        for i in range(40):
+            out.write(json.dumps({"prompt": f"Say {i % 5}.", "completion": f"It is {i % 5}."}) + "\n")
+    return path
+
+
+def settings(model, data, out, *more):
+    return ["train", "-m", model, "--data", data, "-o", out, "--max-steps", 12, "--grad-accum", 2, "--max-length", 64,
+            "--lr", 0.01, "--save-steps", 2, "--set", "lora_dropout=0.1", "--set", "neftune_noise_alpha=2", *more]
+
+
+def metrics(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def adapter(out):
+    return (out / "adapter_model.safetensors").read_bytes()
+
+
+def test_losses_fall_and_the_output_is_there(model, data, tmp_path):
+    done = run(*settings(model, data, tmp_path / "out", "--eval-data", data, "--eval-steps", 6))
+    assert done.returncode == 0, done.stderr
+    lines = metrics(tmp_path / "out")
+    losses = [m["loss"] for m in lines if "loss" in m]
+    assert len(losses) == 12 and losses[-1] < 0.9 * losses[0]
+    assert [m["step"] for m in lines if "eval_loss" in m] == [6, 12]
+    assert {"adapter_model.safetensors", "adapter_config.json", "loss.svg", "metrics.jsonl"} <= set(
+        os.listdir(tmp_path / "out"))
+    assert "<polyline" in (tmp_path / "out" / "loss.svg").read_text()
+    answer = run("run", "-m", model, "--adapter", tmp_path / "out", "-p", "Say 3.", "-n", 4)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_full_model_opens_like_any_other(model, data, tmp_path):
+    done = run(*settings(model, data, tmp_path / "out", "--method", "full"))
+    assert done.returncode == 0, done.stderr
+    assert run("run", "-m", tmp_path / "out", "-p", "Say 3.", "-n", 4).returncode == 0
+
+
+def test_killed_and_gone_on_it_ends_with_the_same_bits(model, data, tmp_path):
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert run(*settings(model, data, straight)).returncode == 0
+    for _ in range(3):
+        process = subprocess.Popen([program(), *map(str, settings(model, data, killed, "--resume"))],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 60
+        before = set(os.listdir(killed / "checkpoints")) if (killed / "checkpoints").is_dir() else set()
+        while process.poll() is None and time.time() < deadline:  # until one more checkpoint is there
+            now = set(os.listdir(killed / "checkpoints")) if (killed / "checkpoints").is_dir() else set()
+            if any(name.endswith(tuple("0123456789")) for name in now - before):
+                break
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = run(*settings(model, data, killed, "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert adapter(straight) == adapter(killed)
+    assert [m["loss"] for m in metrics(straight)] == [m["loss"] for m in metrics(killed)]
+
+
+def test_threads_do_not_show_in_the_result(model, data, tmp_path):
+    for n in (1, 2):
+        assert run(*settings(model, data, tmp_path / str(n), "-t", n)).returncode == 0
+    assert adapter(tmp_path / "1") == adapter(tmp_path / "2")
+
+
+def test_an_interrupt_saves_and_stops(model, data, tmp_path):
+    args = [program(), *map(str, settings(model, data, tmp_path / "out", "--max-steps", 100000, "--save-steps", 0))]
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out" / "metrics.jsonl").exists() or not (tmp_path / "out" / "metrics.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert len(os.listdir(tmp_path / "out" / "checkpoints")) == 1
+
+
+def test_a_dry_run_writes_nothing_and_shows_the_mask(model, data, tmp_path):
+    done = run(*settings(model, data, tmp_path / "out", "--dry-run", "--show", 1))
+    assert done.returncode == 0, done.stderr
+    assert "steps in all" in done.stdout and "[[It is 0.<|im_end|>]]" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("line, message", [
+    ('{"text": }', "bad.jsonl:2: "),
+    ('{"question": "q"}', "bad.jsonl:2: found none of messages"),
+    ('{"messages": [{"role": "user", "content": "only a question"}]}',
+     "bad.jsonl:2: no token of this example is trained"),
+])
+def test_a_bad_line_is_named(model, tmp_path, line, message):
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n' + line + "\n")
+    done = run(*settings(model, tmp_path / "bad.jsonl", tmp_path / "out"))
+    assert done.returncode == 1
+    assert message in done.stderr
+    if "no token" in message:
+        assert "only a question<|im_end|>" in done.stderr
+
+
+def test_there_is_no_going_on_with_other_settings(model, data, tmp_path):
+    assert run(*settings(model, data, tmp_path / "out")).returncode == 0
+    done = run(*settings(model, data, tmp_path / "out"))
+    assert done.returncode == 1 and "--resume" in done.stderr
+    done = run(*settings(model, data, tmp_path / "out", "--lr", 0.5, "--resume"))
+    assert done.returncode == 1 and "another learning_rate" in done.stderr
+    done = run(*settings(model, data, tmp_path / "out", "--set", "lerning_rate=1"))
+    assert done.returncode == 1 and 'did you mean "learning_rate"?' in done.stderr
+
+
+def test_a_tokenizer_is_the_one_the_reference_learns(tmp_path):
+    done = run("tokenizer", "train", "-o", tmp_path, "--vocab-size", 480, GOLDEN / "corpus.txt")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tokenizer.json").read_bytes() == (GOLDEN / "tokenizer-lines.json").read_bytes()
+    assert run("tokenizer", "learn", "x").returncode == 2
+    assert run("tokenizer", "train", "-o", tmp_path, "--vocab-size", 270, GOLDEN / "corpus.txt").returncode == 2
