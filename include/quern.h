@@ -345,6 +345,13 @@ struct quern_event {
     size_t n_top;
 };
 
+/* Whether an answer may, must or must not call tools. */
+enum quern_tool_use {
+    QUERN_TOOLS_AUTO = 0,
+    QUERN_TOOLS_REQUIRED, /* calls only */
+    QUERN_TOOLS_NONE,     /* no calls, whatever the prompt has said of tools */
+};
+
 /* What the text of an answer must be: at most one form is set. Tokens that would
  * leave it are never sampled, and the answer may end only where it is complete. A thinking block
  * before it stays free. An answer cut by max_tokens is the beginning of such a text. */
@@ -359,6 +366,11 @@ struct quern_form {
     const char *xml_dtd;     /* XML that is valid under this DTD */
     const char *xml_names;   /* well-formed XML of tags and attributes with these names, separated by
                                 blanks; "any": common names */
+    /* OpenAI's array of tools, or NULL: the answer may instead, or after some text where it is free,
+     * call them as the model's template writes calls, with arguments valid by their schemas. */
+    const char *tools_json;
+    enum quern_tool_use tool_use;
+    bool one_call;  /* not several in one answer */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 

@@ -1,5 +1,6 @@
 /* api_form.c - forms of answers: from the public struct to a guard on the tokens. */
 #include "api/loaded_model.h"
+#include "grammar/answer_tools.h"
 
 enum { CHOICES_MAX = 4096 };
 
@@ -65,25 +66,52 @@ enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *f
     return QUERN_OK;
 }
 
+static enum quern_status read_choices(const struct quern_form *form, struct answer_rules *rules,
+                                      struct arena *arena, struct quern_error *err) {
+    struct str *choices = arena_calloc(arena, form->n_choices, sizeof *choices);
+    if (!choices)
+        return error_nomem(err);
+    for (size_t i = 0; i < form->n_choices; i++)
+        choices[i] = str_from(form->choices[i]);
+    rules->choices = choices;
+    rules->n_choices = form->n_choices;
+    return QUERN_OK;
+}
+
+/* *list is to be kept as long as the rules. */
+static enum quern_status read_tools(const struct quern_form *form, struct answer_rules *rules,
+                                    json_t **list, struct arena *arena, struct quern_error *err) {
+    struct answer_tool *tools = NULL;
+    enum quern_status st = json_parse(form->tools_json, strlen(form->tools_json), "tools", list, err);
+    if (st == QUERN_OK && !json_array_size(*list))
+        st = error_set(err, QUERN_ERR_FORMAT, "tools: expected an array of tools");
+    if (st == QUERN_OK)
+        st = answer_tools_read(*list, NULL, NULL, arena, &tools, &rules->n_tools, err);
+    rules->tools = tools;
+    rules->parallel = !form->one_call;
+    rules->calls = form->tool_use == QUERN_TOOLS_REQUIRED ? CALLS_REQUIRED
+                   : form->tool_use == QUERN_TOOLS_NONE   ? CALLS_NONE
+                                                          : CALLS_AUTO;
+    return st;
+}
+
 enum quern_status loaded_model_form(struct quern_model *m, const struct quern_form *form,
                                     const int32_t *ids, size_t n_ids, struct answer_guard **out,
                                     struct quern_error *err) {
     struct answer_rules rules = {.form = ANSWER_FREE};
+    struct arena arena = ARENA_INIT(0);
+    json_t *list = NULL;
     *out = NULL;
     enum quern_status st = form ? form_of_fields(form, &rules.form, &rules.text, err) : QUERN_OK;
-    if (st != QUERN_OK || rules.form == ANSWER_FREE)
+    if (st != QUERN_OK || !form || (rules.form == ANSWER_FREE && !form->tools_json))
         return st;
-    struct arena arena = ARENA_INIT(0);
-    if (rules.form == ANSWER_CHOICE) {
-        struct str *choices = arena_calloc(&arena, form->n_choices, sizeof *choices);
-        for (size_t i = 0; choices && i < form->n_choices; i++)
-            choices[i] = str_from(form->choices[i]);
-        rules.choices = choices;
-        rules.n_choices = choices ? form->n_choices : 0;
-        st = choices ? QUERN_OK : error_nomem(err);
-    }
+    if (rules.form == ANSWER_CHOICE)
+        st = read_choices(form, &rules, &arena, err);
+    if (st == QUERN_OK && form->tools_json)
+        st = read_tools(form, &rules, &list, &arena, err);
     if (st == QUERN_OK)
         st = loaded_model_guard(m, &rules, ids, n_ids, form->may_think, NULL, out, err);
+    json_decref(list);
     arena_release(&arena);
     return st;
 }

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/loaded_model.h"
+#include "openai/answer_parts.h"
+
 /* ---- markers ---------------------------------------------------------------------- */
 
 static int32_t single_token(const quern_model *model, const char *spelling) {
@@ -48,11 +51,19 @@ void answer_init(struct answer *a, const quern_model *model, struct think_tokens
                          .thinking = inside,
                          .fresh = inside};
     buffer_init(&a->text, SIZE_MAX / 4);
+    buffer_init(&a->reasoning, SIZE_MAX / 4);
+    buffer_init(&a->content, SIZE_MAX / 4);
 }
 
 void answer_release(struct answer *a) {
+    if (a->parts)
+        answer_parts_release(a->parts);
+    free(a->parts);
     free(a->ids);
     buffer_release(&a->text);
+    buffer_release(&a->reasoning);
+    buffer_release(&a->content);
+    json_decref(a->calls);
     *a = (struct answer){0};
 }
 
@@ -139,7 +150,87 @@ static bool show_new_text(struct answer *a) {
     return len <= a->shown || show_range(a, len);
 }
 
+/* ---- with tools ------------------------------------------------------------------------- */
+
+static json_t *last_function(const struct answer *a) {
+    json_t *call = json_array_get(a->calls, json_array_size(a->calls) - 1);
+    return json_object_get(call, "function");
+}
+
+static bool add_call(struct answer *a, const struct tool_call *call) {
+    json_t *entry = json_pack("{s:s, s:s, s:{s:s%, s:s}}", "id", call->id, "type", "function",
+                              "function", "name", call->name.ptr, call->name.len, "arguments", "");
+    if (!a->calls)
+        a->calls = json_array();
+    return json_array_append_new(a->calls, entry) == 0;
+}
+
+/* The pieces wait in a->text, which has no other use here. Objects, since some templates look inside. */
+static bool end_call(struct answer *a) {
+    json_t *arguments = NULL;
+    if (json_parse(a->text.data, a->text.len, "arguments", &arguments, NULL))
+        arguments = json_stringn(a->text.data ? a->text.data : "", a->text.len);
+    buffer_clear(&a->text);
+    return json_object_set_new(last_function(a), "arguments", arguments) == 0;
+}
+
+static void on_delta(void *user, const struct answer_delta *delta) {
+    struct answer *a = user;
+    bool ok = true;
+    switch (delta->part) {
+    case PART_CONTENT:
+    case PART_REASONING: {
+        const bool thinking = delta->part == PART_REASONING;
+        ok = buffer_append_str(thinking ? &a->reasoning : &a->content, delta->text) == QUERN_OK;
+        if (ok && !a->stopped)
+            a->stopped = !a->show(a->user, thinking, delta->text.ptr, delta->text.len);
+        break;
+    }
+    case PART_TOOL_CALL:
+        ok = add_call(a, delta->call);
+        break;
+    case PART_ARGUMENTS:
+        ok = buffer_append_str(&a->text, delta->text) == QUERN_OK;
+        break;
+    case PART_CALL_END:
+        ok = end_call(a);
+        break;
+    }
+    if (!ok)
+        a->failed = QUERN_ERR_NOMEM;
+}
+
+bool answer_use_tools(struct answer *a, const json_t *tools) {
+    const struct tokenizer *t = a->model->tokenizer;
+    const struct answer_parts_setup setup = {
+        .tokenizer = t,
+        .markers = {a->think.begin, a->think.end, tokenizer_added_id(t, STR_LIT("<tool_call>")),
+                    tokenizer_added_id(t, STR_LIT("</tool_call>")), -1, -1, -1},
+        .thinking = a->thinking,
+        .tools = true,
+        .tool_list = tools,
+        .calls_keep_form = true,
+        .max_calls = SIZE_MAX,
+        .on_delta = on_delta,
+        .user = a,
+    };
+    a->parts = calloc(1, sizeof *a->parts);
+    if (a->parts)
+        answer_parts_init(a->parts, &setup);
+    return a->parts != NULL;
+}
+
+void answer_finish(struct answer *a) {
+    if (a->parts && answer_parts_finish(a->parts))
+        a->failed = QUERN_ERR_NOMEM;
+}
+
 bool answer_push(struct answer *a, const struct quern_event *event) {
+    if (a->parts) {
+        if (answer_parts_push(a->parts, event))
+            a->failed = QUERN_ERR_NOMEM;
+        return !a->failed && !a->stopped;
+    }
     bool kept = event->token < 0 || (keep_id(a, event->token) && take_marker(a, event->token));
     if (!kept || buffer_append(&a->text, event->text, event->text_len)) {
         a->failed = QUERN_ERR_NOMEM;
@@ -155,6 +246,8 @@ static struct str range(const struct answer *a, size_t from, size_t to) {
 }
 
 struct str answer_thinking(const struct answer *a) {
+    if (a->parts)
+        return buffer_str(&a->reasoning);
     size_t len = a->text.len, end = len;
     if (a->ended)
         end = a->end < len ? a->end : len;
@@ -165,6 +258,8 @@ struct str answer_thinking(const struct answer *a) {
 }
 
 struct str answer_content(const struct answer *a) {
+    if (a->parts)
+        return buffer_str(&a->content);
     size_t len = a->text.len;
     if (!a->ended)
         return a->thinking ? STR_LIT("") : range(a, 0, len);

@@ -7,6 +7,9 @@
 
 #include "base/buffer.h"
 #include "quern.h"
+#include "text/json.h"
+
+struct answer_parts;
 
 struct think_tokens {
     int32_t begin, end; /* -1: the model has none */
@@ -32,12 +35,23 @@ struct answer {
     bool ended;         /* there was one */
     bool fresh;         /* newlines after a marker are still to be passed over */
     enum quern_status failed;
+
+    /* With tools the parts are told apart by the code that serves requests. */
+    struct answer_parts *parts; /* NULL: no tools */
+    struct buffer reasoning, content;
+    json_t *calls; /* own: as messages have them, arguments as text */
+    bool stopped;  /* `show` said so */
 };
 
 /* `inside`: the prompt has opened the thinking already. */
 void answer_init(struct answer *a, const quern_model *model, struct think_tokens think, bool inside,
                  bool (*show)(void *user, bool thinking, const char *text, size_t len), void *user);
 void answer_release(struct answer *a);
+/* Right after answer_init: calls of these tools (OpenAI's array, borrowed) are taken out of the content,
+ * and kept in a->calls. False: out of memory. */
+bool answer_use_tools(struct answer *a, const json_t *tools);
+/* After the last event. */
+void answer_finish(struct answer *a);
 
 /* Takes one event of quern_generate. False to stop: `show` said so or memory ran out. */
 bool answer_push(struct answer *a, const struct quern_event *event);

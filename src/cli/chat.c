@@ -92,7 +92,9 @@ static void finish_view(struct view *view) {
     buffer_clear(&view->out);
     if (view->in_thinking && view->colour)
         buffer_puts(&view->out, PLAIN);
-    if (!view->any || view->last != '\n')
+    /* An answer of calls alone has no line of its own. */
+    const bool silent = !view->any && view->answer.calls;
+    if (!silent && (!view->any || view->last != '\n'))
         buffer_putc(&view->out, '\n');
     flush_view(view);
 }
@@ -152,8 +154,9 @@ static void say_how_it_ended(const struct chat *chat, const struct quern_generat
 
 static enum quern_status prepare(struct chat *chat, int32_t **ids, struct turn_stats *stats,
                                  struct quern_error *err) {
-    enum quern_status status = messages_encode(chat->model, chat->messages, chat->enable_thinking,
-                                               ids, &stats->n_prompt, err);
+    enum quern_status status =
+        messages_encode(chat->model, chat->messages, chat->tools.set->list_json,
+                        chat->enable_thinking, ids, &stats->n_prompt, err);
     if (status)
         return status;
     if (stats->n_prompt >= (size_t)quern_session_context(chat->session))
@@ -164,30 +167,43 @@ static enum quern_status prepare(struct chat *chat, int32_t **ids, struct turn_s
     return status;
 }
 
-static enum quern_status generate(struct chat *chat, struct view *view,
+static bool keep_answer(struct chat *chat, const struct answer *a) {
+    if (!messages_add(chat->messages, "assistant", answer_content(a), answer_thinking(a)))
+        return false;
+    json_t *message = json_array_get(chat->messages, json_array_size(chat->messages) - 1);
+    return !a->calls || json_object_set(message, "tool_calls", a->calls) == 0;
+}
+
+static enum quern_status generate(struct chat *chat, struct view *view, bool may_call,
                                   struct quern_generate_result *result, struct quern_error *err) {
+    const struct quern_form form = {
+        .tools_json = chat->tools.set->list_json,
+        .tool_use = may_call ? QUERN_TOOLS_AUTO : QUERN_TOOLS_NONE,
+        .may_think = chat->enable_thinking != 0,
+    };
     struct quern_generate_options options = {
         .sampling = chat->sampling,
         .max_tokens = chat->max_tokens,
         .stop_strings = chat->stop_strings,
         .n_stop_strings = chat->n_stop_strings,
         .n_top_logprobs = -1,
+        .form = &form,
         .on_event = on_event,
         .user = view,
     };
     options.sampling.seed += chat->n_again;
     enum quern_status status = quern_generate(chat->session, &options, result, err);
+    answer_finish(&view->answer);
     finish_view(view);
     if (!status && view->answer.failed)
         return error_nomem(err);
-    if (!status && !messages_add(chat->messages, "assistant", answer_content(&view->answer),
-                                 answer_thinking(&view->answer)))
+    if (!status && !keep_answer(chat, &view->answer))
         return error_nomem(err);
     return status;
 }
 
 /* Answers the conversation as it stands. */
-static enum quern_status answer(struct chat *chat, struct turn_stats *stats,
+static enum quern_status answer(struct chat *chat, bool may_call, struct turn_stats *stats,
                                 struct quern_generate_result *result, struct quern_error *err) {
     int32_t *ids = NULL;
     enum quern_status status = prepare(chat, &ids, stats, err);
@@ -200,12 +216,44 @@ static enum quern_status answer(struct chat *chat, struct turn_stats *stats,
         buffer_init(&view.out, SIZE_MAX / 4);
         bool inside = think_tokens_left_open(chat->think, ids, stats->n_prompt);
         answer_init(&view.answer, chat->model, chat->think, inside, show, &view);
-        status = generate(chat, &view, result, err);
+        if (chat->tools.set->list && !answer_use_tools(&view.answer, chat->tools.set->list))
+            status = error_nomem(err);
+        if (!status)
+            status = generate(chat, &view, may_call, result, err);
         answer_release(&view.answer);
         buffer_release(&view.out);
     }
     quern_free(ids);
     return status;
+}
+
+static bool has_calls(const struct chat *chat) {
+    const json_t *last = json_array_get(chat->messages, json_array_size(chat->messages) - 1);
+    return json_object_get(last, "tool_calls") != NULL;
+}
+
+/* Answers, runs the tools that the answer calls, and answers again; after max_tool_rounds without
+ * them. A call that was cut or stopped is not run. */
+static enum quern_status answer_with_tools(struct chat *chat, struct turn_stats *stats,
+                                           struct quern_generate_result *result,
+                                           struct quern_error *err) {
+    for (int32_t round = 0;; round++) {
+        bool failed = false;
+        enum quern_status status = answer(chat, round < chat->max_tool_rounds, stats, result, err);
+        if (status || !has_calls(chat))
+            return status;
+        if (result->finish != QUERN_FINISH_STOP) { /* no results: the calls are no more */
+            json_t *last = json_array_get(chat->messages, json_array_size(chat->messages) - 1);
+            json_object_del(last, "tool_calls");
+            return QUERN_OK;
+        }
+        if (!tool_rounds_run(&chat->tools, chat->messages, &failed)) {
+            result->finish = QUERN_FINISH_CANCELLED;
+            return QUERN_OK;
+        }
+        if (failed)
+            return error_nomem(err);
+    }
 }
 
 /* Answers; when that fails, leaves n_before messages. */
@@ -214,7 +262,7 @@ static void answer_or_take_back(struct chat *chat, size_t n_before) {
     struct quern_generate_result result = {0};
     struct quern_error err = {0};
     interrupt_clear();
-    enum quern_status status = answer(chat, &stats, &result, &err);
+    enum quern_status status = answer_with_tools(chat, &stats, &result, &err);
     interrupt_clear();
     if (!status) {
         say_how_it_ended(chat, &result);

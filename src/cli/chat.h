@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "cli/answer.h"
+#include "cli/tool_rounds.h"
 #include "quern.h"
 #include "text/json.h"
 
@@ -20,6 +21,8 @@ struct chat {
     int enable_thinking; /* -1: the template's own choice, 0, 1 */
     const char *const *stop_strings;
     size_t n_stop_strings;
+    struct tool_rounds tools; /* its set may be empty */
+    int32_t max_tool_rounds;
     uint64_t n_again;   /* how often the last answer was made anew */
     bool show_thinking; /* also where standard output is no terminal */
     bool verbose;

@@ -235,6 +235,19 @@ static void load(struct chat *chat, const char *argument) {
     chat_note("(%zu messages loaded%s)", n, is_open ? "; /regenerate answers the last one" : "");
 }
 
+static void list_tools(struct chat *chat, const char *argument) {
+    const struct tool_set *set = chat->tools.set;
+    (void)argument;
+    if (!set->n_tools)
+        talk("There are no tools; quern chat --tools FILE gives some.\n");
+    for (size_t i = 0; i < set->n_tools; i++) {
+        const json_t *function = json_object_get(json_array_get(set->list, i), "function");
+        const char *what = json_string_value(json_object_get(function, "description"));
+        const bool asks = !chat->tools.allow && !set->tools[i].allow;
+        talk("  %-20s %s%s\n", set->tools[i].name, what ? what : "", asks ? " (asks first)" : "");
+    }
+}
+
 static void leave(struct chat *chat, const char *argument) {
     (void)argument;
     chat->quit = true;
@@ -245,6 +258,7 @@ static const struct command commands[] = {
     {"/system", "[TEXT]", "show or set the system message; \"-\" removes it", set_system},
     {"/set", "[NAME VALUE]", "show or set sampling parameters, max_tokens, seed, verbose", set},
     {"/think", "on|off|default", "whether the model may think before it answers", think},
+    {"/tools", "", "what the model may call", list_tools},
     {"/clear", "", "forget the conversation, keep the system message", clear},
     {"/regenerate", "", "answer the last message once more, with another seed", regenerate},
     {"/save", "FILE", "write the conversation as a JSON array of messages", save},

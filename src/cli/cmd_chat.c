@@ -19,6 +19,7 @@ struct chat_args {
     bool think, no_think, show_thinking, verbose;
     int64_t max_tokens, context;
     struct option_list stop;
+    struct cli_tool_args tools;
     struct cli_sampling_args sampling;
 };
 
@@ -35,6 +36,7 @@ static const struct option_spec chat_specs[] = {
     CLI_KV_OPTION(struct chat_args, kv_type),
     OPT_LIST(0, "stop", "TEXT", struct chat_args, stop,
              "end an answer before this text; may be given several times"),
+    CLI_TOOL_OPTIONS(struct chat_args, tools),
     CLI_SAMPLING_OPTIONS(struct chat_args, sampling),
     OPT_FLAG('v', "verbose", struct chat_args, verbose, "more figures after each answer"),
     OPT_END,
@@ -54,6 +56,7 @@ static const struct cli_command chat_command_line = {
     "the other, without prompts or thinking. The exit code is 1 when any of them failed.",
     "quern chat -m models/Qwen3-0.6B\n"
     "quern chat --system 'You are a sailor.' --no-think --temp 0.7\n"
+    "quern chat --tools examples/tools/tools.json\n"
     "quern chat --seed 1 < script.txt > answers.txt\n",
     chat_specs,
 };
@@ -149,7 +152,7 @@ static enum quern_status check_template(const struct chat *chat, const char *dir
 }
 
 static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern_model *model,
-                                struct quern_error *err) {
+                                struct tool_set *tools, struct quern_error *err) {
     *chat = (struct chat){
         .model = model,
         .think = think_tokens_find(model),
@@ -160,6 +163,8 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
                                             : -1,
         .stop_strings = args->stop.items,
         .n_stop_strings = args->stop.n,
+        .tools = {tools, args->tools.allow, chat_note},
+        .max_tool_rounds = (int32_t)args->tools.max_rounds,
         .show_thinking = args->show_thinking,
         .verbose = args->verbose,
     };
@@ -180,24 +185,32 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
     return status;
 }
 
+static int chat_with(struct chat_args *args, quern_model *model, struct tool_set *tools) {
+    struct chat chat;
+    struct quern_error err = {0};
+    enum quern_status status = set_up(&chat, args, model, tools, &err);
+    int code = status ? cli_fail(&err) : converse(&chat, cli_model_dir(&args->model));
+    json_decref(chat.messages);
+    quern_session_destroy(chat.session);
+    return code;
+}
+
 int cmd_chat(int argc, char **argv) {
-    struct chat_args args = {0};
+    struct chat_args args = {.tools.max_rounds = CLI_TOOL_ROUNDS};
+    struct tool_set tools = {0};
+    quern_model *model = NULL;
     cli_sampling_args_init(&args.sampling);
     int code = cli_parse(&chat_command_line, argc, argv, &args, NULL);
     if (code != CLI_GO_ON)
         return code;
     if (args.think && args.no_think)
         return cli_usage_error(&chat_command_line, "--think and --no-think exclude each other");
-    quern_model *model = NULL;
-    code = cli_open_model(&args.model, false, &model);
-    if (code != CLI_GO_ON)
-        return code;
-    struct chat chat;
-    struct quern_error err = {0};
-    enum quern_status status = set_up(&chat, &args, model, &err);
-    code = status ? cli_fail(&err) : converse(&chat, cli_model_dir(&args.model));
-    json_decref(chat.messages);
-    quern_session_destroy(chat.session);
+    code = cli_tools_open(&args.tools, &tools);
+    if (code == CLI_GO_ON)
+        code = cli_open_model(&args.model, false, &model);
+    if (code == CLI_GO_ON)
+        code = chat_with(&args, model, &tools);
     quern_model_close(model);
+    tool_set_release(&tools);
     return code;
 }

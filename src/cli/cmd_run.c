@@ -1,4 +1,5 @@
 /* cmd_run.c - quern run: one prompt in, one completion out. */
+#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "cli/prefill.h"
 #include "cli/sampling_args.h"
 #include "cli/term_text.h"
+#include "cli/tool_rounds.h"
 
 struct run_args {
     struct cli_model_args model;
@@ -23,6 +25,8 @@ struct run_args {
     struct cli_sampling_args sampling;
     struct cli_form_args form_args;
     struct quern_form form;
+    struct cli_tool_args tool_args;
+    struct tool_set tools;
 };
 
 static const struct option_spec run_specs[] = {
@@ -44,6 +48,7 @@ static const struct option_spec run_specs[] = {
     OPT_LIST(0, "stop", "TEXT", struct run_args, stop,
              "end before this text; may be given several times"),
     CLI_FORM_OPTIONS(struct run_args, form_args),
+    CLI_TOOL_OPTIONS(struct run_args, tool_args),
     OPT_FLAG(0, "ignore-eos", struct run_args, ignore_eos, "go on after the model's end token"),
     CLI_SAMPLING_OPTIONS(struct run_args, sampling),
     OPT_FLAG('v', "verbose", struct run_args, verbose, "counts, speed and seed on standard error"),
@@ -64,6 +69,7 @@ static const struct cli_command run_command = {
     "Ctrl-C ends the answer; the exit code is then 130.",
     "quern run -m models/Qwen3-0.6B -p 'Name three rivers.'\n"
     "quern run --raw -n 40 --temp 0 -p 'The capital of France is'\n"
+    "quern run --tools examples/tools/tools.json -p 'Get the time: city Lisbon.'\n"
     "quern run --schema person.json -p 'Ada is 36 years old.'\n"
     "git diff | quern run --system 'Write a commit message for this diff.' --no-think\n",
     run_specs,
@@ -100,18 +106,14 @@ static json_t *make_messages(const struct run_args *args, const struct buffer *p
     return NULL;
 }
 
+/* `messages` NULL: a raw prompt. */
 static enum quern_status prompt_ids(const quern_model *model, const struct run_args *args,
-                                    const struct buffer *prompt, int32_t **ids, size_t *n_ids,
-                                    struct quern_error *err) {
-    if (args->raw)
-        return quern_tokenize(model, prompt->data, prompt->len, true, true, ids, n_ids, err);
-    json_t *messages = make_messages(args, prompt);
+                                    const struct buffer *prompt, const json_t *messages,
+                                    int32_t **ids, size_t *n_ids, struct quern_error *err) {
     if (!messages)
-        return error_nomem(err);
+        return quern_tokenize(model, prompt->data, prompt->len, true, true, ids, n_ids, err);
     int thinking = args->think ? 1 : args->no_think ? 0 : -1;
-    enum quern_status status = messages_encode(model, messages, thinking, ids, n_ids, err);
-    json_decref(messages);
-    return status;
+    return messages_encode(model, messages, args->tools.list_json, thinking, ids, n_ids, err);
 }
 
 /* ---- the answer ---------------------------------------------------------------------- */
@@ -165,7 +167,8 @@ static bool on_event(void *user, const struct quern_event *event) {
     struct run_view *view = user;
     if (interrupt_pending())
         return false;
-    return view->split ? answer_push(&view->answer, event)
+    return view->split || view->answer.parts
+               ? answer_push(&view->answer, event)
                        : show(view, false, event->text, event->text_len);
 }
 
@@ -208,6 +211,7 @@ static enum quern_status generate(quern_session *session, const struct run_args 
         .user = view,
     };
     enum quern_status status = quern_generate(session, &options, result, err);
+    answer_finish(&view->answer);
     end_dim(view);
     if (view->stdout_is_tty && view->last && view->last != '\n')
         cli_write("\n", 1);
@@ -229,24 +233,68 @@ static enum quern_status check_room(const quern_session *session, size_t n_ids,
                      n_ids, context);
 }
 
-static int run_session(const quern_model *model, quern_session *session, struct run_args *args,
-                       const int32_t *ids, size_t n_ids) {
-    struct quern_error err = {0};
-    struct quern_sampling sampling;
-    if (cli_sampling_resolve(&args->sampling, model, &sampling, &err))
-        return cli_usage_error(&run_command, "%s", err.message);
+/* Talk about tools: shown wherever standard error goes. */
+static void note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static void note(const char *fmt, ...) {
+    const bool colour = cli_has_colour(stderr);
+    va_list args;
+    va_start(args, fmt);
+    fputs(colour ? "\033[2m" : "", stderr);
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "%s\n", colour ? "\033[0m" : "");
+    va_end(args);
+}
+
+/* Runs what the answer calls and adds both to the messages; *again: there is something new to answer.
+ * Text before a call is a line of its own. */
+static enum quern_status run_calls(const struct run_args *args, struct run_view *view,
+                                   const struct quern_generate_result *result, json_t *messages,
+                                   bool *again, struct quern_error *err) {
+    const struct answer *a = &view->answer;
+    const struct tool_rounds rounds = {(struct tool_set *)(uintptr_t)&args->tools,
+                                       args->tool_args.allow, note};
+    bool failed = false;
+    if (!a->calls || result->finish != QUERN_FINISH_STOP)
+        return QUERN_OK;
+    if (!view->stdout_is_tty && view->last && view->last != '\n')
+        cli_write("\n", 1);
+    if (!messages_add(messages, "assistant", answer_content(a), answer_thinking(a)) ||
+        json_object_set(json_array_get(messages, json_array_size(messages) - 1), "tool_calls",
+                        a->calls))
+        return error_nomem(err);
+    *again = tool_rounds_run(&rounds, messages, &failed);
+    return failed ? error_nomem(err) : QUERN_OK;
+}
+
+static enum quern_status start_view(struct run_view *view, const quern_model *model,
+                                    const struct run_args *args, const int32_t *ids, size_t n_ids,
+                                    struct quern_error *err) {
     struct think_tokens think = think_tokens_find(model);
-    struct run_view view = {
+    *view = (struct run_view){
         .split = !args->raw && !args->show_thinking,
         .stdout_is_tty = os_is_tty(STDOUT_FILENO),
         .stderr_is_tty = os_is_tty(STDERR_FILENO),
         .colour = cli_has_colour(stderr),
     };
-    buffer_init(&view.line, SIZE_MAX / 4);
-    answer_init(&view.answer, model, think, think_tokens_left_open(think, ids, n_ids), show, &view);
+    buffer_init(&view->line, SIZE_MAX / 4);
+    answer_init(&view->answer, model, think, think_tokens_left_open(think, ids, n_ids), show, view);
+    if (args->tools.list && !answer_use_tools(&view->answer, args->tools.list))
+        return error_nomem(err);
+    return QUERN_OK;
+}
+
+static int run_session(const quern_model *model, quern_session *session, struct run_args *args,
+                       const int32_t *ids, size_t n_ids, json_t *messages, bool *again) {
+    struct quern_error err = {0};
+    struct quern_sampling sampling;
+    if (cli_sampling_resolve(&args->sampling, model, &sampling, &err))
+        return cli_usage_error(&run_command, "%s", err.message);
+    struct run_view view;
     struct quern_generate_result result = {0};
     uint64_t begin_ns = os_now_ns();
-    enum quern_status status = check_room(session, n_ids, &err);
+    enum quern_status status = start_view(&view, model, args, ids, n_ids, &err);
+    if (!status)
+        status = check_room(session, n_ids, &err);
     if (!status)
         status = cli_prefill(session, ids, n_ids, NULL, &err);
     double prompt_seconds = (double)(os_now_ns() - begin_ns) * 1e-9;
@@ -256,6 +304,8 @@ static int run_session(const quern_model *model, quern_session *session, struct 
         say_if_context_full(session, &result);
     if (!status && args->verbose)
         report(session, n_ids, prompt_seconds, &result, &sampling);
+    if (!status)
+        status = run_calls(args, &view, &result, messages, again, &err);
     answer_release(&view.answer);
     buffer_release(&view.line);
     if (interrupt_pending())
@@ -263,19 +313,40 @@ static int run_session(const quern_model *model, quern_session *session, struct 
     return status ? cli_fail(&err) : CLI_OK;
 }
 
+static int run_rounds(const quern_model *model, quern_session *session, struct run_args *args,
+                      const struct buffer *prompt, json_t *messages) {
+    bool again = true;
+    int code = CLI_OK;
+    args->form.tools_json = args->tools.list_json;
+    for (int64_t round = 0; again && code == CLI_OK; round++) {
+        struct quern_error err = {0};
+        int32_t *ids = NULL;
+        size_t n_ids = 0;
+        again = false;
+        if (round == args->tool_args.max_rounds)
+            args->form.tool_use = QUERN_TOOLS_NONE;
+        code = prompt_ids(model, args, prompt, messages, &ids, &n_ids, &err)
+                   ? cli_fail(&err)
+                   : run_session(model, session, args, ids, n_ids, messages, &again);
+        quern_free(ids);
+    }
+    return code;
+}
+
 static int run(quern_model *model, struct run_args *args, const struct buffer *prompt) {
     struct quern_error err = {0};
     quern_session *session = NULL;
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
     struct quern_session_options options = {.n_context = (int32_t)args->context,
                                             .kv_type = cli_kv_type(args->kv_type)};
-    enum quern_status status = prompt_ids(model, args, prompt, &ids, &n_ids, &err);
-    if (!status)
-        status = quern_session_create(model, &options, &session, &err);
-    int code = status ? cli_fail(&err) : run_session(model, session, args, ids, n_ids);
+    json_t *messages = args->raw ? NULL : make_messages(args, prompt);
+    if (!messages && !args->raw) {
+        error_nomem(&err);
+        return cli_fail(&err);
+    }
+    enum quern_status status = quern_session_create(model, &options, &session, &err);
+    int code = status ? cli_fail(&err) : run_rounds(model, session, args, prompt, messages);
     quern_session_destroy(session);
-    quern_free(ids);
+    json_decref(messages);
     return code;
 }
 
@@ -288,6 +359,9 @@ static int check_args(const struct run_args *args) {
         return cli_usage_error(&run_command,
                                "--system, --think and --no-think belong to the chat template, "
                                "which --raw leaves out");
+    if (args->raw && args->tool_args.files.n)
+        return cli_usage_error(&run_command, "--tools belongs to the chat template, which --raw "
+                                             "leaves out");
     for (size_t i = 0; i < args->stop.n; i++)
         if (!*args->stop.items[i])
             return cli_usage_error(&run_command, "--stop: the text is empty");
@@ -295,7 +369,7 @@ static int check_args(const struct run_args *args) {
 }
 
 int cmd_run(int argc, char **argv) {
-    struct run_args args = {0};
+    struct run_args args = {.tool_args.max_rounds = CLI_TOOL_ROUNDS};
     cli_sampling_args_init(&args.sampling);
     int code = cli_parse(&run_command, argc, argv, &args, NULL);
     if (code == CLI_GO_ON)
@@ -309,6 +383,8 @@ int cmd_run(int argc, char **argv) {
     code = cli_form_read(&run_command, &args.form_args, &form, &args.form, NULL);
     args.form.may_think = !args.raw && !args.no_think;
     if (code == CLI_GO_ON)
+        code = cli_tools_open(&args.tool_args, &args.tools);
+    if (code == CLI_GO_ON)
         code = read_prompt(&args, &prompt);
     if (code == CLI_GO_ON && !prompt.len && !args.raw)
         code = cli_error("the prompt is empty");
@@ -321,5 +397,6 @@ int cmd_run(int argc, char **argv) {
     buffer_release(&form);
     buffer_release(&prompt);
     quern_model_close(model);
+    tool_set_release(&args.tools);
     return code;
 }

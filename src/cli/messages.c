@@ -113,12 +113,13 @@ enum quern_status messages_save(const json_t *messages, const char *path, struct
 /* ---- rendering ------------------------------------------------------------------------- */
 
 enum quern_status messages_encode(const quern_model *model, const json_t *messages,
-                                  int enable_thinking, int32_t **ids, size_t *n_ids,
+                                  const char *tools_json, int enable_thinking, int32_t **ids, size_t *n_ids,
                                   struct quern_error *err) {
     char *json = json_dumps(messages, JSON_COMPACT);
     if (!json)
         return error_nomem(err);
     struct quern_render_options options = {
+        .tools_json = tools_json,
         .enable_thinking = enable_thinking,
         .add_generation_prompt = true,
     };

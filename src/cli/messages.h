@@ -24,10 +24,10 @@ void messages_truncate(json_t *messages, size_t n);
 enum quern_status messages_load(const char *path, json_t **out, struct quern_error *err);
 enum quern_status messages_save(const json_t *messages, const char *path, struct quern_error *err);
 
-/* Renders with the model's template, generation prompt included, and encodes. *ids is freed with
- * quern_free(). */
+/* Renders with the model's template, generation prompt included, and encodes. `tools_json`: OpenAI's
+ * array, or NULL. *ids is freed with quern_free(). */
 enum quern_status messages_encode(const quern_model *model, const json_t *messages,
-                                  int enable_thinking, int32_t **ids, size_t *n_ids,
+                                  const char *tools_json, int enable_thinking, int32_t **ids, size_t *n_ids,
                                   struct quern_error *err);
 
 #endif

@@ -5,74 +5,26 @@
 #include <stdlib.h>
 
 #include "api/loaded_model.h"
+#include "grammar/answer_tools.h"
 #include "openai/form_request.h"
-#include "text/json.h"
-
-enum { TOOLS_MAX = 128, SCHEMA_BYTES_MAX = 1 << 20 };
 
 /* What the rules point to while the guard is made. */
 struct rule_texts {
     struct form_texts form;
-    struct answer_tool tools[TOOLS_MAX];
-    struct buffer parameters[TOOLS_MAX];
+    struct arena arena;
 };
 
-static enum quern_status write_value(const json_t *value, const char *param, struct buffer *out,
-                                     struct api_error *err) {
-    buffer_init(out, SCHEMA_BYTES_MAX);
-    if (json_write_python(value, -1, out))
-        return api_fail(err, API_VALUE, param, "Invalid value for '%s': it is too large.", param);
-    return QUERN_OK;
-}
-
-/* Arguments are an object, whether the schema says so or not. */
-static enum quern_status write_parameters(const json_t *parameters, const char *name,
-                                          struct buffer *out, struct api_error *err) {
-    const json_t *type = json_object_get(parameters, "type");
-    if (json_is_string(type) && strcmp(json_string_value(type), "object") != 0)
-        return api_fail(err, API_VALUE, "tools",
-                        "Invalid value for 'tools': the parameters of \"%s\" have the type \"%s\", "
-                        "expected \"object\".",
-                        name, json_string_value(type));
-    if (json_is_string(type))
-        return write_value(parameters, "tools", out, err);
-    json_t *typed = json_copy((json_t *)(uintptr_t)parameters);
-    enum quern_status st = json_object_set_new(typed, "type", json_string("object"))
-                               ? api_nomem(err)
-                               : write_value(typed, "tools", out, err);
-    json_decref(typed);
-    return st;
-}
-
-static enum quern_status add_tool(const json_t *function, struct answer_rules *rules,
-                                  struct rule_texts *t, struct api_error *err) {
-    const json_t *name = json_object_get(function, "name");
-    const json_t *parameters = json_object_get(function, "parameters");
-    enum quern_status st = QUERN_OK;
-    if (rules->n_tools == TOOLS_MAX)
-        return api_fail(err, API_VALUE, "tools", "Invalid value for 'tools': more than %d.",
-                        TOOLS_MAX);
-    struct buffer *text = &t->parameters[rules->n_tools];
-    struct answer_tool *tool = &t->tools[rules->n_tools++];
-    tool->name = (struct str){json_string_value(name), json_string_length(name)};
-    tool->strict = json_is_true(json_object_get(function, "strict"));
-    if (json_is_object(parameters) && json_object_size(parameters))
-        st = write_parameters(parameters, json_string_value(name), text, err);
-    tool->parameters = buffer_str(text);
-    return st;
+static bool may_call(const void *request, const char *name) {
+    return chat_request_may_call(request, name);
 }
 
 static enum quern_status tools(const struct chat_request *r, struct answer_rules *rules,
                                struct rule_texts *t, struct api_error *err) {
-    for (size_t i = 0; i < json_array_size(r->tools); i++) {
-        const json_t *function = json_object_get(json_array_get(r->tools, i), "function");
-        if (!chat_request_may_call(r, json_string_value(json_object_get(function, "name"))))
-            continue;
-        enum quern_status st = add_tool(function, rules, t, err);
-        if (st)
-            return st;
-    }
-    rules->tools = t->tools;
+    struct quern_error cause = {0};
+    struct answer_tool *list = NULL;
+    if (answer_tools_read(r->tools, may_call, r, &t->arena, &list, &rules->n_tools, &cause))
+        return api_fail_from(err, API_VALUE, "tools", &cause);
+    rules->tools = list;
     rules->parallel = r->parallel_tool_calls;
     rules->calls = r->tool_choice == TOOL_CHOICE_AUTO ? CALLS_AUTO : CALLS_REQUIRED;
     return QUERN_OK;
@@ -135,10 +87,10 @@ enum quern_status chat_constraint_create(const struct served_model *m, const str
     struct rule_texts *t = calloc(1, sizeof *t);
     if (!t)
         return api_nomem(err);
+    arena_init(&t->arena, 0);
     enum quern_status st = make_guard(m, r, ids, n_ids, t, out, err);
     form_texts_release(&t->form);
-    for (size_t i = 0; i < TOOLS_MAX; i++)
-        buffer_release(&t->parameters[i]);
+    arena_release(&t->arena);
     free(t);
     return st;
 }

@@ -69,6 +69,7 @@ OS_ALLOWED = {
     "src/base/threads.c": "threads are the operating system's",
     "src/base/sync.c": "so are locks and single threads",
     "src/base/net.c": "sockets are the operating system's",
+    "src/base/process.c": "so are other programs",
     "src/base/data_file.c": "positions in files, directories",
     "src/base/file_writer.c": "flushing to the disk is the operating system's",
     "src/base/pages.c": "zeroed pages straight from the operating system",
