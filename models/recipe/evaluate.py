@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from check import answer_ok, split_thought, thinking_ok  # noqa: E402
 from generate import eval_examples  # noqa: E402
-from libquern import Quern  # noqa: E402
+from libquern import MATH, WEIGHTS, Quern  # noqa: E402
 
 GOALS = {"recall": 97, "system": 95, "arithmetic_thinking": 97, "extract_json": 95, "tool_call": 93, "tool_calls": 88,
          "tool_none": 95, "tool_result": 95, "harmful": 98, "harmless": 95, "fill_in_the_middle": 80,
@@ -65,11 +65,13 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--per-skill", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--weights", choices=WEIGHTS, default="auto", help="hold matrices in this form")
+    parser.add_argument("--math", choices=MATH, default="auto", help="exact, or activations rounded too")
     parser.add_argument("--json", help="also write the figures here")
     parser.add_argument("--failures", help="write failed cases here as JSONL")
     args = parser.parse_args()
     failures = open(args.failures, "w", encoding="utf-8") if args.failures else None
-    with Quern(args.library, args.model) as model:
+    with Quern(args.library, args.model, weights=args.weights, math=args.math) as model:
         scores = evaluate(model, args.per_skill, args.seed, failures)
     print(table(scores))
     if args.json:

@@ -12,9 +12,19 @@ class RenderOptions(c.Structure):
                 ("enable_thinking", c.c_int), ("add_generation_prompt", c.c_bool), ("continue_final_message", c.c_bool)]
 
 
+class ModelOptions(c.Structure):
+    _fields_ = [("n_threads", c.c_int), ("cpu", c.c_char_p), ("tokenizer_only", c.c_bool), ("weights_only", c.c_bool),
+                ("weights", c.c_int), ("embed_weights", c.c_int), ("math", c.c_int), ("adapters", c.c_void_p),
+                ("n_adapters", c.c_size_t), ("cache_dir", c.c_char_p), ("on_progress", c.c_void_p), ("user", c.c_void_p)]
+
+
+WEIGHTS = ("auto", "bf16", "f32", "int8", "int4", "nf4", "fp8")  # enum quern_weights
+MATH = ("auto", "exact", "fast")
+
+
 class SessionOptions(c.Structure):
     _fields_ = [("n_context", c.c_int32), ("prefill_chunk", c.c_int32), ("yarn", c.c_int), ("yarn_expected_tokens", c.c_int32),
-                ("kv_type", c.c_int)]
+                ("kv_type", c.c_int), ("adapters", c.c_void_p), ("n_adapters", c.c_size_t)]
 
 
 class Sampling(c.Structure):
@@ -48,11 +58,12 @@ class GenerateResult(c.Structure):
 class Quern:
     """One model and one session. With a context manager, or close()."""
 
-    def __init__(self, library, directory, n_context=2048):
+    def __init__(self, library, directory, n_context=2048, weights="auto", math="auto"):
         self.lib = c.CDLL(str(library))
         self.lib.quern_free.argtypes = [c.c_void_p]
         self.model, self.session = c.c_void_p(), c.c_void_p()
-        self.call("quern_model_open", str(directory).encode(), None, c.byref(self.model))
+        how = ModelOptions(weights=WEIGHTS.index(weights), math=MATH.index(math))
+        self.call("quern_model_open", str(directory).encode(), c.byref(how), c.byref(self.model))
         options = SessionOptions(n_context=n_context)
         self.call("quern_session_create", self.model, c.byref(options), c.byref(self.session))
 

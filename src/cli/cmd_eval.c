@@ -47,8 +47,8 @@ static const struct cli_command eval_command = {
     "before it was quantized, say: for each token of the text the sum over the vocabulary of "
     "p * (log p - log q), p the reference's probability, in nats; its mean, median, 99th percentile "
     "and maximum, and how often both find the same token likeliest. The text is read in windows of "
-    "--context tokens that do not overlap. --weights and --math are the model's; the reference is "
-    "computed as it is stored.",
+    "--context tokens that do not overlap. --weights, --math and --kv-type are the model's; the "
+    "reference is computed as it is stored, with keys and values in float32.",
     "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt\n"
     "quern eval ppl -m models/Qwen3-0.6B --text wiki.txt -c 1024 --stride 512 --json\n"
     "quern eval kl -m Qwen3-0.6B-int4 --ref models/Qwen3-0.6B --text wiki.txt\n",
@@ -213,7 +213,9 @@ static int eval_text(quern_model *model, const struct eval_args *args, const str
 }
 
 static int compare(quern_model *model, const struct eval_args *args, const struct buffer *text) {
-    const struct eval_kl_options options = {.context = args->context, .json = args->json};
+    const struct eval_kl_options options = {.context = args->context,
+                                            .kv_type = cli_kv_type(args->kv_type),
+                                            .json = args->json};
     struct cli_model_args other = args->model;
     quern_model *ref = NULL;
     other.dir = args->ref;

@@ -12,7 +12,7 @@
 
 struct quantize_args {
     struct cli_model_args model;
-    const char *to, *output, *calib, *shard_size;
+    const char *to, *output, *calib, *shard_size, *head;
     int64_t calib_tokens, calib_context;
     bool json;
 };
@@ -20,6 +20,9 @@ struct quantize_args {
 static const struct option_spec quantize_specs[] = {
     CLI_MODEL_DIR_OPTION(struct quantize_args, model),
     OPT_CHOICE(0, "to", "int8|int4|nf4|fp8", struct quantize_args, to, "how weights are coded"),
+    OPT_CHOICE(0, "embed-weights", "auto|int8|int4", struct quantize_args, head,
+               "with --to int8 or int4: code the head so; one tied to the embedding becomes a matrix of its own "
+               "(default: auto, as it is)"),
     OPT_STRING('o', "output", "DIR", struct quantize_args, output,
                "directory to write; it must not exist, or be empty"),
     OPT_STRING(0, "calib", "FILE", struct quantize_args, calib,
@@ -39,8 +42,8 @@ static const struct cli_command quantize_command = {
     "quantize", "-m DIR --to FORMAT -o DIR [options]",
     "Writes a model with its matrices coded in 8 or 4 bits, as a Hugging Face directory that other "
     "programs load too: int8 and int4 as compressed-tensors' pack-quantized, nf4 as bitsandbytes "
-    "saves it, fp8 as Qwen's releases. Embedding, head, routers, norms and biases stay as they are "
-    "(--embed-weights of other commands codes them while they load).\n\n"
+    "saves it, fp8 as Qwen's releases. Embedding, routers, norms and biases stay as they are, the head "
+    "too without --embed-weights (that of other commands codes both while they load).\n\n"
     "int8 has groups of 128 columns, int4 of 64, both symmetric; nf4 has blocks of 64 with coded "
     "scales, fp8 blocks of 128 x 128. With --calib, int4 compensates rounding "
     "errors by what the text sends through each matrix (GPTQ): worth its time.\n\n"
@@ -210,6 +213,10 @@ int cmd_quantize(int argc, char **argv) {
     if (args.shard_size && !cli_parse_bytes(args.shard_size, &o.max_shard_bytes))
         return cli_usage_error(&quantize_command, "--max-shard-size: \"%s\" is no size such as 5GB",
                                args.shard_size);
+    o.head.is_coded = args.head && strcmp(args.head, "auto") != 0;
+    if (o.head.is_coded && o.layout != LAYOUT_INT8 && o.layout != LAYOUT_INT4)
+        return cli_usage_error(&quantize_command, "--embed-weights goes with --to int8 or int4");
+    o.head.layout = o.head.is_coded ? layout_of(args.head) : LAYOUT_INT8;
     if (args.calib && o.layout != LAYOUT_INT4)
         return cli_usage_error(&quantize_command, "--calib goes with --to int4");
     if (!args.calib && (args.calib_tokens || args.calib_context))

@@ -123,7 +123,8 @@ static enum quern_status tokenize(quern_model *const models[2], struct str text,
     return status;
 }
 
-static enum quern_status start(struct kl *k, quern_model *const models[2], struct quern_error *err) {
+static enum quern_status start(struct kl *k, quern_model *const models[2], enum quern_kv_type kv_type,
+                               struct quern_error *err) {
     const size_t row_bytes = (size_t)k->n_vocab * sizeof(float);
     k->rows = LOGITS_BYTES / row_bytes;
     k->rows = k->rows < 1 ? 1 : k->rows > ROWS_MAX ? ROWS_MAX : k->rows;
@@ -132,7 +133,8 @@ static enum quern_status start(struct kl *k, quern_model *const models[2], struc
     for (int m = 0; m < 2 && !status; m++) {
         const size_t n_context = k->context < k->n_ids ? k->context : k->n_ids;
         const struct quern_session_options options = {.n_context = (int32_t)n_context,
-                                                      .yarn_expected_tokens = (int32_t)k->context};
+                                                      .yarn_expected_tokens = (int32_t)k->context,
+                                                      .kv_type = m == 0 ? kv_type : QUERN_KV_F32};
         k->logits[m] = malloc(k->rows * row_bytes);
         status = k->logits[m] ? quern_session_create(models[m], &options, &k->session[m], err)
                               : error_nomem(err);
@@ -170,7 +172,7 @@ int eval_kl(quern_model *model, quern_model *ref, struct str text,
         status = tokenize(models, text, &ids, &k.n_ids, &err);
     k.ids = ids;
     if (!status)
-        status = start(&k, models, &err);
+        status = start(&k, models, options->kv_type, &err);
     if (!status) {
         const uint64_t begin_ns = os_now_ns();
         cli_progress_start(&k.progress, "Comparing");

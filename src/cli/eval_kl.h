@@ -7,6 +7,7 @@
 
 struct eval_kl_options {
     int64_t context; /* tokens of a window; 0: 2048 or what the models take */
+    enum quern_kv_type kv_type; /* of the model's cache; the reference has float32 */
     bool json;
 };
 

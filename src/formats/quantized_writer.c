@@ -184,10 +184,11 @@ enum quern_status quantized_layout_write(enum quantized_layout layout, const str
 
 /* ---- quantization_config -------------------------------------------------------------------- */
 
-/* The linears that stay as they are: the head, and in a mixture of experts the routers. */
-static json_t *plain_linears(const struct hf_config *c) {
+/* The linears that stay as they are: the head unless it is coded, and in a mixture of experts the
+ * routers. */
+static json_t *plain_linears(const struct hf_config *c, bool and_head) {
     json_t *list = json_array();
-    int failed = json_array_append_new(list, json_string("lm_head"));
+    int failed = and_head ? json_array_append_new(list, json_string("lm_head")) : 0;
     for (int32_t i = 0; i < c->n_layers; i++) {
         char name[64];
         snprintf(name, sizeof name, "model.layers.%d.mlp.gate", (int)i);
@@ -200,15 +201,29 @@ static json_t *plain_linears(const struct hf_config *c) {
     return NULL;
 }
 
-static json_t *compressed_config(const struct hf_config *c, int bits, size_t group) {
-    return json_pack("{s:s, s:s, s:s, s:o, s:n, s:{s:{s:[s], s:n, s:n, s:{s:i, s:s, s:b, s:s, s:I, s:b, "
-                     "s:n, s:n}}}}",
-                     "quant_method", "compressed-tensors", "format", "pack-quantized",
-                     "quantization_status", "compressed", "ignore", plain_linears(c),
-                     "kv_cache_scheme", "config_groups", "group_0", "targets", "Linear",
-                     "input_activations", "output_activations", "weights", "num_bits", bits, "type",
-                     "int", "symmetric", 1, "strategy", "group", "group_size",
-                     (json_int_t)group, "dynamic", 0, "actorder", "block_structure");
+/* Matrices of so many bits, of the modules `targets` (stolen). */
+static json_t *config_group(enum quantized_layout layout, size_t group, json_t *targets) {
+    return json_pack("{s:o, s:n, s:n, s:{s:i, s:s, s:b, s:s, s:I, s:b, s:n, s:n}}", "targets", targets,
+                     "input_activations", "output_activations", "weights", "num_bits",
+                     layout == LAYOUT_INT8 ? 8 : 4, "type", "int", "symmetric", 1, "strategy", "group",
+                     "group_size", (json_int_t)group, "dynamic", 0, "actorder", "block_structure");
+}
+
+static json_t *compressed_config(enum quantized_layout layout, const struct hf_config *c, size_t group,
+                                 const struct quantized_head *head, size_t head_group) {
+    json_t *groups = json_pack("{s:o}", "group_0",
+                               config_group(layout, group, json_pack("[s]", "Linear")));
+    /* The class would match the head as well: names go before classes. */
+    if (groups && head->is_coded &&
+        json_object_set_new(groups, "group_1",
+                            config_group(head->layout, head_group,
+                                         json_pack("[s]", "re:.*lm_head$")))) {
+        json_decref(groups);
+        groups = NULL;
+    }
+    return json_pack("{s:s, s:s, s:s, s:o, s:n, s:o}", "quant_method", "compressed-tensors", "format",
+                     "pack-quantized", "quantization_status", "compressed", "ignore",
+                     plain_linears(c, !head->is_coded), "kv_cache_scheme", "config_groups", groups);
 }
 
 static json_t *bitsandbytes_config(const struct hf_config *c) {
@@ -217,16 +232,16 @@ static json_t *bitsandbytes_config(const struct hf_config *c) {
                      "_load_in_8bit", 0, "bnb_4bit_quant_type", "nf4", "bnb_4bit_compute_dtype",
                      "bfloat16", "bnb_4bit_quant_storage", "uint8", "bnb_4bit_use_double_quant", 1,
                      "llm_int8_enable_fp32_cpu_offload", 0, "llm_int8_has_fp16_weight", 0,
-                     "llm_int8_threshold", 6.0, "llm_int8_skip_modules", plain_linears(c));
+                     "llm_int8_threshold", 6.0, "llm_int8_skip_modules", plain_linears(c, true));
 }
 
 static json_t *quantization_config(enum quantized_layout layout, const struct hf_config *config,
-                                   size_t group) {
+                                   size_t group, const struct quantized_head *head,
+                                   size_t head_group) {
     switch (layout) {
     case LAYOUT_INT8:
-        return compressed_config(config, 8, group);
     case LAYOUT_INT4:
-        return compressed_config(config, 4, group);
+        return compressed_config(layout, config, group, head, head_group);
     case LAYOUT_NF4:
         return bitsandbytes_config(config);
     case LAYOUT_FP8:
@@ -234,11 +249,12 @@ static json_t *quantization_config(enum quantized_layout layout, const struct hf
     }
     return json_pack("{s:s, s:s, s:s, s:[i, i], s:o}", "quant_method", "fp8", "activation_scheme",
                      "dynamic", "fmt", "e4m3", "weight_block_size", LAYOUT_FP8_BLOCK,
-                     LAYOUT_FP8_BLOCK, "modules_to_not_convert", plain_linears(config));
+                     LAYOUT_FP8_BLOCK, "modules_to_not_convert", plain_linears(config, true));
 }
 
 enum quern_status quantized_layout_write_config(enum quantized_layout layout,
                                                 const struct hf_config *config, size_t group,
+                                                const struct quantized_head *head, size_t head_group,
                                                 const char *from_dir, const char *to_dir,
                                                 struct quern_error *err) {
     char from[PATH_BYTES], to[PATH_BYTES];
@@ -252,7 +268,9 @@ enum quern_status quantized_layout_write_config(enum quantized_layout layout,
         st = json_load_regular(from, CONFIG_MAX_BYTES, &root, err);
     if (st == QUERN_OK) {
         json_object_del(root, "compression_config");
-        if (json_object_set_new(root, "quantization_config", quantization_config(layout, config, group)))
+        json_t *how = quantization_config(layout, config, group, head, head_group);
+        if (json_object_set_new(root, "quantization_config", how) ||
+            (head->is_coded && json_object_set_new(root, "tie_word_embeddings", json_false())))
             st = error_nomem(err);
     }
     if (st == QUERN_OK) {

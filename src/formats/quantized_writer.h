@@ -11,6 +11,12 @@ enum quantized_layout { LAYOUT_INT8, LAYOUT_INT4, LAYOUT_NF4, LAYOUT_FP8 };
 
 enum { QUANTIZED_LAYOUT_PARTS_MAX = 6, LAYOUT_FP8_BLOCK = 128, LAYOUT_NF4_BLOCK = 64 };
 
+/* Whether the head is coded too, and how. It is no longer the embedding then. */
+struct quantized_head {
+    bool is_coded;
+    enum quantized_layout layout; /* INT8 or INT4, in a checkpoint of INT8 or INT4 */
+};
+
 /* One matrix, coded. */
 struct coded_matrix {
     size_t rows, cols, group;
@@ -33,6 +39,7 @@ enum quern_status quantized_layout_write(enum quantized_layout layout, const str
  * checkpoint. */
 enum quern_status quantized_layout_write_config(enum quantized_layout layout,
                                                 const struct hf_config *config, size_t group,
+                                                const struct quantized_head *head, size_t head_group,
                                                 const char *from_dir, const char *to_dir,
                                                 struct quern_error *err);
 

@@ -100,15 +100,17 @@ static enum quern_status write_coded(struct work *k, const struct plan_entry *e,
     struct coded_matrix coded;
     struct calibration_input *in = NULL;
     struct quantize_report report = {.name = e->base, .rows = s->rows, .cols = s->cols};
-    enum quern_status st = calibrate(k, e->layer);
-    if (st == QUERN_OK && k->model) {
+    enum quern_status st = e->is_head ? QUERN_OK : calibrate(k, e->layer);
+    k->coder.layout = e->layout;
+    k->coder.group = e->group;
+    if (st == QUERN_OK && k->model && !e->is_head) {
         in = calibration_find(&k->calibration, e->layer, e->expert, e->site);
         st = feedback_prepare(in, k->o->pool, k->err);
     }
     if (st == QUERN_OK)
         st = coder_code(&k->coder, s, in, &coded, &report.weight_error, &report.output_error, k->err);
     if (st == QUERN_OK)
-        st = quantized_layout_write(k->o->layout, &coded, k->writer, k->err);
+        st = quantized_layout_write(e->layout, &coded, k->writer, k->err);
     if (st != QUERN_OK)
         return st;
     k->done_elements += s->rows * s->cols;
@@ -151,21 +153,19 @@ static enum quern_status work_through(struct work *k, const char *to) {
     if (st == QUERN_OK)
         st = checkpoint_open(k->from, &k->checkpoint, k->err);
     if (st == QUERN_OK)
-        st = plan_init(&k->plan, k->o->layout, &k->config, k->checkpoint, k->err);
+        st = plan_init(&k->plan, k->o->layout, &k->o->head, &k->config, k->checkpoint, k->err);
     if (st == QUERN_OK)
         st = kernels_select(NULL, &k->coder.kernels, k->err);
     if (st == QUERN_OK)
         st = start_calibration(k);
     if (st == QUERN_OK)
         st = output_dir_begin(&k->out, to, k->err);
-    k->coder.layout = k->o->layout;
-    k->coder.group = k->plan.group;
     k->coder.pool = k->o->pool;
     if (st == QUERN_OK)
         st = output_dir_copy_rest(&k->out, k->from, k->err);
     if (st == QUERN_OK)
-        st = quantized_layout_write_config(k->o->layout, &k->config, k->plan.group, k->from, k->out.temp,
-                                           k->err);
+        st = quantized_layout_write_config(k->o->layout, &k->config, k->plan.group, &k->o->head,
+                                           k->plan.head_group, k->from, k->out.temp, k->err);
     if (st == QUERN_OK)
         st = write_weights(k);
     return st == QUERN_OK ? output_dir_publish(&k->out, k->err) : st;

@@ -1,5 +1,6 @@
 /* quantize.h - a model directory written anew with coded weights, in layouts that others load
- * (formats/quantized_writer.h). Embedding, head, routers, norms and biases stay as they are. */
+ * (formats/quantized_writer.h). Embedding, routers, norms and biases stay as they are, the head too
+ * unless it is asked for. */
 #ifndef QUERN_MODEL_QUANTIZE_QUANTIZE_H
 #define QUERN_MODEL_QUANTIZE_QUANTIZE_H
 
@@ -17,6 +18,7 @@ struct quantize_report {
 
 struct quantize_options {
     enum quantized_layout layout;
+    struct quantized_head head; /* is_coded: both layouts are INT8 or INT4 */
     size_t max_shard_bytes; /* 0: one file */
     const int32_t *calibration_ids; /* LAYOUT_INT4 only; NULL: without */
     size_t n_calibration_ids, calibration_window;
