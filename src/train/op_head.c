@@ -1,5 +1,5 @@
 /* Final norm, head, cross entropy: loss = sum of w_t (log sum exp(z_t) - z_t[label]),
- * z = Whead norm(x). Only labelled tokens go through the head, HEAD_ROWS at a time, forward and back in
+ * z = Whead norm(x). Only labelled tokens go through the head, head_rows at a time, forward and back in
  * one go: logits of more tokens never exist. */
 #include <math.h>
 
@@ -10,7 +10,7 @@ struct loss_call {
     struct pass *p;
     const size_t *rows; /* tokens of this chunk */
     struct row_weights w;
-    double loss[HEAD_ROWS];
+    double loss[HEAD_ROWS_MAX];
 };
 
 static bool is_prompt(const struct train_row *row, size_t t) {
@@ -69,8 +69,8 @@ struct row_losses op_head(struct pass *p, float *dx, const float *x, struct row_
             rows[n++] = t;
         }
     op_norm(p, &p->net->final_norm, p->picked, p->gathered, p->rhead, n);
-    for (size_t i = 0; i < n; i += HEAD_ROWS) {
-        const size_t some = n - i < HEAD_ROWS ? n - i : HEAD_ROWS;
+    for (size_t i = 0; i < n; i += p->head_rows) {
+        const size_t some = n - i < p->head_rows ? n - i : p->head_rows;
         struct loss_call call = {.p = p, .rows = rows + i, .w = w};
         chunk(p, &call, i, some);
         for (size_t j = 0; j < some; j++)

@@ -128,7 +128,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     p->dropped = take(t, s->T, w.dropped);
     p->drank = take(t, 1, s->T * w.rank > w.rows ? s->T * w.rank : w.rows);
     p->scores = take(t, 2 * (size_t)ATTENTION_QUERIES * (size_t)p->c->n_workers, s->T);
-    p->logits = take(t, s->T < HEAD_ROWS ? s->T : HEAD_ROWS, s->V);
+    p->logits = take(t, p->head_rows, s->V);
     p->picked = take(t, s->T, s->H);
     p->dpicked = take(t, s->T, s->H);
     p->labelled = take_bytes(t, s->T, 1, sizeof(size_t));
@@ -170,7 +170,10 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
                        .seed = o->seed,
                        .neftune = o->neftune_alpha,
                        .checkpointing = o->checkpointing,
-                       .n_kept = o->checkpointing ? 1 : layers};
+                       .n_kept = o->checkpointing ? 1 : layers,
+                       .head_rows = o->method == TRAIN_QLORA ? HEAD_ROWS_MAX / 2 : HEAD_ROWS_MAX};
+    if (p->head_rows > p->max_row)
+        p->head_rows = p->max_row;
     arena_init(&p->arena, 0);
     struct taker t = {&p->arena, false};
     const struct sizes s = sizes_of(p);

@@ -51,7 +51,8 @@ struct pass {
     float *dropped;     /* [T, longest input] or NULL */
     float *drank;       /* [T,r] */
     float *scores;      /* per worker: 2 x [ATTENTION_QUERIES, T] */
-    float *logits;      /* [HEAD_ROWS, V] */
+    size_t head_rows;   /* labelled tokens that go through the head together */
+    float *logits;      /* [head_rows, V] */
     float *picked, *dpicked; /* [T,H] labelled rows */
     size_t *labelled;    /* [T] their places */
     float *rhead;        /* [T] */
@@ -61,7 +62,8 @@ struct pass {
     size_t dense_bytes, n_dense; /* and of how many elements */
 };
 
-enum { ATTENTION_QUERIES = 96, HEAD_ROWS = 128 };
+/* Half as many rows of the head where memory is what counts (QLoRA). */
+enum { ATTENTION_QUERIES = 96, HEAD_ROWS_MAX = 256 };
 
 enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, const struct train_options *o,
                             struct quern_error *err);
