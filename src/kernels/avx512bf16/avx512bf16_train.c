@@ -2,6 +2,9 @@
 #include "kernels/avx512/avx512_train.h"
 #include "kernels/avx512bf16/mac2.h"
 
+/* Rows are a page apart, further than the processor fetches ahead by itself. */
+enum { AHEAD_ROWS = 16, AHEAD_BYTES = 256 };
+
 void avx512bf16_train_tile(size_t k, const void *a, const void *b, float *c, size_t ld, bool add) {
     const char *pa = a, *pb = b;
     TRAIN_ROWS(TRAIN_BEGIN)
@@ -24,6 +27,7 @@ static inline __m512i rounded(__m512 x) {
 
 /* Elements [at, at + 32) as sixteen pairs, n of them there. */
 static inline __m512i load_pairs(enum dtype t, const void *src, size_t at, size_t n) {
+    _mm_prefetch((const char *)src + at * dtype_size_bytes(t) + AHEAD_BYTES, _MM_HINT_T0);
     if (t == DTYPE_BF16) {
         const __mmask32 m = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
         return _mm512_maskz_loadu_epi16(m, (const char *)src + 2 * at);
@@ -36,26 +40,41 @@ static inline __m512i load_pairs(enum dtype t, const void *src, size_t at, size_
 /* Rows k and k + 1, sixteen columns, side by side. */
 static inline __m512i interleave(const struct gemm_strip *s, size_t k, size_t w, __mmask16 m) {
     const __mmask16 odd = k + 1 < s->k ? m : (__mmask16)0;
-    __m512i lo, hi;
-    if (s->dtype == DTYPE_BF16) {
-        const char *p = (const char *)s->src + 2 * (k * s->ld + w);
-        lo = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p));
-        hi = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(odd, p + 2 * s->ld));
-    } else {
-        lo = rounded(train_load(s->dtype, s->src, k * s->ld + w, m));
-        hi = rounded(train_load(s->dtype, s->src, (k + 1) * s->ld + w, odd));
-    }
+    const __m512i lo = rounded(train_load(s->dtype, s->src, k * s->ld + w, m));
+    const __m512i hi = rounded(train_load(s->dtype, s->src, (k + 1) * s->ld + w, odd));
     return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
 }
 
 static void pack_across(const struct gemm_strip *s) {
+    const size_t ahead = AHEAD_ROWS * s->ld * dtype_size_bytes(s->dtype);
     char *dst = s->dst;
-    for (size_t i = 0; i < s->k; i += 2)
+    for (size_t i = 0; i < s->k; i += 2) {
+        const char *row = (const char *)s->src + i * s->ld * dtype_size_bytes(s->dtype);
+        _mm_prefetch(row + ahead, _MM_HINT_T0);
+        _mm_prefetch(row + ahead + s->ld * dtype_size_bytes(s->dtype), _MM_HINT_T0);
         for (size_t w = 0; w < s->width; w += 16) {
             const __mmask16 m = train_lanes(s->count > w ? s->count - w : 0);
             _mm512_mask_storeu_epi32(dst + 4 * (i / 2 * s->width + w), train_lanes(s->width - w),
                                      interleave(s, i, w, m));
         }
+    }
+}
+
+/* Whole strips of bfloat16, an even number of k: 32 columns of two rows by two permutations. */
+static void pack_across_32(const struct gemm_strip *s) {
+    static const uint16_t order[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                       8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+    const __m512i first = _mm512_loadu_si512(order);
+    const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+    const char *row = s->src;
+    char *dst = s->dst;
+    for (size_t i = 0; i < s->k; i += 2, row += 4 * s->ld, dst += 128) {
+        const __m512i a = _mm512_loadu_si512(row), b = _mm512_loadu_si512(row + 2 * s->ld);
+        _mm_prefetch(row + 2 * AHEAD_ROWS * s->ld, _MM_HINT_T0);
+        _mm_prefetch(row + 2 * (AHEAD_ROWS + 1) * s->ld, _MM_HINT_T0);
+        _mm512_storeu_si512(dst, _mm512_permutex2var_epi16(a, first, b));
+        _mm512_storeu_si512(dst + 64, _mm512_permutex2var_epi16(a, second, b));
+    }
 }
 
 /* Sixteen rows, 32 k at a time. */
@@ -76,11 +95,11 @@ static void pack_rows(const struct gemm_strip *s, size_t w, size_t k) {
 }
 
 void avx512bf16_train_pack(const struct gemm_strip *s) {
-    if (s->across) {
+    if (s->across && s->dtype == DTYPE_BF16 && s->width == 32 && s->count == 32 && s->k % 2 == 0)
+        pack_across_32(s);
+    else if (s->across)
         pack_across(s);
-        return;
-    }
-    for (size_t k = 0; k < s->k; k += 32)
-        for (size_t w = 0; w < s->width; w += 16)
+    for (size_t w = 0; w < s->width && !s->across; w += 16)
+        for (size_t k = 0; k < s->k; k += 32)
             pack_rows(s, w, k);
 }
