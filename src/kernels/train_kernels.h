@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant/dtype.h"
+#include "quant/packed.h"
 
 enum { GEMM_MR_MAX = 16, GEMM_NR_MAX = 64 };
 
@@ -51,6 +51,9 @@ struct adamw_rates {
 
 struct train_kernels {
     struct gemm_tiles f32, bf16; /* bf16.tile NULL: no instruction for it, f32 serves */
+    /* Sixteen rows from `row` on (a multiple of 16) to out[16][cols], rounded to bfloat16. For what
+     * decodes_by_16 says yes to; NULL: not there. */
+    void (*decode)(const struct packed_matrix *m, size_t row, uint16_t *out);
 
     /* y = (x * r) * w, r = 1 / sqrt(sum(x^2) / n + eps), as kernels.h; returns r. */
     float (*norm)(float *y, const float *x, const float *w, size_t n, float eps);
@@ -80,6 +83,10 @@ struct train_kernels {
      * epsilon) */
     void (*adamw)(float *p, const float *g, float *m, float *v, size_t n, const struct adamw_rates *r);
 };
+
+static inline bool decodes_by_16(const struct packed_matrix *m) {
+    return !m->col_order && m->rows % 16 == 0 && m->cols % 32 == 0 && (m->n_groups == 1 || m->group % 32 == 0);
+}
 
 /* Those of a build's architecture exist; kernels.h names the one of a table. */
 extern const struct train_kernels train_generic, train_avx2, train_avx512, train_avx512bf16;

@@ -5,6 +5,8 @@
 #include "base/rng.h"
 #include "train/network.h"
 
+enum { COLS_MAX = 100000 }; /* that a worker's scratch holds */
+
 static bool is_target(const struct train_lora_options *o, const char *module, size_t layer) {
     const char *dot = strrchr(module, '.');
     bool named = !o->targets, here = !o->layers;
@@ -34,6 +36,9 @@ static enum quern_status add_one(void *ctx, struct linear *l, size_t layer, cons
     const struct train_lora_options *o = add->o;
     if (!is_target(o, module, layer))
         return QUERN_OK;
+    if (o->use_dora && l->cols > COLS_MAX)
+        return error_set(err, QUERN_ERR_LIMIT, "%s has %zu columns; DoRA takes up to %d", module, l->cols,
+                         COLS_MAX);
     struct adapter *a = arena_calloc(&add->n->arena, 1, sizeof *a);
     if (!a)
         return error_nomem(err);
@@ -85,25 +90,19 @@ struct starting {
 };
 
 struct row_norms {
+    const struct compute *c;
     const struct weight *w;
     float *out;
 };
 
-static void norms_share(void *ctx, size_t begin, size_t end) {
-    const struct row_norms *c = ctx;
-    enum { SOME = 256 };
-    float row[SOME];
+static void norms_share(void *ctx, int worker, int n_workers) {
+    const struct row_norms *r = ctx;
+    float *row = compute_scratch(r->c, worker);
+    size_t begin, end;
+    thread_share(r->w->rows, 1, worker, n_workers, &begin, &end);
     for (size_t i = begin; i < end; i++) {
-        double sum = 0;
-        for (size_t at = 0; at < c->w->cols; at += SOME) {
-            const size_t n = c->w->cols - at < SOME ? c->w->cols - at : SOME;
-            const size_t first = i * c->w->cols + at;
-            dtype_to_f32(c->w->dtype, (const char *)c->w->data + first * dtype_size_bytes(c->w->dtype), row,
-                         n);
-            for (size_t j = 0; j < n; j++)
-                sum += (double)row[j] * (double)row[j];
-        }
-        c->out[i] = (float)sqrt(sum);
+        net_fixed_rows(r->w, i, 1, row);
+        r->out[i] = sqrtf(r->c->train->dot(row, row, r->w->cols));
     }
 }
 
@@ -120,8 +119,8 @@ static enum quern_status start_one(void *ctx, struct linear *l, size_t layer, co
     for (size_t i = 0; i < a->a->n; i++)
         values[i] = (float)((2.0 * rng_uniform(s->o->seed, (uint64_t)a->site << 32 | 1u, i) - 1.0) * bound);
     if (a->magnitude) {
-        struct row_norms norms = {l->fixed, s->n->values + a->magnitude->offset};
-        compute_for(s->c, l->rows, 1, norms_share, &norms);
+        struct row_norms norms = {s->c, l->fixed, s->n->values + a->magnitude->offset};
+        thread_pool_run(s->c->pool, norms_share, &norms);
     }
     return QUERN_OK;
 }

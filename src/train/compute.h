@@ -21,6 +21,11 @@ enum quern_status compute_init(struct compute *c, int threads, const char *cpu, 
                                struct quern_error *err);
 void compute_release(struct compute *c); /* zeroed is fine */
 
+/* A worker's piece of scratch; products use it too. */
+static inline void *compute_scratch(const struct compute *c, int worker) {
+    return c->scratch + (size_t)worker * c->scratch_bytes;
+}
+
 /* c[m][n] = a b, or += with add. What is transposed is stored [k][m], or [n][k]. */
 struct gemm {
     float *c;

@@ -74,26 +74,21 @@ struct norms_call {
     const struct linear *l;
 };
 
-/* Norms of rows [begin, end) of W + s B A. */
-static void norms_share(void *ctx, size_t begin, size_t end) {
+/* Norms of this worker's rows of W + s B A; its scratch is longer than any row. */
+static void norms_share(void *ctx, int worker, int n_workers) {
     const struct norms_call *c = ctx;
     const struct linear *l = c->l;
     const struct adapter *a = l->adapter;
+    const struct train_kernels *k = c->p->c->train;
     const float *A = net_value(c->p->net, a->a), *B = net_value(c->p->net, a->b);
-    float row[512];
+    float *row = compute_scratch(c->p->c, worker);
+    size_t begin, end;
+    thread_share(l->rows, 1, worker, n_workers, &begin, &end);
     for (size_t i = begin; i < end; i++) {
-        double sum = 0;
-        for (size_t at = 0; at < l->cols; at += 512) {
-            const size_t n = l->cols - at < 512 ? l->cols - at : 512;
-            dtype_to_f32(l->fixed->dtype,
-                         (const char *)l->fixed->data +
-                             (i * l->cols + at) * dtype_size_bytes(l->fixed->dtype),
-                         row, n);
-            for (size_t j = 0; j < a->rank; j++)
-                c->p->c->train->axpy(row, A + j * l->cols + at, a->scale * B[i * a->rank + j], n);
-            sum += (double)c->p->c->train->dot(row, row, n);
-        }
-        a->norm[i] = (float)sqrt(sum);
+        net_fixed_rows(l->fixed, i, 1, row);
+        for (size_t j = 0; j < a->rank; j++)
+            k->axpy(row, A + j * l->cols, a->scale * B[i * a->rank + j], l->cols);
+        a->norm[i] = sqrtf(k->dot(row, row, l->cols));
         a->gain[i] = net_value(c->p->net, a->magnitude)[i] / a->norm[i];
     }
 }
@@ -101,7 +96,7 @@ static void norms_share(void *ctx, size_t begin, size_t end) {
 void op_linear_prepare(struct pass *p, const struct linear *l) {
     struct norms_call c = {p, l};
     if (l->adapter && l->adapter->magnitude)
-        compute_for(p->c, l->rows, 1, norms_share, &c);
+        thread_pool_run(p->c->pool, norms_share, &c);
 }
 
 /* ---- LoRA ---------------------------------------------------------------------------------------- */

@@ -87,16 +87,22 @@ static enum quern_status take_kept(struct taker *t, const struct sizes *s, const
 }
 
 struct widths {
-    size_t rank, rows, dropped, dense;
+    const struct pass *p;
+    size_t rank, rows, dropped, dense_bytes;
 };
+
+static void widen_dense(struct widths *w, const struct linear *l) {
+    const size_t bytes = op_weight_bytes(w->p, l);
+    if (bytes > w->dense_bytes)
+        w->dense_bytes = bytes;
+}
 
 static enum quern_status widen(void *ctx, struct linear *l, size_t layer, const char *module,
                                struct quern_error *err) {
     struct widths *w = ctx;
     const struct adapter *a = l->adapter;
     (void)layer, (void)module, (void)err;
-    if (!l->w && l->fixed->packed && l->rows * l->cols > w->dense)
-        w->dense = l->rows * l->cols;
+    widen_dense(w, l);
     if (a && a->rank > w->rank)
         w->rank = a->rank;
     if (a && l->rows > w->rows)
@@ -106,15 +112,24 @@ static enum quern_status widen(void *ctx, struct linear *l, size_t layer, const 
     return QUERN_OK;
 }
 
+static void widen_experts(struct widths *w, const struct layer *l, size_t E) {
+    for (size_t e = 0; l->experts && e < E; e++) {
+        widen_dense(w, &l->experts[e].gate);
+        widen_dense(w, &l->experts[e].up);
+        widen_dense(w, &l->experts[e].down);
+    }
+    widen_dense(w, &l->router);
+}
+
 static enum quern_status take_shared(struct pass *p, struct taker *t, const struct sizes *s,
                                      struct quern_error *err) {
-    struct widths w = {0, 0, 0, 0};
+    struct widths w = {.p = p};
     enum quern_status st = net_each_linear(p->net, widen, &w, err);
     if (st != QUERN_OK)
         return st;
-    const struct linear *head = &p->net->head;
-    if (!head->w && head->fixed->packed && head->rows * head->cols > w.dense)
-        w.dense = head->rows * head->cols;
+    widen_dense(&w, &p->net->head);
+    for (size_t i = 0; i < (size_t)p->net->model->config.n_layers; i++)
+        widen_experts(&w, &p->net->layers[i], s->E);
     p->cos = take(t, s->T, s->D / 2);
     p->sin = take(t, s->T, s->D / 2);
     p->h = take(t, s->T, s->H);
@@ -136,7 +151,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     p->gathered = take(t, s->T, s->H);
     p->dgathered = take(t, s->T, s->H);
     p->dprobs = take(t, s->T, s->E);
-    p->dense = take(t, w.dense, 1);
+    p->dense = take_bytes(t, w.dense_bytes, 1, 1);
     return t->failed ? error_nomem(err) : QUERN_OK;
 }
 

@@ -58,8 +58,7 @@ struct pass {
     float *rhead;        /* [T] */
     float *gathered, *dgathered; /* [T,H]: rows before the final norm; an expert's tokens */
     float *dprobs;      /* [T,E] */
-    void *dense;        /* room for a coded matrix as floats */
-    size_t dense_bytes, n_dense; /* and of how many elements */
+    void *dense;        /* room for a coded matrix, decoded */
 };
 
 /* Half as many rows of the head where memory is what counts (QLoRA). */
@@ -138,5 +137,6 @@ struct operand {
     enum dtype dtype;
 };
 struct operand op_weight(struct pass *p, const struct linear *l);
+size_t op_weight_bytes(const struct pass *p, const struct linear *l); /* of p->dense it takes */
 
 #endif

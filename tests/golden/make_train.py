@@ -26,10 +26,11 @@ WIDE = dict(hidden_size=64, intermediate_size=128, head_dim=16)
 PROMPT_WEIGHT, STEPS = 0.3, 10
 # The options the C test sets, too: tests/unit/train/test_golden.c.
 LR, BETAS, EPS, DECAY, CLIP = 0.01, (0.9, 0.95), 1e-8, 0.1, 1.0
+LION_LR = 0.002
 
 CASES = {
     "dense": {},
-    "tied": {"config": {"tie_word_embeddings": True}},
+    "tied": {"config": {"tie_word_embeddings": True}, "optimizers": ["muon", "lion", "adafactor"]},
     "qwen2": {"class": "Qwen2", "config": {"head_dim": None}},
     "moe": {"class": "Qwen3Moe", "config": {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
                                             "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}},
@@ -150,22 +151,70 @@ def make_model(case, folder):
     return model.train()
 
 
-def steps(model, data):
+def adamw(model):
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    plain = [p for n, p in named if p.ndim == 1]
     groups = [{"params": [p for n, p in named if p.ndim > 1], "weight_decay": DECAY}]
+    plain = [p for n, p in named if p.ndim == 1]
     if plain:
         groups.append({"params": plain, "weight_decay": 0.0})
-    optimizer = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+    return [torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)]
+
+
+def steps(model, data, all_optimizers):
     out = []
     for _ in range(STEPS):
         loss, answer, prompt = loss_of(model, data)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_([p for _, p in named], CLIP)
+        norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
         out.append([answer, prompt, float(norm)])
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in all_optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
     return torch.tensor(out, dtype=torch.float64)
+
+
+def newton_schulz_in_float32(grad, ns_coefficients, ns_steps, eps):
+    """torch.optim.Muon's iteration, which torch runs in bfloat16."""
+    a, b, c = ns_coefficients
+    x = grad.float()
+    if grad.size(0) > grad.size(1):
+        x = x.T
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(ns_steps):
+        s = x @ x.T
+        x = a * x + (b * s + c * s @ s) @ x
+    return x.T if grad.size(0) > grad.size(1) else x
+
+
+class Lion(torch.optim.Optimizer):
+    """Chen et al., Symbolic discovery of optimization algorithms, algorithm 2."""
+    def __init__(self, groups):
+        super().__init__(groups, dict(lr=LION_LR, weight_decay=0.0))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                update = torch.sign(BETAS[0] * m + (1 - BETAS[0]) * p.grad)
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
+                m.mul_(BETAS[1]).add_((1 - BETAS[1]) * p.grad)
+
+
+def optimizers(kind, model):
+    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    tables = [p for n, p in model.named_parameters() if "embed" in n]
+    plain = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": hidden + tables, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    if kind == "lion":
+        return [Lion(groups)]
+    if kind == "adafactor":
+        return [torch.optim.Adafactor(groups, lr=LR)]
+    import torch.optim._muon as muon
+    muon._zeropower_via_newtonschulz = newton_schulz_in_float32
+    rest = [{"params": tables, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    return [muon.Muon(hidden, lr=0.02, momentum=0.95, weight_decay=0.01, nesterov=True, adjust_lr_fn="original"),
+            torch.optim.AdamW(rest, lr=LR, betas=BETAS, eps=EPS)]
 
 
 def main():
@@ -189,7 +238,10 @@ def main():
             if "lora" in case:
                 expected["value." + our_name(n)] = p.detach().clone().contiguous()
             p.grad = None
-        expected["losses"] = steps(model, data)
+        expected["losses"] = steps(model, data, adamw(model))
+        for kind in case.get("optimizers", []):
+            model = make_model(case, folder)
+            expected["losses." + kind] = steps(model, data, optimizers(kind, model))
         save_file(expected, str(folder / "expected.safetensors"))
         print(name, expected["losses"][:, 0].tolist()[::3])
 

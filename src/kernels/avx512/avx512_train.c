@@ -67,5 +67,6 @@ const struct train_kernels train_avx512bf16 = {
              .element = sizeof(uint16_t),
              .pack = avx512bf16_train_pack,
              .tile = avx512bf16_train_tile},
+    .decode = avx512bf16_train_decode,
     TRAIN_LOOPS,
 };

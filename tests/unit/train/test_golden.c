@@ -29,10 +29,9 @@ static void check_gradients(const char *name, bool checkpointing) {
     train_rig_close(&g);
 }
 
-static void check_steps(const char *name) {
-    const struct train_options o = train_rig_options(name);
-    struct train_rig g = train_rig_open(name, &o);
-    const double *want = safetensors_find(g.expected, "losses")->data;
+static void check_steps_by(const char *name, const struct train_options *o, const char *key) {
+    struct train_rig g = train_rig_open(name, o);
+    const double *want = safetensors_find(g.expected, key)->data;
     for (int i = 0; i < 10; i++) {
         struct train_step_result r;
         struct quern_error err = {0};
@@ -41,14 +40,44 @@ static void check_steps(const char *name) {
         const double got[] = {r.loss, r.prompt_loss};
         for (int j = 0; j < 2; j++)
             if (!(fabs(got[j] - want[3 * i + j]) <= 1e-4 * fabs(want[3 * i + j])))
-                fail_msg("%s, step %d: loss %d is %.8f, torch's %.8f", name, i + 1, j, got[j],
+                fail_msg("%s %s, step %d: loss %d is %.8f, torch's %.8f", name, key, i + 1, j, got[j],
                          want[3 * i + j]);
         /* Norms move with the parameters, which ten steps of Adam push apart. */
         if (!(fabs(r.grad_norm - want[3 * i + 2]) <= 1e-2 * want[3 * i + 2]))
-            fail_msg("%s, step %d: the norm is %.8f, torch's %.8f", name, i + 1, r.grad_norm,
+            fail_msg("%s %s, step %d: the norm is %.8f, torch's %.8f", name, key, i + 1, r.grad_norm,
                      want[3 * i + 2]);
     }
     train_rig_close(&g);
+}
+
+static void check_steps(const char *name) {
+    const struct train_options o = train_rig_options(name);
+    check_steps_by(name, &o, "losses");
+}
+
+static void ten_steps_of_muon_lose_as_torch_does(void **state) {
+    (void)state;
+    struct train_options o = train_rig_options("tied");
+    o.optimizer = TRAIN_MUON;
+    o.muon_learning_rate = 0.02f;
+    o.muon_momentum = 0.95f;
+    o.muon_weight_decay = 0.01f;
+    check_steps_by("tied", &o, "losses.muon");
+}
+
+static void ten_steps_of_lion_lose_as_its_paper_says(void **state) {
+    (void)state;
+    struct train_options o = train_rig_options("tied");
+    o.optimizer = TRAIN_LION;
+    o.learning_rate = 0.002f;
+    check_steps_by("tied", &o, "losses.lion");
+}
+
+static void ten_steps_of_adafactor_lose_as_torch_does(void **state) {
+    (void)state;
+    struct train_options o = train_rig_options("tied");
+    o.optimizer = TRAIN_ADAFACTOR;
+    check_steps_by("tied", &o, "losses.adafactor");
 }
 
 #define CASE(name)                                                     \
@@ -75,6 +104,9 @@ int main(void) {
     cmocka_unit_test(gradients_of_##name##_are_torchs),        \
         cmocka_unit_test(ten_steps_of_##name##_lose_as_torch_does)
     const struct CMUnitTest tests[] = {TEST(dense), TEST(tied), TEST(qwen2), TEST(moe),
-                                       TEST(lora),  TEST(rslora), TEST(dora), TEST(qlora)};
+                                       TEST(lora),  TEST(rslora), TEST(dora), TEST(qlora),
+                                       cmocka_unit_test(ten_steps_of_muon_lose_as_torch_does),
+                                       cmocka_unit_test(ten_steps_of_lion_lose_as_its_paper_says),
+                                       cmocka_unit_test(ten_steps_of_adafactor_lose_as_torch_does)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
