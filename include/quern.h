@@ -291,8 +291,8 @@ struct quern_logit_bias {
     float bias; /* added to the logit; -INFINITY forbids the token */
 };
 
-/* Order of application: logit_bias, repetition/presence/frequency, DRY,
- * temperature, top_k, top_p, min_p, typical. A field at its neutral value costs
+/* Order of application: logit_bias, repetition/presence/frequency, DRY, top-n-sigma,
+ * temperature, top_k, top_p, min_p, typical, XTC. A field at its neutral value costs
  * nothing. Formulas and ranges: docs/sampling.md. The zeroed struct is not neutral (top_p
  * 0 leaves one token): begin with quern_sampling_defaults. */
 struct quern_sampling {
@@ -309,6 +309,9 @@ struct quern_sampling {
     float dry_base;           /* usually 1.75 */
     int32_t dry_allowed_length; /* usually 2 */
     int32_t dry_window;       /* last tokens looked at; 0: all */
+    float top_n_sigma;        /* 0 or less: off */
+    float xtc_probability;    /* of leaving out the likeliest tokens; 0: off */
+    float xtc_threshold;      /* all but the last token at least so likely; usually 0.1 */
     uint64_t seed;
     const struct quern_logit_bias *logit_bias; /* borrowed until the sampler is made */
     size_t n_logit_bias;
@@ -473,6 +476,8 @@ struct quern_request {
     const int32_t *prompt; /* [n_prompt], at least one token */
     size_t n_prompt;
     struct quern_generate_options generate; /* on_event and user are not used */
+    bool prompt_logprobs;  /* the prompt's tokens but the first come as events before the answer's,
+                              with log-probabilities and without text; n_top_logprobs >= 0 */
     int32_t priority;       /* larger ones go first; equal ones in order of arrival */
     int64_t deadline_ms;    /* from submission to the last token; 0: none */
     const char *cache_salt; /* prefixes are shared only between requests of the same salt, so that

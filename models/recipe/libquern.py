@@ -31,7 +31,8 @@ class Sampling(c.Structure):
     _fields_ = [("temperature", c.c_float), ("top_k", c.c_int32), ("top_p", c.c_float), ("min_p", c.c_float),
                 ("typical_p", c.c_float), ("repetition_penalty", c.c_float), ("presence_penalty", c.c_float),
                 ("frequency_penalty", c.c_float), ("penalty_window", c.c_int32), ("dry_multiplier", c.c_float),
-                ("dry_base", c.c_float), ("dry_allowed_length", c.c_int32), ("dry_window", c.c_int32), ("seed", c.c_uint64),
+                ("dry_base", c.c_float), ("dry_allowed_length", c.c_int32), ("dry_window", c.c_int32),
+                ("top_n_sigma", c.c_float), ("xtc_probability", c.c_float), ("xtc_threshold", c.c_float), ("seed", c.c_uint64),
                 ("logit_bias", c.c_void_p), ("n_logit_bias", c.c_size_t)]
 
 

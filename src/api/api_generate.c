@@ -9,6 +9,7 @@ void quern_sampling_defaults(const quern_model *model, struct quern_sampling *ou
         .repetition_penalty = 1,
         .dry_base = 1.75f,
         .dry_allowed_length = 2,
+        .xtc_threshold = 0.1f,
     };
     if (!model->has_generation)
         return;

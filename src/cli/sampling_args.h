@@ -29,7 +29,13 @@
     FLOAT(type, member, "dry-base", dry_base, 1, 100, "growth of DRY with the repeated length") \
     INT(type, member, "dry-allowed-length", dry_allowed_length, 0, INT32_MAX,                   \
         "longest repetition DRY leaves alone")                                                  \
-    INT(type, member, "dry-window", dry_window, 0, INT32_MAX, "last tokens DRY looks at; 0: all")
+    INT(type, member, "dry-window", dry_window, 0, INT32_MAX, "last tokens DRY looks at; 0: all") \
+    FLOAT(type, member, "top-n-sigma", top_n_sigma, -1, 1000,                                   \
+          "drop logits so many standard deviations below the best; 0: none")                    \
+    FLOAT(type, member, "xtc-probability", xtc_probability, 0, 1,                               \
+          "chance that a token is drawn without the likeliest ones (XTC); 0: off")              \
+    FLOAT(type, member, "xtc-threshold", xtc_threshold, 0, 1,                                   \
+          "which these are: all at least so likely, but for the last")
 
 #define CLI_SAMPLING_FLOAT_FIELD(type, member, option, field, lo, hi, help) double field;
 #define CLI_SAMPLING_INT_FIELD(type, member, option, field, lo, hi, help) int64_t field;

@@ -48,6 +48,9 @@ struct generation_params {
         FIELD_NUMBER(FIELD_INT, "dry_allowed_length", type, m.sampling.dry_allowed_length, 0,      \
                      INT32_MAX),                                                                   \
         FIELD_NUMBER(FIELD_INT, "dry_window", type, m.sampling.dry_window, 0, INT32_MAX),          \
+        FIELD_NUMBER(FIELD_FLOAT, "top_n_sigma", type, m.sampling.top_n_sigma, -1, 1000),          \
+        FIELD_NUMBER(FIELD_FLOAT, "xtc_probability", type, m.sampling.xtc_probability, 0, 1),      \
+        FIELD_NUMBER(FIELD_FLOAT, "xtc_threshold", type, m.sampling.xtc_threshold, 0, 1),          \
         FIELD_NUMBER(FIELD_INT64, "seed", type, m.seed, -0x1p63, 0x1p63),                          \
         FIELD_NUMBER(FIELD_INT, "n", type, m.n, 1, API_N_MAX),                                     \
         FIELD_OF(FIELD_ANY, "stop", type, m.stop),                                                 \

@@ -17,7 +17,8 @@ enum {
     NO_BIN = 255,
     STRETCH = 16,
 };
-_Static_assert((int)POOL_BINS <= (int)NO_BIN, "a bin's number fits in a byte, and another one does");
+_Static_assert((int)POOL_BINS <= (int)NO_BIN,
+               "a bin's number fits in a byte, and another one does");
 _Static_assert(Z_MIN < -45 * 256, "the last bin must hold nothing but weight 0");
 
 enum quern_status pool_init(struct pool *p, size_t capacity, struct quern_error *err) {
@@ -110,7 +111,8 @@ static float keep_best(struct pool *p, size_t n, size_t k) {
 }
 
 /* Moves *i on to the next score above the threshold (or NaN): it and the next few are to be looked
- * at, up to *end. False when there is none. (A call for each would be dear where they are dense.) */
+ * at, up to *end. False when there is none. (A call for each would be dear where they are dense.)
+ */
 static bool next_stretch(const float *scores, size_t n, float threshold, size_t *i, size_t *end) {
     *i += sampling_kernels()->first_above(scores + *i, n - *i, threshold);
     *end = n - *i < STRETCH ? n : *i + STRETCH;
@@ -279,6 +281,29 @@ static bool is_kept(const struct pool *p, size_t i, uint64_t last) {
     return p->weights[i] != 0 && key_at(p, i) <= last;
 }
 
+/* A pool of some of its tokens: begun, each taken in the order of ids, ended with their number.
+ * Where is_kept is asked meanwhile, it is about tokens not yet taken. */
+static void rebuild_begin(struct pool *p) {
+    fill_all_bins(p);
+    memset(p->bin_weight, 0, sizeof p->bin_weight);
+    p->kept = 0;
+}
+
+static void rebuild_take(struct pool *p, size_t i, size_t n) {
+    p->own_ids[n] = p->ids ? p->ids[i] : (int32_t)i;
+    p->own_scores[n] = p->scores[i];
+    p->weights[n] = p->weights[i];
+    p->bins[n] = p->bins[i];
+    p->bin_weight[p->bins[n]] += p->weights[n];
+    p->kept += p->weights[n];
+}
+
+static void rebuild_end(struct pool *p, size_t n) {
+    p->scores = p->own_scores;
+    p->ids = p->own_ids;
+    p->n = n;
+}
+
 /* Ranks tokens by how far their surprise -log p is from the mean surprise, the entropy:
  * log p = z - log(sum), and the sum cancels. Compared in float32; ties go to the smaller id. */
 static uint64_t typical_key(const struct pool *p, size_t i, double mean_z) {
@@ -305,23 +330,34 @@ void pool_cut_typical(struct pool *p, float typical_p) {
         if (is_kept(p, i, last))
             p->work[n++] = (struct ranked){typical_key(p, i, mean), p->weights[i]};
     uint64_t cut = rank_select(p->work, n, wanted < 1 ? 0 : (uint64_t)wanted - 1, &before).key;
-    fill_all_bins(p);
-    memset(p->bin_weight, 0, sizeof p->bin_weight);
-    p->kept = 0;
+    rebuild_begin(p);
     n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (is_kept(p, i, last) && typical_key(p, i, mean) <= cut)
+            rebuild_take(p, i, n++);
+    rebuild_end(p, n);
+}
+
+void pool_cut_xtc(struct pool *p, float threshold) {
+    const uint64_t smallest = (uint64_t)ceil((double)threshold * (double)p->kept);
+    const uint64_t last = last_kept(p);
+    uint64_t likely = 0; /* the largest key, that is the last, of those at least so likely */
+    size_t n = 0;
     for (size_t i = 0; i < p->n; i++) {
-        if (!is_kept(p, i, last) || typical_key(p, i, mean) > cut)
+        if (p->weights[i] < smallest || !is_kept(p, i, last))
             continue;
-        p->own_ids[n] = p->ids ? p->ids[i] : (int32_t)i;
-        p->own_scores[n] = p->scores[i];
-        p->weights[n] = p->weights[i];
-        p->bins[n] = p->bins[i];
-        p->bin_weight[p->bins[n]] += p->weights[n];
-        p->kept += p->weights[n++];
+        const uint64_t key = key_at(p, i);
+        likely = key > likely ? key : likely;
+        n++;
     }
-    p->scores = p->own_scores;
-    p->ids = p->own_ids;
-    p->n = n;
+    if (n < 2)
+        return;
+    rebuild_begin(p);
+    n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (is_kept(p, i, last) && key_at(p, i) >= likely)
+            rebuild_take(p, i, n++);
+    rebuild_end(p, n);
 }
 
 const struct ranked *pool_survivors(struct pool *p, size_t *n) {

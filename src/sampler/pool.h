@@ -6,7 +6,7 @@
  * are defined by the sorted order of the tokens, though nothing is sorted. A token
  * 2^44 times less likely than the best one has weight 0: it is never drawn.
  *
- * All cuts but typical keep a prefix of the ranked tokens, described by its total weight. */
+ * All cuts but typical and XTC keep a prefix of the ranked tokens, described by its total weight. */
 #ifndef QUERN_SAMPLER_POOL_H
 #define QUERN_SAMPLER_POOL_H
 
@@ -58,6 +58,8 @@ void pool_weigh(struct pool *p, float temperature); /* temperature > 0 */
 void pool_cut_top_p(struct pool *p, float top_p);
 void pool_cut_min_p(struct pool *p, float min_p);
 void pool_cut_typical(struct pool *p, float typical_p);
+/* Takes out the tokens at least so likely, but for the last of them. */
+void pool_cut_xtc(struct pool *p, float threshold);
 
 /* The token on which `target` < kept falls when the weights lie end to end by rank. */
 struct ranked pool_find(struct pool *p, uint64_t target, uint64_t *before);

@@ -72,6 +72,9 @@ static enum quern_status check_params(const struct quern_sampling *p, int32_t n_
         {"dry_base", dry ? (double)p->dry_base : 1, 1, 100},
         {"dry_allowed_length", dry ? p->dry_allowed_length : 0, 0, INT32_MAX},
         {"dry_window", dry ? p->dry_window : 0, 0, INT32_MAX},
+        {"top_n_sigma", (double)p->top_n_sigma, -1, 1e3},
+        {"xtc_probability", (double)p->xtc_probability, 0, 1},
+        {"xtc_threshold", (double)p->xtc_threshold, 0, 1},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         enum quern_status status =
@@ -158,12 +161,39 @@ static void apply_mask(const struct sampler *s, float *scores) {
     }
 }
 
+/* Forbids what lies more than so many standard deviations below the best: of all logits that are
+ * not forbidden, in the order of their ids. */
+static void apply_top_n_sigma(const struct sampler *s, float *scores) {
+    double sum = 0, squares = 0, max = -INFINITY;
+    size_t n = 0;
+    for (int32_t i = 0; i < s->n_tokens; i++) {
+        const double x = (double)scores[i];
+        if (!(x < INFINITY))
+            return; /* NaN or infinity: an error soon */
+        if (x == -INFINITY)
+            continue;
+        sum += x;
+        max = x > max ? x : max;
+        n++;
+    }
+    const double mean = sum / (double)n;
+    for (int32_t i = 0; i < s->n_tokens; i++) {
+        const double d = (double)scores[i] - mean;
+        squares += scores[i] > -INFINITY ? d * d : 0;
+    }
+    const double lowest = max - (double)s->params.top_n_sigma * sqrt(squares / (double)n);
+    for (int32_t i = 0; i < s->n_tokens; i++)
+        if ((double)scores[i] < lowest)
+            scores[i] = -INFINITY;
+}
+
 /* *scores: the logits after bias, penalties and mask; `logits` itself when none applies. */
 static enum quern_status adjust(struct sampler *s, const float *logits,
                                 struct constraint *constraint, const float **scores,
                                 struct quern_error *err) {
     bool masked = constraint != NULL;
-    if (!masked && s->params.n_logit_bias == 0 && !token_history_is_used(&s->history)) {
+    if (!masked && s->params.n_logit_bias == 0 && !token_history_is_used(&s->history) &&
+        s->params.top_n_sigma <= 0) {
         *scores = logits;
         return QUERN_OK;
     }
@@ -179,13 +209,17 @@ static enum quern_status adjust(struct sampler *s, const float *logits,
     token_history_apply(&s->history, own, (size_t)s->n_tokens);
     if (masked)
         apply_mask(s, own);
+    if (s->params.top_n_sigma > 0)
+        apply_top_n_sigma(s, own);
     *scores = own;
     return QUERN_OK;
 }
 
-/* Brings the pool to what is drawn from. Greedy: the pool holds one token. */
+/* Brings the pool to what is drawn from. Greedy: the pool holds one token. `chance` is uniform in
+ * 0 <= chance < 2^32 and decides about XTC. */
 static enum quern_status narrow(struct sampler *s, const float *logits,
-                                struct constraint *constraint, struct quern_error *err) {
+                                struct constraint *constraint, uint32_t chance,
+                                struct quern_error *err) {
     const struct quern_sampling *p = &s->params;
     const bool greedy = p->temperature == 0;
     const float *scores;
@@ -204,6 +238,8 @@ static enum quern_status narrow(struct sampler *s, const float *logits,
         pool_cut_min_p(&s->pool, p->min_p);
     if (p->typical_p < 1)
         pool_cut_typical(&s->pool, p->typical_p);
+    if ((double)chance < (double)p->xtc_probability * 0x1p32)
+        pool_cut_xtc(&s->pool, p->xtc_threshold);
     return QUERN_OK;
 }
 
@@ -219,11 +255,11 @@ static uint64_t multiply_high(uint64_t a, uint64_t b) {
 enum quern_status sampler_sample(struct sampler *s, const float *logits, uint64_t position,
                                  struct constraint *constraint, int32_t *token,
                                  struct quern_error *err) {
-    enum quern_status status = narrow(s, logits, constraint, err);
-    if (status)
-        return status;
     uint32_t random[4];
     rng_block(s->params.seed, RNG_STREAM, position, random);
+    enum quern_status status = narrow(s, logits, constraint, random[2], err);
+    if (status)
+        return status;
     uint64_t uniform = (uint64_t)random[1] << 32 | random[0];
     uint64_t before;
     *token = rank_id(pool_find(&s->pool, multiply_high(uniform, s->pool.kept), &before).key);
@@ -233,7 +269,7 @@ enum quern_status sampler_sample(struct sampler *s, const float *logits, uint64_
 enum quern_status sampler_distribution(struct sampler *s, const float *logits,
                                        struct constraint *constraint, int32_t *ids, double *probs,
                                        size_t cap, size_t *n, struct quern_error *err) {
-    enum quern_status status = narrow(s, logits, constraint, err);
+    enum quern_status status = narrow(s, logits, constraint, UINT32_MAX, err);
     if (status)
         return status;
     const struct ranked *survivors = pool_survivors(&s->pool, n);

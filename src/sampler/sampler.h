@@ -30,7 +30,8 @@ enum quern_status sampler_sample(struct sampler *s, const float *logits, uint64_
                                  struct quern_error *err);
 
 /* What sampler_sample draws from: the tokens left in the draw, best first, and their
- * probabilities (they sum to 1). At most `cap` are written to ids and probs; the answer in *n is
+ * probabilities (they sum to 1). XTC is in it only
+ * where its probability is 1. At most `cap` are written to ids and probs; the answer in *n is
  * how many there are. For tests and display. */
 enum quern_status sampler_distribution(struct sampler *s, const float *logits,
                                        struct constraint *constraint, int32_t *ids, double *probs,

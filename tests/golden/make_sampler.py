@@ -33,7 +33,8 @@ from transformers.generation.logits_process import (
 )
 
 OUT = pathlib.Path(__file__).parent / "sampler" / "distributions.json"
-NEUTRAL = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, repetition_penalty=1.0)
+NEUTRAL = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, repetition_penalty=1.0,
+               top_n_sigma=0.0, xtc_probability=0.0, xtc_threshold=0.1)
 IMPOSSIBLE = 2.0**-44
 
 
@@ -88,6 +89,13 @@ def settings():
     yield dict(temperature=0.8, typical_p=0.5, top_p=0.9)
     yield dict(repetition_penalty=1.3)
     yield dict(repetition_penalty=0.8, temperature=0.9, top_p=0.9)
+    for n in (0.0, 0.5, 1.0, 2.0):
+        yield dict(top_n_sigma=n)
+    yield dict(top_n_sigma=1.5, temperature=2.0, min_p=0.02)
+    for t in (0.01, 0.05, 0.1, 0.25, 0.6):
+        yield dict(xtc_probability=1.0, xtc_threshold=t)
+    yield dict(xtc_probability=1.0, xtc_threshold=0.05, top_p=0.9, temperature=0.8)
+    yield dict(xtc_probability=1.0, xtc_threshold=0.02, typical_p=0.9)
 
 
 def penalized(logits, s, seen):
@@ -127,7 +135,11 @@ def shortest_prefix(order, w, mass):
 
 
 def ranked_reference(scores, s):
-    x = scores[0].double().numpy() / f32(s["temperature"])
+    x = scores[0].double().numpy()
+    if s["top_n_sigma"] > 0:
+        finite = x[np.isfinite(x)]
+        x = np.where(x < x.max() - f32(s["top_n_sigma"]) * finite.std(), -np.inf, x)
+    x = x / f32(s["temperature"])
     w = np.exp(x - x.max())
     order = sorted(np.flatnonzero(w), key=lambda i: (-x[i], i))
     if s["top_k"]:
@@ -143,6 +155,10 @@ def ranked_reference(scores, s):
         by_distance = sorted(order, key=lambda i: (distance[i], i))
         kept = set(by_distance[: shortest_prefix(by_distance, w, f32(s["typical_p"]))])
         order = [i for i in order if i in kept]
+    if s["xtc_probability"] == 1.0:
+        p = w / w[order].sum()
+        likely = [i for i in order if p[i] >= f32(s["xtc_threshold"])]
+        order = [i for i in order if i not in likely[:-1]]
     probs = np.zeros(len(x))
     probs[order] = w[order] / w[order].sum()
     return probs
@@ -152,6 +168,8 @@ def expected(name, logits, s, seen):
     scores = penalized(logits, s, seen)
     theirs = transformers_probs(scores, s)
     ranked = ranked_reference(scores, s)
+    if s["top_n_sigma"] > 0 or s["xtc_probability"] > 0:
+        return ranked, scores  # not in transformers; rules as in llama.cpp's samplers
     finite = scores[0][torch.isfinite(scores[0])].numpy() + 0.0
     if len(set(finite.tolist())) == len(finite):
         assert np.array_equal(theirs > 0, ranked > 0), (name, s)

@@ -78,6 +78,9 @@ static void test_every_field_out_of_range_is_named_with_its_value_and_range(void
     REFUSE(frequency_penalty, 1e9f, "frequency_penalty is 1e+09");
     REFUSE(penalty_window, -3, "penalty_window is -3");
     REFUSE(dry_multiplier, -1, "dry_multiplier is -1");
+    REFUSE(top_n_sigma, NAN, "top_n_sigma");
+    REFUSE(xtc_probability, 1.5f, "xtc_probability is 1.5, expected 0 to 1");
+    REFUSE(xtc_threshold, -0.5f, "xtc_threshold is -0.5, expected 0 to 1");
     struct quern_sampling p = neutral();
     p.dry_multiplier = 1;
     assert_refused(p, "dry_base is 0, expected 1 to 100");
@@ -468,6 +471,32 @@ static void test_top_k_of_a_large_row_equals_a_full_sort(void **state) {
     free(probs);
 }
 
+static void test_xtc_leaves_out_the_best_as_often_as_it_is_told(void **state) {
+    (void)state;
+    const float logits[V] = {0, 2, -1, 1.5f, 1, -3, -4, -5};
+    struct quern_sampling p = neutral();
+    p.xtc_probability = 0.25f;
+    p.xtc_threshold = 0.1f; /* tokens 1, 3 and 4 are at least so likely */
+    struct sampler *with = make(p, V, V);
+    p.xtc_probability = 0;
+    struct sampler *without = make(p, V, V);
+    int n_changed = 0, n_best = 0;
+    const int n = 20000;
+    for (int i = 0; i < n; i++) {
+        int32_t a, b;
+        assert_int_equal(sampler_sample(with, logits, (uint64_t)i, NULL, &a, NULL), QUERN_OK);
+        assert_int_equal(sampler_sample(without, logits, (uint64_t)i, NULL, &b, NULL), QUERN_OK);
+        n_best += b == 1 || b == 3;
+        n_changed += (b == 1 || b == 3) && a != b;
+        assert_true(a == b || (a != 1 && a != 3));
+    }
+    /* Binomial: 0.25 of some 15,000, five standard deviations of 0.0035 each way. */
+    assert_in_range(n_best, n / 2, n);
+    assert_in_range(n_changed * 1000 / n_best, 232, 268);
+    sampler_destroy(with);
+    sampler_destroy(without);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field_out_of_range_is_named_with_its_value_and_range),
@@ -486,6 +515,7 @@ int main(void) {
         cmocka_unit_test(test_a_constraint_forbids_what_its_mask_clears),
         cmocka_unit_test(test_a_draw_depends_on_seed_and_position_alone),
         cmocka_unit_test(test_draws_follow_the_distribution),
+        cmocka_unit_test(test_xtc_leaves_out_the_best_as_often_as_it_is_told),
         cmocka_unit_test(test_top_k_of_a_large_row_equals_a_full_sort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,10 @@ static struct quern_sampling params_of(const json_t *settings) {
                                    .top_p = number(settings, "top_p", 1),
                                    .min_p = number(settings, "min_p", 0),
                                    .typical_p = number(settings, "typical_p", 1),
-                                   .repetition_penalty = number(settings, "repetition_penalty", 1)};
+                                   .repetition_penalty = number(settings, "repetition_penalty", 1),
+                                   .top_n_sigma = number(settings, "top_n_sigma", 0),
+                                   .xtc_probability = number(settings, "xtc_probability", 0),
+                                   .xtc_threshold = number(settings, "xtc_threshold", 0.1)};
 }
 
 static int32_t read_row(const json_t *row, float *logits) {
