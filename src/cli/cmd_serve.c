@@ -30,6 +30,9 @@ static const struct option_spec serve_specs[] = {
                "INI file with these options as keys; the command line comes after it"),
     OPT_STRING(0, "api-key-file", "FILE", struct server_config, api_key_file,
                "keys that clients must send, one a line, a name before each if wanted"),
+    OPT_STRING(0, "tls-cert", "FILE", struct server_config, tls_cert,
+               "certificate chain in PEM form: HTTPS instead of HTTP; needs --tls-key"),
+    OPT_STRING(0, "tls-key", "FILE", struct server_config, tls_key, "its private key, in PEM form"),
     OPT_FLAG(0, "allow-no-key", struct server_config, allow_no_key,
              "listen beyond this machine without a key"),
     OPT_LIST(0, "allowed-host", "NAME", struct server_config, allowed_hosts,
@@ -61,6 +64,9 @@ static const struct option_spec serve_specs[] = {
               "most room there (default: 4096)"),
     OPT_CHOICE(0, "speculation", "auto|off", struct server_config, speculation,
                "guess tokens by prompt lookup while it pays (default: auto)"),
+    OPT_LIST(0, "draft", "[NAME=]DIR", struct server_config, drafts,
+             "smaller model with the same tokenizer that guesses tokens while it pays, for every model or "
+             "for the one of that name; may be given several times"),
     SERVE_SECONDS(
         "unload-idle", unload_idle_s, 0,
         "unload a model not used for so long; its next request loads it (default: never)"),

@@ -225,6 +225,12 @@ static void fill_event(struct completion *c, int32_t token, const float *logits,
     event->top = event->n_top ? c->top : NULL;
 }
 
+void completion_score(struct completion *c, const float *logits, int32_t token,
+                      struct quern_event *event) {
+    buffer_clear(&c->text);
+    fill_event(c, token, logits, event);
+}
+
 enum quern_status completion_step(struct completion *c, const float *logits, uint64_t position,
                                   struct quern_event *event, struct quern_error *err) {
     int32_t token;

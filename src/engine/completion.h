@@ -47,6 +47,10 @@ const int32_t *completion_forced(struct completion *c, size_t *n);
 enum quern_status completion_guess(struct completion *c, const float *logits, uint64_t position,
                                    int32_t *token, struct quern_error *err);
 
+/* An event for a token of the prompt, given the logits before it: log-probabilities, no text. */
+void completion_score(struct completion *c, const float *logits, int32_t token,
+                      struct quern_event *event);
+
 /* The answer ends here, whatever comes next. */
 void completion_cancel(struct completion *c);
 

@@ -199,6 +199,8 @@ static bool begin_load(struct engine *e, struct request *r, size_t n_tokens) {
 bool disk_holds(struct engine *e, struct request *r) {
     struct disk *d = &e->disk;
     const size_t reusable = r->n_tokens - 1;
+    if (request_scores(r))
+        return false; /* all of it is computed */
     if (!d->store || r->asked_disk)
         return d->store && d->for_order == r->order + 1;
     if (kv_store_is_opening(d->store))

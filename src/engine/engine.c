@@ -18,9 +18,10 @@ enum {
     DEFAULT_EVENTS = 256,
     DEFAULT_STALL_MS = 30000,
     RUNNING_MAX = 1024,
-    EVENTS_MIN = 64, /* a step may bring a ticket ENGINE_DRAFTS_MAX + 2 */
+    EVENTS_MIN = 64, /* a step may bring a ticket ENGINE_SCORE_ROWS + 2 */
     DRAFT_ROWS = 48, /* of logits in one step, for guesses of all requests together */
 };
+_Static_assert(ENGINE_SCORE_ROWS + 2 <= EVENTS_MIN / 2, "whoever is woken by half a ring has room");
 static const uint64_t NS_PER_MS = 1000000u;
 
 /* ---- options ----------------------------------------------------------------------- */
@@ -122,7 +123,8 @@ static enum quern_status create_buffers(struct engine *e, struct quern_error *er
     e->n_logit_rows = n + (e->limits.speculation == QUERN_SPECULATION_OFF ? 0 : DRAFT_ROWS);
     if (e->n_logit_rows > e->limits.step_tokens)
         e->n_logit_rows = e->limits.step_tokens;
-    if (!checked_mul(e->n_logit_rows * sizeof(float), vocab, &e->logits_bytes))
+    if (!checked_mul((e->n_logit_rows + ENGINE_SCORE_ROWS) * sizeof(float), vocab,
+                     &e->logits_bytes))
         return error_nomem(err);
     e->logits = pages_alloc(e->logits_bytes);
     e->hidden = calloc(n * (size_t)e->model->config.hidden_size, sizeof *e->hidden);

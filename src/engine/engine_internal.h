@@ -18,6 +18,7 @@
 enum {
     ENGINE_DRAFTS_MAX = 8,    /* guesses for one request in one step */
     ENGINE_PROBE_TOKENS = 64, /* made without guesses before they are tried again */
+    ENGINE_SCORE_ROWS = 24,   /* of prompts whose log-probabilities are wanted, in one step */
 };
 
 /* A sequence that was computed and may be continued; its blocks are in the prefix cache for now. */
@@ -80,6 +81,8 @@ struct request {
      * that lacks one token of having all, and has made one, decodes; else it prefills. */
     int32_t *tokens;
     size_t n_tokens, n_prompt, capacity;
+    bool scores_prompt; /* log-probabilities of its tokens are wanted */
+    size_t n_scored;    /* of them were given */
     struct kv_cache kv; /* zeroed while it waits */
     bool was_started;
 
@@ -105,6 +108,7 @@ struct request {
     int32_t fed[1 + ENGINE_DRAFTS_MAX]; /* of a decoding request */
     size_t logits_row;                  /* its first */
     float *hidden;                      /* where its hidden state comes */
+    bool all_rows;                      /* it is a prompt, and every token has one */
     bool decoded;                       /* it was fed what it had made, not its prompt */
 
     struct request *next; /* in `incoming` */
@@ -136,7 +140,7 @@ struct engine {
     struct prefix_cache *cache;
     struct disk disk;
     struct drafter drafter;
-    float *logits; /* [n_logit_rows, vocab_size] */
+    float *logits; /* [n_logit_rows + ENGINE_SCORE_ROWS, vocab_size] */
     size_t n_logit_rows, logits_bytes;
     float *hidden;         /* [max_running, hidden_size] */
     int32_t *match_blocks; /* [n_context / PREFIX_BLOCK_TOKENS + 1] */
@@ -174,6 +178,8 @@ void request_destroy(struct request *r); /* one that was not queued; NULL is fin
 bool request_precedes(const struct request *a, const struct request *b);
 /* A token was made already and all others are computed. */
 bool request_decodes(const struct request *r);
+/* Tokens of its prompt have yet to get their log-probabilities. */
+bool request_scores(const struct request *r);
 /* Tokens to compute before the next can be made. */
 size_t request_pending(const struct request *r);
 /* Keeps what is computed in the prefix cache and lets go of the blocks. */

@@ -47,6 +47,10 @@ static enum quern_status check_request(const struct engine *e, const struct quer
         return error_set(err, QUERN_ERR_STATE,
                          "the model was opened for its weights only: it has no tokenizer to make "
                          "text with");
+    if (r->kind == QUERN_REQUEST_GENERATE && r->prompt_logprobs && r->generate.n_top_logprobs < 0)
+        return error_set(err, QUERN_ERR_ARG,
+                         "a request with prompt_logprobs has n_top_logprobs %d, expected 0 or more",
+                         (int)r->generate.n_top_logprobs);
     enum quern_status status = QUERN_OK;
     if (r->kind != QUERN_REQUEST_EMBED)
         status = forward_check_head(e->model, err);
@@ -77,8 +81,9 @@ static enum quern_status take_adapters(const struct engine *e, struct request *r
     return adapter_set_init(&r->adapters, e->model, all, own + n, err);
 }
 
-/* Keys and values belong to a salt and the adapters they were computed with. No caller's salt spells
- * the mark of adapters: one that begins with its first byte gets another such byte before it. */
+/* Keys and values belong to a salt and the adapters they were computed with. No caller's salt
+ * spells the mark of adapters: one that begins with its first byte gets another such byte before
+ * it. */
 static enum quern_status make_salt(struct request *r, const char *salt, struct quern_error *err) {
     const size_t size = strlen(salt) + ADAPTER_SALT_BYTES;
     uint64_t fingerprint[2];
@@ -141,6 +146,7 @@ enum quern_status request_create(struct engine *e, const struct quern_request *f
     r->n_tokens = r->n_prompt = from->n_prompt;
     r->capacity = from->n_prompt + (asked < room ? asked : room);
     r->usage.prompt_tokens = from->n_prompt;
+    r->scores_prompt = makes && from->prompt_logprobs;
     r->accept = 0.5;
     if (extras)
         r->extras = *extras;
@@ -187,6 +193,10 @@ bool request_precedes(const struct request *a, const struct request *b) {
 
 size_t request_pending(const struct request *r) {
     return r->n_tokens - r->kv.n_tokens;
+}
+
+bool request_scores(const struct request *r) {
+    return r->scores_prompt && r->n_scored + 1 < r->n_prompt;
 }
 
 bool request_decodes(const struct request *r) {

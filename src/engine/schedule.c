@@ -154,9 +154,10 @@ int32_t schedule_spare_block(struct engine *e) {
 
 /* ---- admission ----------------------------------------------------------------------- */
 
-/* How many tokens of the prompt need not be computed: never the last, whose logits are wanted. */
+/* How many tokens of the prompt need not be computed: never those whose logits are wanted, such as
+ * the last. */
 static size_t reusable(const struct request *r) {
-    return r->n_tokens - 1;
+    return request_scores(r) ? r->n_scored : r->n_tokens - 1;
 }
 
 /* Somebody is computing a beginning of this request that the cache does not have yet. */
@@ -326,11 +327,15 @@ static void put_into_batch(struct engine *e, struct request *r, const struct for
         e->n_batch_rows += seq->all_logits ? seq->n_ids : 1;
 }
 
+static void pause_request(struct request *r) {
+    r->state = REQUEST_PAUSED;
+    r->stalled_ns = os_now_ns();
+}
+
 static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding) {
     /* The event of the end comes on top. */
     if (!ticket_has_room(r->ticket, 2 + ENGINE_DRAFTS_MAX)) {
-        r->state = REQUEST_PAUSED;
-        r->stalled_ns = os_now_ns();
+        pause_request(r);
         return;
     }
     r->n_drafts = guess(e, r, n_decoding);
@@ -345,6 +350,7 @@ static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding)
     }
     r->fed[0] = r->tokens[r->n_tokens - 1];
     r->decoded = true;
+    r->all_rows = false;
     put_into_batch(e, r,
                    &(struct forward_seq){.kv = &r->kv,
                                          .rope = &e->rope,
@@ -354,9 +360,27 @@ static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding)
                                          .all_logits = true});
 }
 
-static void plan_prompt(struct engine *e, struct request *r, size_t *budget) {
+/* What a prompt in a step may take: tokens, and rows of logits for those who want them all. */
+struct prompt_budget {
+    size_t tokens, rows;
+};
+
+/* Every row brings an event. False: its reader is behind. */
+static bool limit_by_rows(struct request *r, const struct prompt_budget *budget, size_t *n) {
+    if (!ticket_has_room(r->ticket, ENGINE_SCORE_ROWS + 2)) {
+        pause_request(r);
+        return false;
+    }
+    *n = *n < budget->rows ? *n : budget->rows;
+    return true;
+}
+
+static void plan_prompt(struct engine *e, struct request *r, struct prompt_budget *budget) {
     const size_t pending = request_pending(r);
-    size_t n = pending < *budget ? pending : *budget;
+    const bool scores = request_scores(r);
+    size_t n = pending < budget->tokens ? pending : budget->tokens;
+    if (scores && !limit_by_rows(r, budget, &n))
+        return;
     if (e->n_batch_tokens + n > e->limits.step_tokens)
         n = e->limits.step_tokens - e->n_batch_tokens;
     if (n == 0 || !make_room(e, r, n))
@@ -365,20 +389,23 @@ static void plan_prompt(struct engine *e, struct request *r, size_t *budget) {
     float *hidden = e->hidden + e->n_batch * (size_t)e->model->config.hidden_size;
     r->n_drafts = 0;
     r->decoded = false;
+    r->all_rows = scores;
     put_into_batch(e, r,
                    &(struct forward_seq){.kv = &r->kv,
                                          .rope = &e->rope,
                                          .adapters = &r->adapters,
                                          .ids = r->tokens + r->kv.n_tokens,
                                          .n_ids = n,
-                                         .no_logits = !last || embeds,
+                                         .all_logits = scores,
+                                         .no_logits = !scores && (!last || embeds),
                                          .hidden = last && embeds ? hidden : NULL});
-    *budget -= n;
+    budget->tokens -= n;
+    budget->rows -= scores ? n : 0;
 }
 
 /* Prompt tokens of this step: what fits beside the decoding requests into max_step_ms. With nobody
  * to wait the step may be four times as long, for the sake of the weights that are read once. */
-static size_t prompt_budget(const struct engine *e, size_t n_decoding) {
+static size_t prompt_tokens(const struct engine *e, size_t n_decoding) {
     const size_t least = 16, least_alone = 64;
     const double max_ns = e->limits.max_step_ns * (n_decoding ? 1 : 4);
     return speed_prompt_tokens(&e->speed, n_decoding, max_ns, n_decoding ? least : least_alone,
@@ -395,7 +422,7 @@ void schedule_plan(struct engine *e) {
     }
     if (e->drafter.model && n_decoding > 0)
         draft_guess(e, n_decoding);
-    size_t budget = prompt_budget(e, n_decoding);
+    struct prompt_budget budget = {prompt_tokens(e, n_decoding), ENGINE_SCORE_ROWS};
     /* Whoever is preempted stands at or after i. */
     for (size_t i = 0; i < e->n_running;) {
         struct request *r = e->running[i];

@@ -104,6 +104,30 @@ static void take_answer(struct engine *e, struct request *r, struct step_counts 
         end_completed(e, r);
 }
 
+/* ---- prompts ----------------------------------------------------------------------------- */
+
+/* The row of token i tells how likely token i + 1 was. False: the request has ended. */
+static bool score_prompt(struct engine *e, struct request *r) {
+    const size_t vocab = (size_t)e->model->config.vocab_size;
+    const size_t first = r->kv.n_tokens - r->n_step;
+    struct quern_error err = {0};
+    for (size_t i = 0; i < r->n_step && first + i + 1 < r->n_prompt; i++) {
+        struct quern_event event;
+        float *row = e->logits + (r->logits_row + i) * vocab;
+        if (first + i < r->n_scored)
+            continue; /* given before the request was put aside */
+        unknown_tokens_forbid(&e->unknown, row, (int32_t)vocab);
+        completion_score(r->completion, row, r->tokens[first + i + 1], &event);
+        if (ticket_push(r->ticket, &event, &err)) {
+            request_end(e, r, QUERN_FINISH_ERROR, &err, NULL, 0);
+            return false;
+        }
+        r->n_scored++;
+    }
+    r->logits_row += r->n_step - 1; /* an answer begins with the last one */
+    return true;
+}
+
 /* ---- a step ------------------------------------------------------------------------------ */
 
 static void take_results(struct engine *e, struct request *r, struct step_counts *counts) {
@@ -111,6 +135,8 @@ static void take_results(struct engine *e, struct request *r, struct step_counts
     const size_t hidden_size = (size_t)e->model->config.hidden_size;
     if (!r->decoded)
         request_share_blocks(e, r);
+    if (r->all_rows && !score_prompt(e, r))
+        return;
     if (r->kv.n_tokens < r->n_tokens)
         return;
     if (r->kind == QUERN_REQUEST_GENERATE) {

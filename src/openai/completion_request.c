@@ -15,7 +15,7 @@ struct raw_completion {
 static const struct field_spec completion_specs[] = {
     GENERATION_FIELDS(struct raw_completion, r.generation),
     FIELD_OF(FIELD_ANY, "prompt", struct raw_completion, prompt),
-    FIELD_NUMBER(FIELD_INT, "max_tokens", struct raw_completion, max_tokens, 1, INT32_MAX),
+    FIELD_NUMBER(FIELD_INT, "max_tokens", struct raw_completion, max_tokens, 0, INT32_MAX),
     FIELD_NUMBER(FIELD_INT, "logprobs", struct raw_completion, logprobs, 0, API_TOP_LOGPROBS_MAX),
     FIELD_NUMBER(FIELD_INT, "best_of", struct raw_completion, best_of, 1, API_N_MAX),
     FIELD_OF(FIELD_STRING, "suffix", struct raw_completion, r.suffix),
@@ -50,10 +50,9 @@ static enum quern_status check_logprobs(struct raw_completion *raw,
                         "Invalid value for 'logprobs': %d is more than this server's limit of "
                         "%lld.",
                         raw->logprobs, (long long)context->limits->top_logprobs);
-    if (raw->r.echo)
+    if (raw->r.echo && raw->r.suffix && *raw->r.suffix)
         return api_fail(err, API_UNSUPPORTED, "echo",
-                        "'echo' together with 'logprobs' would need log-probabilities of the "
-                        "prompt, which this server does not compute.");
+                        "'echo' and 'logprobs' go together, but not with 'suffix'.");
     return QUERN_OK;
 }
 
@@ -61,8 +60,13 @@ static enum quern_status finish_completion(struct raw_completion *raw,
                                            const struct api_context *context,
                                            struct api_error *err) {
     struct completion_request *r = &raw->r;
-    r->generation.max_tokens = raw->max_tokens;
+    /* What an answer of nothing is asked for are the prompt's log-probabilities. */
+    r->prompt_only = raw->max_tokens == 0;
+    r->generation.max_tokens = r->prompt_only ? 1 : raw->max_tokens;
     enum quern_status status = generation_params_finish(&r->generation, context, err);
+    if (!status && r->prompt_only && !r->echo)
+        status = api_fail(err, API_VALUE, "max_tokens",
+                          "Invalid value for 'max_tokens': 0 is possible with 'echo' only.");
     if (!status)
         status = prompt_inputs_read(raw->prompt, "prompt", context->limits->inputs,
                                     context->n_vocab, &r->prompts, &r->n_prompts, err);

@@ -24,6 +24,7 @@ struct completion_request {
     size_t n_prompts;
     const char *suffix; /* what follows the gap to be filled; NULL: nothing does */
     bool echo, logprobs;
+    bool prompt_only; /* no answer is wanted: max_tokens 0 */
 };
 
 /* `root` must outlive *out. On failure nothing is held. */

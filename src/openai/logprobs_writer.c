@@ -24,6 +24,10 @@ static const double LOWEST = -9999;
 
 static void write_number(float logprob, struct buffer *out) {
     char text[40];
+    if (isnan(logprob)) {
+        buffer_puts(out, "null");
+        return;
+    }
     json_format_float(isfinite(logprob) ? (double)logprob : LOWEST, text);
     buffer_puts(out, text);
 }
@@ -67,6 +71,10 @@ void logprobs_write_chat(const struct choice *c, size_t from, size_t to, struct 
 static void write_top_object(const struct choice *c, size_t i, struct buffer *out) {
     const size_t n_top = (size_t)c->job->n_top;
     bool first = true;
+    if (isnan(c->logprobs[i].logprob)) {
+        buffer_puts(out, "null");
+        return;
+    }
     buffer_putc(out, '{');
     for (size_t k = 0; k < n_top && c->tops[i * n_top + k].token >= 0; k++) {
         buffer_puts(out, first ? "" : ",");

@@ -1,6 +1,7 @@
 #include "openai/text_job.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,13 +124,17 @@ static void take_event(struct choice *c, const struct quern_event *event) {
     struct text_job *job = c->job;
     bool ok = true;
     bool counts = true;
-    if (job->kind == JOB_CHAT) {
+    const bool echoed = c->n_echoed > 0;
+    c->n_echoed -= echoed;
+    if (!echoed && job->prompt_only) {
+        return;
+    } else if (job->kind == JOB_CHAT) {
         ok = answer_parts_push(&c->parts, event) == QUERN_OK;
         counts = answer_parts_token_is_content(&c->parts);
     } else {
         ok = buffer_append(&c->content, event->text, event->text_len) == QUERN_OK;
     }
-    if (job->logprobs && event->token >= 0 && counts && !is_end_token(c, event->token))
+    if (job->logprobs && event->token >= 0 && counts && (echoed || !is_end_token(c, event->token)))
         ok = keep_logprob(c, event) && ok;
     job->no_memory = job->no_memory || !ok;
 }
@@ -208,7 +213,7 @@ struct quern_usage text_job_usage(const struct text_job *job) {
             sum.prompt_tokens += job->prompts[job->choices[i].prompt].n;
             sum.cached_tokens += u->cached_tokens;
         }
-        sum.completion_tokens += u->completion_tokens;
+        sum.completion_tokens += job->prompt_only ? 0 : u->completion_tokens;
         sum.thinking_tokens += u->thinking_tokens;
         sum.drafted_tokens += u->drafted_tokens;
         sum.accepted_tokens += u->accepted_tokens;
@@ -225,7 +230,7 @@ struct quern_usage text_job_usage(const struct text_job *job) {
 }
 
 const char *choice_finish_reason(const struct choice *c) {
-    if (c->result.finish == QUERN_FINISH_STOP)
+    if (c->result.finish == QUERN_FINISH_STOP && !c->job->prompt_only)
         return c->n_calls ? "tool_calls" : "stop";
     return "length";
 }
@@ -333,6 +338,7 @@ static enum quern_status submit(struct choice *c, const struct generation_params
         .user = options->user,
     };
     request.generate.n_top_logprobs = job->logprobs ? job->n_top : -1;
+    request.prompt_logprobs = c->n_echoed > 0;
     request.generate.thinking_budget = thinking_budget > 0 ? thinking_budget : 0;
     struct quern_error cause = {0};
     struct engine_extras extras = {0};
@@ -366,7 +372,8 @@ static enum quern_status start_chat_choice(struct choice *c, const struct chat_r
     };
     answer_parts_init(&c->parts, &setup);
     struct answer_constraint constraint = {0};
-    enum quern_status status = chat_constraint_create(m, r, prompt->ids, prompt->n, &constraint, err);
+    enum quern_status status =
+        chat_constraint_create(m, r, prompt->ids, prompt->n, &constraint, err);
     if (status)
         return status;
     return submit(c, &r->generation, options, r->thinking.budget, &constraint, err);
@@ -405,6 +412,14 @@ static enum quern_status echo_prompt(struct choice *c, const struct prompt_input
     return QUERN_OK;
 }
 
+/* The first token follows nothing; the engine tells of the others. */
+static enum quern_status echo_logprobs(struct choice *c, struct api_error *err) {
+    const struct prompt_tokens *prompt = &c->job->prompts[c->prompt];
+    const struct quern_event first = {.token = prompt->ids[0], .logprob = NAN};
+    c->n_echoed = prompt->n - 1;
+    return keep_logprob(c, &first) ? QUERN_OK : api_nomem(err);
+}
+
 enum quern_status completion_job_start(const struct served_model *m,
                                        const struct completion_request *r,
                                        const struct job_options *options, struct text_job **out,
@@ -413,6 +428,7 @@ enum quern_status completion_job_start(const struct served_model *m,
     if (!job)
         return api_nomem(err);
     job->logprobs = r->logprobs;
+    job->prompt_only = r->prompt_only;
     enum quern_status status = QUERN_OK;
     for (size_t i = 0; !status && i < r->n_prompts; i++)
         status = prompt_build_text(m, &r->prompts[i], r->suffix, &job->prompts[i].ids,
@@ -421,6 +437,8 @@ enum quern_status completion_job_start(const struct served_model *m,
         struct choice *c = &job->choices[i];
         if (r->echo)
             status = echo_prompt(c, &r->prompts[c->prompt], err);
+        if (!status && r->echo && r->logprobs)
+            status = echo_logprobs(c, err);
         if (!status)
             status = submit(c, &r->generation, options, 0, NULL, err);
     }

@@ -19,7 +19,7 @@ struct job_tool_call {
 
 struct job_logprob {
     int32_t token;
-    float logprob;
+    float logprob; /* NaN: there is none, the prompt begins here */
     size_t text_offset; /* characters of answer before it */
 };
 
@@ -37,6 +37,7 @@ struct choice {
     struct quern_top_logprob *tops; /* [n_logprobs, job->n_top]; unused ones have token -1 */
     size_t n_logprobs, logprobs_capacity;
     size_t n_chars; /* of the tokens so far, for text_offset */
+    size_t n_echoed; /* tokens of the prompt whose log-probabilities are still to come */
     bool ended;
     struct quern_request_result result; /* once ended */
     /* Where a streaming writer is: how much of the above has been sent. */
@@ -53,6 +54,7 @@ struct text_job {
     char id[48]; /* "chatcmpl-..." */
     int64_t created;
     bool logprobs, ignore_eos;
+    bool prompt_only;       /* the answer's token is made for nobody */
     int32_t n_top;          /* top log-probabilities of each token */
     struct choice *choices; /* [n_choices] */
     size_t n_choices, n_ended;

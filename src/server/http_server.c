@@ -349,17 +349,30 @@ void http_answer_stream(struct http_call *call, const char *content_type,
 /* Stacks are touched only as deep as they are used; templates nest. */
 enum { STACK_BYTES = 2 << 20 };
 
+/* In GnuTLS's words: nothing older than TLS 1.2. */
+static const char TLS_PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
 static struct MHD_Daemon *start_daemon(struct http_server *s) {
     const struct http_server_setup *u = &s->setup;
     /* Room beyond the limit, so that a request a little too large is answered by us and told why.
      */
     size_t memory = 2 * u->header_bytes + 16384;
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)u->tls_certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)u->tls_key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (u->tls_certificate)
+        flags |= MHD_USE_TLS;
+    else
+        tls[0].option = MHD_OPTION_END;
     return MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL,
-        NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, u->listener.fd, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_LIMIT,
-        u->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory,
+        flags, 0, NULL, NULL, on_access, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_LISTEN_SOCKET,
+        u->listener.fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_CONNECTION_LIMIT, u->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ceil(u->idle_timeout_s),
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_END);
@@ -380,8 +393,15 @@ enum quern_status http_server_start(const struct http_server_setup *setup, struc
     if (!s->daemon) {
         http_guard_stop(&s->guard);
         free(s);
-        return error_set(err, QUERN_ERR_IO, "the HTTP server could not be started: %s",
-                         strerror(errno));
+        return setup->tls_certificate
+                   ? error_set(err, QUERN_ERR_IO,
+                               "the HTTPS server could not be started: the certificate and the key "
+                               "cannot be read or are not of one pair%s",
+                               MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_YES
+                                   ? ""
+                                   : ", or rather: this libmicrohttpd has no TLS")
+                   : error_set(err, QUERN_ERR_IO, "the HTTP server could not be started: %s",
+                               strerror(errno));
     }
     *out = s;
     return QUERN_OK;

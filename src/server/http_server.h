@@ -51,6 +51,7 @@ struct http_stream_ops {
 
 struct http_server_setup {
     struct net_listener listener; /* taken over */
+    const char *tls_certificate, *tls_key; /* PEM; NULL: no TLS. May go once it has started */
     size_t header_line_bytes, header_bytes, header_fields, body_bytes;
     unsigned max_connections;
     double header_timeout_s, body_timeout_s, idle_timeout_s, write_timeout_s;

@@ -10,15 +10,19 @@
 
 /* ---- names -------------------------------------------------------------------- */
 
+/* Where the name of "NAME=DIR" ends; NULL for a directory alone. */
+static const char *name_end(const char *text) {
+    const char *equals = strchr(text, '='), *slash = strchr(text, '/');
+    return equals && (!slash || equals < slash) ? equals : NULL;
+}
+
 /* "NAME=DIR", or a directory whose last part is the name. */
 static enum quern_status read_entry(struct model_entry *e, const char *text,
                                     struct quern_error *err) {
-    const char *equals = strchr(text, '='), *slash = strchr(text, '/');
-    const char *name, *end;
-    if (equals && (!slash || equals < slash)) {
+    const char *name, *end = name_end(text);
+    if (end) {
         name = text;
-        end = equals;
-        e->dir = equals + 1;
+        e->dir = end + 1;
     } else {
         e->dir = text;
         end = text + strlen(text);
@@ -74,6 +78,26 @@ static enum quern_status add_adapter(struct model_registry *r, const char *text,
     return status;
 }
 
+/* A draft model with a name is for the model of that name, one without for all that have no other. */
+static enum quern_status add_draft(struct model_registry *r, const char *text,
+                                   struct quern_error *err) {
+    const char *end = name_end(text);
+    bool found = !end;
+    for (size_t i = 0; i < r->n_entries; i++) {
+        struct model_entry *e = &r->entries[i];
+        if (e->base)
+            continue; /* an adapter speaks through its model's engine */
+        const bool named = end && strlen(e->name) == (size_t)(end - text) &&
+                           memcmp(e->name, text, (size_t)(end - text)) == 0;
+        if (named || (!end && !e->draft_dir))
+            e->draft_dir = end ? end + 1 : text;
+        found = found || named;
+    }
+    return found ? QUERN_OK
+                 : error_set(err, QUERN_ERR_ARG, "--draft %s: no model is called \"%.*s\"", text,
+                             (int)(end - text), text);
+}
+
 static void free_dirs(struct model_registry *r) {
     for (size_t i = 0; i < r->n_entries; i++)
         free(r->entries[i].adapter_dir);
@@ -88,6 +112,8 @@ enum quern_status model_registry_init(struct model_registry *r, const struct ser
         status = add_entry(r, config->models.items[i], err);
     for (size_t i = 0; i < config->adapters.n && !status; i++)
         status = add_adapter(r, config->adapters.items[i], err);
+    for (size_t i = 0; i < config->drafts.n && !status; i++)
+        status = add_draft(r, config->drafts.items[i], err);
     if (!status)
         status = mutex_init(&r->lock, err);
     if (!status)
@@ -144,14 +170,23 @@ static enum quern_status open_model(struct model_entry *e, struct quern_error *e
         .on_progress = on_progress,
         .user = e,
     };
-    const struct quern_engine_options engine_opts = engine_options(c);
+    struct quern_model_options draft_options = options;
+    struct quern_engine_options engine_opts = engine_options(c);
     quern_model *model = NULL;
     quern_engine *engine = NULL;
-    enum quern_status status = quern_model_open(e->dir, &options, &model, err);
+    draft_options.on_progress = NULL;
+    enum quern_status status = QUERN_OK;
+    if (e->draft_dir && engine_opts.speculation != QUERN_SPECULATION_OFF)
+        status = quern_model_open(e->draft_dir, &draft_options, &e->draft, err);
+    if (!status)
+        status = quern_model_open(e->dir, &options, &model, err);
+    engine_opts.draft = e->draft;
     if (!status)
         status = quern_engine_create(model, &engine_opts, &engine, err);
     if (status) {
         quern_model_close(model);
+        quern_model_close(e->draft);
+        e->draft = NULL;
         return status;
     }
     served_model_init(&e->served, e->name, model, engine, (int32_t)c->context);
@@ -229,17 +264,22 @@ static void load(struct model_registry *r, struct model_entry *e) {
     mutex_lock(&r->lock);
 }
 
+static void close_model(struct model_registry *r, struct model_entry *e) {
+    quern_engine_destroy(e->served.engine);
+    close_adapters(r, e);
+    quern_model_close(e->served.model);
+    quern_model_close(e->draft);
+    e->draft = NULL;
+}
+
 static void unload(struct model_registry *r, struct model_entry *e) {
-    struct served_model served = e->served;
     e->state = MODEL_UNLOADED;
     e->progress_percent = 0;
     for (size_t i = 0; i < r->n_entries; i++)
         if (r->entries[i].base == e)
             r->entries[i].state = MODEL_UNLOADED;
     mutex_unlock(&r->lock);
-    quern_engine_destroy(served.engine);
-    close_adapters(r, e);
-    quern_model_close(served.model);
+    close_model(r, e);
     r->on_change(r->user, e, MODEL_UNLOADED);
     mutex_lock(&r->lock);
 }
@@ -300,9 +340,7 @@ void model_registry_stop(struct model_registry *r) {
     for (size_t i = 0; i < r->n_entries; i++) {
         if (r->entries[i].base || r->entries[i].state != MODEL_READY)
             continue;
-        quern_engine_destroy(r->entries[i].served.engine);
-        close_adapters(r, &r->entries[i]);
-        quern_model_close(r->entries[i].served.model);
+        close_model(r, &r->entries[i]);
     }
     condition_release(&r->changed);
     mutex_release(&r->lock);

@@ -16,7 +16,8 @@ enum { REGISTRY_MODELS_MAX = 2 * OPTION_LIST_MAX, MODEL_NAME_BYTES = 128 };
 
 struct model_entry {
     char name[MODEL_NAME_BYTES];
-    const char *dir; /* borrowed from the configuration */
+    const char *dir;       /* borrowed from the configuration */
+    const char *draft_dir; /* likewise; NULL: no draft model */
     char *adapter_dir;        /* of an adapter: `dir` without a scale; own */
     float scale;
     struct model_entry *base; /* NULL: a model */
@@ -32,6 +33,7 @@ struct model_entry {
     uint64_t load_ms;
     bool was_loaded; /* once at least */
     struct served_model served;
+    quern_model *draft; /* or NULL */
     struct model_registry *registry;
 };
 

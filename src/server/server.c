@@ -12,6 +12,7 @@
 #include "openai/anthropic_writer.h"
 #include "server/host_check.h"
 #include "server/server_core.h"
+#include "server/tls_files.h"
 
 /* ---- admission -------------------------------------------------------------------- */
 
@@ -206,8 +207,8 @@ static void log_event(struct server *s, const char *event) {
     log_line_begin(&line, &s->log, "info", event);
     log_line_str(&line, "host", s->config->host);
     log_line_int(&line, "port", s->listener.port);
-    snprintf(docs, sizeof docs, is_v6 ? "http://[%.200s]:%u/docs" : "http://%.200s:%u/docs",
-             s->config->host, s->listener.port);
+    snprintf(docs, sizeof docs, is_v6 ? "%s://[%.200s]:%u/docs" : "%s://%.200s:%u/docs",
+             s->config->tls_cert ? "https" : "http", s->config->host, s->listener.port);
     log_line_str(&line, "docs", docs);
     log_line_end(&line);
 }
@@ -227,8 +228,14 @@ static enum quern_status check_exposure(const struct server *s, struct quern_err
 
 static enum quern_status start_http(struct server *s, struct quern_error *err) {
     const struct server_config *c = s->config;
+    struct tls_files tls;
+    enum quern_status status = tls_files_load(&tls, c->tls_cert, c->tls_key, err);
+    if (status)
+        return status;
     const struct http_server_setup setup = {
         .listener = s->listener,
+        .tls_certificate = tls.certificate,
+        .tls_key = tls.key,
         .header_line_bytes = (size_t)c->header_line_bytes,
         .header_bytes = (size_t)c->header_bytes,
         .header_fields = (size_t)c->header_fields,
@@ -245,7 +252,9 @@ static enum quern_status start_http(struct server *s, struct quern_error *err) {
         .done = done,
         .user = s,
     };
-    return http_server_start(&setup, &s->http, err);
+    status = http_server_start(&setup, &s->http, err);
+    tls_files_release(&tls);
+    return status;
 }
 
 enum { STDERR = 2 };

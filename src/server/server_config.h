@@ -9,11 +9,13 @@
 struct server_config {
     struct option_list models; /* "DIR" or "NAME=DIR" */
     struct option_list adapters; /* "DIR", "NAME=DIR" or either with ":SCALE" */
+    struct option_list drafts; /* "DIR" for every model, or "NAME=DIR" for one */
     const char *host;
     int64_t port;
     const char *config_file;
 
     const char *api_key_file;
+    const char *tls_cert, *tls_key; /* PEM files; NULL: HTTP without TLS */
     bool allow_no_key;
     struct option_list allowed_hosts, cors_origins;
 

@@ -46,9 +46,11 @@ def parse_events(text):
 class Connection:
     """One HTTP/1.1 connection."""
 
-    def __init__(self, port, timeout=30):
+    def __init__(self, port, timeout=30, tls=None):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.file = self.sock.makefile("rb")
 
     def send(self, data):
@@ -106,8 +108,8 @@ def request_bytes(method, path, body=None, headers=()):
 
 
 class Server:
-    def __init__(self, program, environment, *args, ready=True):
-        self.program = program
+    def __init__(self, program, environment, *args, ready=True, tls=None):
+        self.program, self.tls = program, tls
         self.process = subprocess.Popen([program, "serve", "--port", "0", *map(str, args)], stderr=subprocess.PIPE,
                                         stdout=subprocess.DEVNULL, env=environment)
         self.log, self.port = [], None
@@ -147,7 +149,7 @@ class Server:
         raise AssertionError(f"not ready: {self.get('/ready').body}")
 
     def call(self, method, path, body=None, headers=(), timeout=60):
-        with Connection(self.port, timeout) as c:
+        with Connection(self.port, timeout, self.tls) as c:
             c.send(request_bytes(method, path, body, headers))
             return c.read_reply()
 

@@ -166,6 +166,41 @@ def test_completions_have_their_own_form_of_logprobs(tiny_server):
     assert lp["text_offset"][0] == 0 and all(1 <= len(t) <= 2 for t in lp["top_logprobs"])
 
 
+def test_an_echo_has_the_prompts_logprobs(tiny_server, ids_of):
+    """Each token's is the one it has as the answer to what stands before it."""
+    def complete(prompt, **more):
+        return tiny_server.post("/v1/completions", {"prompt": prompt, "temperature": 0, "logprobs": 3, **more}).json
+    text = "Hello there, how are you? " * 3
+    ids = ids_of(text)
+    whole = complete(text, echo=True, max_tokens=4)
+    choice, plain = whole["choices"][0], complete(text, max_tokens=4)["choices"][0]
+    lp, n = choice["logprobs"], len(ids)
+    assert choice["text"] == text + plain["text"] and whole["usage"]["prompt_tokens"] == n
+    assert len(lp["tokens"]) == n + 4 and "".join(lp["tokens"]) == choice["text"]
+    assert lp["token_logprobs"][0] is None and lp["top_logprobs"][0] is None
+    assert lp["text_offset"][:n] == [len("".join(lp["tokens"][:i])) for i in range(n)]
+    for key in ("tokens", "token_logprobs", "top_logprobs"):
+        assert lp[key][n:] == plain["logprobs"][key]
+    for i in (1, 2, 5, n - 1):
+        forced = complete(ids[:i], max_tokens=1, logit_bias={ids[i]: 100})["choices"][0]["logprobs"]
+        assert forced["token_logprobs"][0] == lp["token_logprobs"][i]
+        assert forced["top_logprobs"][0] == lp["top_logprobs"][i]
+    only = complete(text, echo=True, max_tokens=0)
+    assert only["choices"][0]["text"] == text and only["choices"][0]["finish_reason"] == "length"
+    assert only["usage"]["completion_tokens"] == 0
+    for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        assert only["choices"][0]["logprobs"][key] == lp[key][:n]
+    chunks = tiny_server.post("/v1/completions", {"prompt": [ids, ids], "temperature": 0, "logprobs": 3, "echo": True,
+                                                  "max_tokens": 4, "stream": True}).chunks()
+    for index in range(2):
+        mine = [c["choices"][0] for c in chunks if c["choices"][0]["index"] == index]
+        assert "".join(c["text"] for c in mine) == choice["text"]
+        for key in lp:
+            assert sum((c["logprobs"][key] for c in mine if c["logprobs"]), []) == lp[key]
+    reply = tiny_server.post("/v1/completions", {"prompt": "x", "max_tokens": 0})
+    assert reply.status == 400 and reply.error["param"] == "max_tokens"
+
+
 def test_streamed_completions_add_up(tiny_server):
     arguments = {"prompt": "Hello", "max_tokens": 10, "temperature": 0}
     whole = tiny_server.post("/v1/completions", arguments).json["choices"][0]["text"]

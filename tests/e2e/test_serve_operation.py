@@ -2,13 +2,17 @@
 import json
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import threading
 import time
+import warnings
 
 import pytest
 
+import serving
 from conftest import ROOT
 from serving import Connection, request_bytes
 
@@ -116,6 +120,82 @@ def test_each_model_answers_to_its_name(serve, tiny_model, scripted):
     assert server.chat("x", max_tokens=1).json["model"] == "tiny"
     assert server.chat("x", model="neither").status == 404
     assert server.metric("quern_model_loaded", model="said") == 1
+
+
+def test_a_draft_model_changes_nothing_but_the_number_of_steps(serve, tiny_model, scripted, quern):
+    arguments = dict(max_tokens=24, temperature=0.7, seed=3, ignore_eos=True)
+    alone = serve("-m", tiny_model, "--speculation", "off").chat("Hello", **arguments).json["choices"]
+    server = serve("-m", f"a={tiny_model}", "-m", f"b={tiny_model}", "-m", f"c={scripted}", "--draft", tiny_model,
+                   "--draft", f"c={scripted}", "--unload-idle", 1)
+    for name in "ab":
+        reply = server.chat("Hello", model=name, **arguments).json
+        assert reply["choices"] == alone
+    assert server.chat("x", model="c", temperature=0).json["choices"][0]["message"]["content"].startswith("Hello")
+    assert sum(server.metric(f"quern_spec_decode_draft_tokens_total", model=name) for name in "abc") > 0
+    server.wait_until(lambda: len(server.entries("model_unloaded")) == 3)
+    assert server.chat("Hello", model="a", **arguments).json["choices"] == alone
+    done = quern("serve", "-m", f"a={tiny_model}", "--draft", f"d={tiny_model}", "--port", "0")
+    assert done.code == 1 and 'no model is called "d"' in done.err
+
+
+# ---- TLS ---------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not here to make a certificate")
+    directory = tmp_path_factory.mktemp("tls")
+    for name in ("own", "other"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem", "-days", "2", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True,
+                       capture_output=True)
+    return directory
+
+
+def test_https_is_spoken_with_a_certificate(program, environment, endless, certificates):
+    context = ssl.create_default_context(cafile=certificates / "own.pem")
+    server = serving.Server(program, environment, "-m", endless, "--context", "100000", "--tls-cert",
+                            certificates / "own.pem", "--tls-key", certificates / "own.key", tls=context)
+    try:
+        assert server.entries("listening")[0]["docs"].startswith("https://")
+        whole = server.chat("x", max_tokens=30, temperature=0).json["choices"][0]["message"]["content"]
+        pieces = [c["choices"][0]["delta"].get("content") or "" for c in
+                  server.chat("x", max_tokens=30, temperature=0, stream=True).chunks()]
+        assert "".join(pieces) == whole and len(pieces) > 5
+        for stream in (True, False):  # who leaves is noticed here too
+            with Connection(server.port, tls=context) as c:
+                c.send(request_bytes("POST", CHAT, {**endless_body(), "stream": stream}))
+                server.wait_until(lambda: server.metric("quern_requests_running") == 1)
+            server.wait_until(server.idle, 2)
+        with Connection(server.port) as plain:  # without TLS there is no answer
+            plain.send(request_bytes("GET", "/health"))
+            try:
+                assert plain.read_head()[0] is None
+            except (ConnectionError, ValueError, IndexError):
+                pass
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            Connection(server.port, tls=old)
+        assert server.get("/health").status == 200
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_certificate_that_cannot_be_used_is_told(quern, tiny_model, certificates, tmp_path):
+    own, key, other = certificates / "own.pem", certificates / "own.key", certificates / "other.key"
+    for args, problem in ((["--tls-cert", own], "--tls-key"), (["--tls-key", key], "--tls-cert"),
+                          (["--tls-cert", key, "--tls-key", key], "CERTIFICATE"),
+                          (["--tls-cert", own, "--tls-key", own], "PRIVATE KEY"),
+                          (["--tls-cert", own, "--tls-key", other], "one pair"),
+                          (["--tls-cert", tmp_path / "none", "--tls-key", key], "none")):
+        done = quern("serve", "-m", tiny_model, "--port", "0", *args)
+        assert done.code == 1 and problem in done.err, (args, done.err)
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
