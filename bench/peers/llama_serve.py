@@ -49,10 +49,10 @@ def prompt_of(rng, n):
 class Slots:
     """llama-server's loop over its slots, as far as these measurements need it."""
 
-    def __init__(self, path, threads):
+    def __init__(self, path, threads, fa):
         from llama_cpp_engine import Llama  # bench/peers/llama_cpp.py under another name
 
-        self.llama = Llama(path, threads, CONTEXT, CLIENTS, "f16", "on")
+        self.llama = Llama(path, threads, CONTEXT, CLIENTS, "f16", fa)
         self.api = self.llama.api
         self.sampler = self.api.llama_sampler_init_greedy()
         self.rng = random.Random(1)
@@ -119,7 +119,7 @@ def serve_peer(a):
     module = importlib.util.module_from_spec(spec)
     sys.modules["llama_cpp_engine"] = module
     spec.loader.exec_module(module)
-    slots = Slots(a.serve, a.threads)
+    slots = Slots(a.serve, a.threads, a.fa)
     slots.feed({0: prompt_of(slots.rng, 64)}, 0)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
@@ -129,7 +129,8 @@ def serve_peer(a):
 class Peer:
     def __init__(self, a):
         self.name = "llama.cpp " + WEIGHTS[a.weights]
-        words = [sys.executable, os.path.abspath(__file__), "--serve", peer_model(a), "--threads", str(a.threads)]
+        words = [sys.executable, os.path.abspath(__file__), "--serve", peer_model(a), "--threads",
+                 str(a.threads), "--fa", a.fa]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.answer()
 
@@ -254,6 +255,7 @@ def main():
     p.add_argument("--tokenizer", help="to prepare: a directory with the shape's own tokenizer.json")
     p.add_argument("--shape", default="qwen3-0.6b")
     p.add_argument("--weights", choices=WEIGHTS, default="int8")
+    p.add_argument("--fa", choices=["on", "off"], default="on", help="llama.cpp's flash attention")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--json")
