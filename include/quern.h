@@ -366,6 +366,7 @@ struct quern_form {
     const char *const *choices; /* [n_choices] one of these texts */
     size_t n_choices;
     const char *lark;        /* a text of this grammar, in Lark's language */
+    const char *yaml_schema; /* block style YAML of a value valid under this JSON Schema */
     const char *xml_dtd;     /* XML that is valid under this DTD */
     const char *xml_names;   /* well-formed XML of tags and attributes with these names, separated by
                                 blanks; "any": common names */
@@ -374,6 +375,8 @@ struct quern_form {
     const char *tools_json;
     enum quern_tool_use tool_use;
     bool one_call;  /* not several in one answer */
+    int32_t close_after; /* tokens of the answer after which it takes the shortest way to a whole
+                            text, so that max_tokens does not cut it; 0: never */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 

@@ -46,6 +46,7 @@ enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *f
         {f->regex != NULL, ANSWER_REGEX, f->regex},
         {f->gbnf != NULL, ANSWER_GBNF, f->gbnf},
         {f->lark != NULL, ANSWER_LARK, f->lark},
+        {f->yaml_schema != NULL, ANSWER_YAML, f->yaml_schema},
         {f->xml_dtd != NULL, ANSWER_XML, f->xml_dtd},
         {f->xml_names != NULL, ANSWER_XML_NAMES, f->xml_names},
         {f->n_choices > 0, ANSWER_CHOICE, NULL},
@@ -105,6 +106,9 @@ enum quern_status loaded_model_form(struct quern_model *m, const struct quern_fo
     enum quern_status st = form ? form_of_fields(form, &rules.form, &rules.text, err) : QUERN_OK;
     if (st != QUERN_OK || !form || (rules.form == ANSWER_FREE && !form->tools_json))
         return st;
+    if (form->close_after < 0)
+        return error_set(err, QUERN_ERR_ARG, "form: close_after is negative");
+    rules.close_after = (uint32_t)form->close_after;
     if (rules.form == ANSWER_CHOICE)
         st = read_choices(form, &rules, &arena, err);
     if (st == QUERN_OK && form->tools_json)

@@ -1,9 +1,10 @@
-/* cmd_grammar.c - quern grammar check and quern grammar bench. */
+/* cmd_grammar.c - quern grammar check, bench and sample. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/grammar_bench.h"
+#include "cli/grammar_sample.h"
 #include "cli/grammar_source.h"
 #include "grammar/matcher.h"
 
@@ -114,15 +115,53 @@ static int bench(int argc, char **argv) {
     return cli_finish_output(grammar_bench(&args));
 }
 
+/* ---- sample ----------------------------------------------------------------- */
+
+static const struct option_spec sample_specs[] = {
+    GRAMMAR_SOURCE_OPTIONS(struct grammar_sample_args, source),
+    OPT_STRING(0, "tokenizer", "DIR", struct grammar_sample_args, tokenizer,
+               "directory with a tokenizer.json, whose tokens are drawn"),
+    OPT_STRING('m', "model", "DIR", struct grammar_sample_args, model,
+               "a model that makes the texts, instead of chance"),
+    OPT_STRING('p', "prompt", "TEXT", struct grammar_sample_args, prompt,
+               "what the model continues, without a chat template"),
+    OPT_INT('n', "count", "N", struct grammar_sample_args, n, 1, 1000000, "texts (default: 1)"),
+    OPT_INT('s', "seed", "N", struct grammar_sample_args, seed, 0, (int64_t)1 << 52,
+            "of the random numbers (default: 0)"),
+    OPT_INT(0, "max-tokens", "N", struct grammar_sample_args, max_tokens, 1, 100000,
+            "from here on take the shortest way to the end (default: 60)"),
+    OPT_FLOAT('t', "temperature", "T", struct grammar_sample_args, temperature, 0, 100,
+              "of the model (default: 1)"),
+    OPT_FLAG('0', "null", struct grammar_sample_args, null_separated,
+             "a zero byte after each text instead of a line break"),
+    OPT_END,
+};
+
+static const struct cli_command sample_command = {
+    "grammar sample",
+    "FORM (--tokenizer DIR|-m DIR) [options]",
+    "Random texts of a grammar: tokens are drawn from those that may follow, all alike or, every "
+    "second time, those of one byte only; or by a model.",
+    "quern grammar sample --schema person.json --tokenizer models/quern-demo -n 5\n",
+    sample_specs,
+};
+
+static int sample(int argc, char **argv) {
+    struct grammar_sample_args args = {
+        .source = {.usual = true}, .n = 1, .max_tokens = 60, .temperature = 1};
+    int code = cli_parse(&sample_command, argc, argv, &args, NULL);
+    return code == CLI_GO_ON ? cli_finish_output(grammar_sample(&sample_command, &args)) : code;
+}
+
 /* ---- the command ------------------------------------------------------------ */
 
 static const struct option_spec no_specs[] = {OPT_END};
 
 static const struct cli_command grammar_command = {
     "grammar",
-    "check|bench [options]",
+    "check|bench|sample [options]",
     "Grammars outside of a model: `check` tells whether a text is within one, `bench` measures "
-    "masks. `quern grammar check --help` and `quern grammar bench --help` tell more.",
+    "masks, `sample` makes texts of one. `quern grammar check --help` and so on tell more.",
     "quern grammar check --schema person.json --text answer.json\n",
     no_specs,
 };
@@ -132,11 +171,14 @@ int cmd_grammar(int argc, char **argv) {
         return check(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "bench") == 0)
         return bench(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "sample") == 0)
+        return sample(argc - 1, argv + 1);
     int n_words = 0, ignored = 0;
     int code = cli_parse(&grammar_command, argc, argv, &ignored, &n_words);
     if (code != CLI_GO_ON)
         return code;
     if (n_words > 0)
-        return cli_usage_error(&grammar_command, "\"%s\" is neither check nor bench", argv[1]);
-    return cli_usage_error(&grammar_command, "say check or bench");
+        return cli_usage_error(&grammar_command, "\"%s\" is none of check, bench and sample",
+                               argv[1]);
+    return cli_usage_error(&grammar_command, "say check, bench or sample");
 }

@@ -49,6 +49,7 @@ static const struct option_spec run_specs[] = {
              "end before this text; may be given several times"),
     CLI_FORM_OPTIONS(struct run_args, form_args),
     CLI_TOOL_OPTIONS(struct run_args, tool_args),
+    CLI_CLOSE_OPTION(struct run_args, form_args),
     OPT_FLAG(0, "ignore-eos", struct run_args, ignore_eos, "go on after the model's end token"),
     CLI_SAMPLING_OPTIONS(struct run_args, sampling),
     OPT_FLAG('v', "verbose", struct run_args, verbose, "counts, speed and seed on standard error"),

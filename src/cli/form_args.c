@@ -19,6 +19,7 @@ int cli_form_read(const struct cli_command *command, const struct cli_form_args 
         {args->gbnf, &out->gbnf},
         {args->lark, &out->lark},
         {args->xml, &out->xml_dtd},
+        {args->yaml_schema, &out->yaml_schema},
     };
     const size_t n_files = sizeof files / sizeof *files;
     int n = (args->regex != NULL) + (args->xml_names != NULL) + args->json + (args->choices.n > 0);
@@ -43,5 +44,6 @@ int cli_form_read(const struct cli_command *command, const struct cli_form_args 
     out->json_object = args->json;
     out->choices = args->choices.items;
     out->n_choices = args->choices.n;
+    out->close_after = (int32_t)args->close_after;
     return CLI_GO_ON;
 }

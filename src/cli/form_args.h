@@ -6,9 +6,10 @@
 #include "cli/cli_common.h"
 
 struct cli_form_args {
-    const char *schema, *regex, *gbnf, *lark, *xml, *xml_names;
+    const char *schema, *regex, *gbnf, *lark, *xml, *xml_names, *yaml_schema;
     bool json;
     struct option_list choices;
+    int64_t close_after;
 };
 
 #define CLI_FORM_OPTIONS(type, field)                                                  \
@@ -21,6 +22,8 @@ struct cli_form_args {
                    "the answer is a text of this grammar (llama.cpp's GBNF)"),         \
         OPT_STRING(0, "lark", "FILE", type, field.lark,                                \
                    "the answer is a text of this grammar (Lark's language)"),          \
+        OPT_STRING(0, "yaml-schema", "FILE", type, field.yaml_schema,                  \
+                   "the answer is YAML that is valid under this JSON Schema"),         \
         OPT_STRING(0, "xml", "FILE", type, field.xml,                                  \
                    "the answer is XML that is valid under this DTD"),                  \
         OPT_STRING(0, "xml-names", "NAMES", type, field.xml_names,                     \
@@ -28,6 +31,9 @@ struct cli_form_args {
                    "(a,b,c), or with common ones (any)"),                              \
         OPT_LIST(0, "choice", "TEXT", type, field.choices,                             \
                  "the answer is this text, or another --choice")
+#define CLI_CLOSE_OPTION(type, field)                                     \
+    OPT_INT(0, "close-after", "N", type, field.close_after, 0, INT32_MAX, \
+            "with a form: after N tokens of the answer take the shortest way to a whole text")
 
 /* Reads the file it names into *text, which *out borrows from. *out is all zero without a form.
  * *name (NULL: not wanted) is set to what messages call it. CLI_GO_ON, or the exit code after an

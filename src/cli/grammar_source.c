@@ -11,7 +11,7 @@ void grammar_schema_options(const struct grammar_source_args *args, struct schem
         .policy = args->strict ? SCHEMA_STRICT : SCHEMA_DEFAULT,
         .any_order = args->any_order,
         .assert_formats = !args->no_formats,
-        .all_spellings = true,
+        .all_spellings = !args->usual,
     };
     if (args->spacing && strcmp(args->spacing, "python") == 0)
         out->spacing = SCHEMA_PYTHON;

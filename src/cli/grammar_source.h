@@ -9,6 +9,7 @@ struct grammar_source_args {
     struct cli_form_args form;
     const char *spacing;
     bool any_order, strict, no_formats;
+    bool usual; /* numbers as programs write them, to make texts; else every spelling */
 };
 
 #define GRAMMAR_SCHEMA_OPTIONS(type, field)                                                    \

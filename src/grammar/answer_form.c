@@ -26,6 +26,7 @@ symbol_id answer_form_build(struct grammar_builder *b, const struct form_source 
     const struct schema_options defaults = {.assert_formats = true};
     const struct schema_options *schema = f->schema ? f->schema : &defaults;
     const char *grammar_name = f->name ? f->name : "the grammar";
+    struct schema_options yaml;
     symbol_id out = GRAMMAR_NONE;
     switch (f->form) {
     case ANSWER_FREE:
@@ -49,6 +50,11 @@ symbol_id answer_form_build(struct grammar_builder *b, const struct form_source 
         return out;
     case ANSWER_XML:
         xml_dtd_build(b, f->text, f->name ? f->name : "the DTD", &out, report, NULL);
+        return out;
+    case ANSWER_YAML:
+        yaml = *schema;
+        yaml.yaml = true;
+        json_schema_build(b, f->text, f->name ? f->name : "the schema", &yaml, &out, report, NULL);
         return out;
     case ANSWER_XML_NAMES:
         xml_names_build(b, f->text, &out, NULL);

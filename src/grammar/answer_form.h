@@ -16,6 +16,7 @@ enum answer_form {
     ANSWER_LARK,        /* text: a grammar */
     ANSWER_XML,         /* text: a DTD */
     ANSWER_XML_NAMES,   /* text: names of tags */
+    ANSWER_YAML,        /* text: a JSON Schema; the answer is YAML */
 };
 
 struct form_source {

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "grammar/matcher.h"
+#include "grammar/ending.h"
 #include "text/json.h"
 
-enum { GUARD_BYTES_MAX = 192 << 20, NAME_BYTES_MAX = 4096 };
+enum { GUARD_BYTES_MAX = 192 << 20, NAME_BYTES_MAX = 4096, CLOSE_AGAIN = 16 };
 
 struct answer_guard {
     const struct token_image *image;
@@ -16,6 +16,8 @@ struct answer_guard {
     struct constraint constraint;
     enum answer_thinking thinking;
     struct answer_markers markers;
+    uint32_t n_tokens, close_after;
+    struct ending *ending; /* once the answer is being closed */
 };
 
 /* ---- markers --------------------------------------------------------------------- */
@@ -188,6 +190,53 @@ static void thinking_mask(const struct answer_guard *g, uint32_t *mask, int32_t 
     set_bit(mask, n_vocab, g->markers.think_end);
 }
 
+/* Past its length the answer goes the shortest way to its end, found once. False: it does not. */
+static bool is_closing(struct answer_guard *g) {
+    if (g->ending)
+        return g->ending->at < g->ending->n;
+    if (!g->close_after || g->n_tokens < g->close_after || matcher_can_end(&g->matcher))
+        return false;
+    g->ending = malloc(sizeof *g->ending);
+    if (g->ending && !ending_find(&g->matcher, g->ending)) {
+        free(g->ending);
+        g->ending = NULL;
+        g->close_after += CLOSE_AGAIN;
+    }
+    return g->ending != NULL;
+}
+
+/* Leaves of the mask what goes that way: one token, or where the text may end its end. */
+static void close_mask(struct answer_guard *g, uint32_t *mask, int32_t n_vocab) {
+    size_t n;
+    const size_t words = ((size_t)n_vocab + 31) / 32;
+    if (is_closing(g)) {
+        const int32_t token = ending_next_token(g->ending, g->image, &n);
+        if (token < 0 || token >= n_vocab || !(mask[token / 32] >> (token % 32) & 1))
+            return;
+        memset(mask, 0, words * sizeof *mask);
+        set_bit(mask, n_vocab, token);
+    } else if (g->close_after && g->n_tokens >= g->close_after && matcher_can_end(&g->matcher) &&
+               g->matcher.n_end_tokens > 0) {
+        memset(mask, 0, words * sizeof *mask);
+        for (size_t i = 0; i < g->matcher.n_end_tokens; i++)
+            set_bit(mask, n_vocab, g->matcher.end_tokens[i]);
+    }
+}
+
+/* A token that goes another way ends the closing; the next mask looks for a new way. */
+static void follow_ending(struct answer_guard *g, int32_t token) {
+    size_t n;
+    g->n_tokens++;
+    if (!g->ending)
+        return;
+    if (token == ending_next_token(g->ending, g->image, &n)) {
+        g->ending->at += n;
+    } else {
+        free(g->ending);
+        g->ending = NULL;
+    }
+}
+
 static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab,
                                     struct quern_error *err) {
     struct answer_guard *g = state;
@@ -196,6 +245,8 @@ static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab
         return QUERN_OK;
     }
     enum quern_status st = matcher_mask(&g->matcher, mask, n_vocab, err);
+    if (st == QUERN_OK)
+        close_mask(g, mask, n_vocab);
     if (st == QUERN_OK && g->thinking == THINKING_POSSIBLE)
         set_bit(mask, n_vocab, g->markers.think_begin);
     return st;
@@ -214,6 +265,7 @@ static enum quern_status guard_accept(void *state, int32_t token, struct quern_e
         if (begins)
             return QUERN_OK;
     }
+    follow_ending(g, token);
     return matcher_accept_token(&g->matcher, token, err);
 }
 
@@ -247,6 +299,7 @@ enum quern_status answer_guard_create(const struct token_image *image, const int
     g->image = image;
     g->thinking = rules->thinking;
     g->markers = rules->markers;
+    g->close_after = rules->close_after;
     g->constraint = (struct constraint){&guard_ops, g};
     enum quern_status st = compile(g, rules, report, err);
     if (st == QUERN_OK)
@@ -263,5 +316,6 @@ void answer_guard_destroy(struct answer_guard *g) {
     if (!g)
         return;
     grammar_destroy(g->grammar);
+    free(g->ending);
     free(g);
 }

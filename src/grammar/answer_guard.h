@@ -1,5 +1,5 @@
-/* answer_guard.h - what an answer must look like, as a constraint on its tokens: a form for the text,
- * tool calls, and a thinking block before them that stays free. */
+/* answer_guard.h - what an answer must look like, as a constraint on its tokens: a form for the
+ * text, tool calls, and a thinking block before them that stays free. */
 #ifndef QUERN_GRAMMAR_ANSWER_GUARD_H
 #define QUERN_GRAMMAR_ANSWER_GUARD_H
 
@@ -50,6 +50,9 @@ struct answer_rules {
     enum answer_thinking thinking;
     struct answer_markers markers;
     const struct schema_options *schema; /* NULL: flexible spacing, formats asserted */
+    /* Tokens of the answer, thinking not counted, after which it is brought to its shortest end
+     * (where one is found); 0: never. */
+    uint32_t close_after;
 };
 
 /* The markers of a tokenizer, by Qwen3's spellings. */

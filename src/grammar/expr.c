@@ -171,6 +171,10 @@ expr_id expr_json_usual(struct grammar_builder *b, expr_id x) {
     return re_json(&b->re, x, RE_JSON_USUAL, 0);
 }
 
+expr_id expr_json_bmp(struct grammar_builder *b, expr_id x) {
+    return re_json(&b->re, x, RE_JSON_USUAL | RE_JSON_BMP, 0);
+}
+
 bool expr_nullable(const struct grammar_builder *b, expr_id x) {
     return x != GRAMMAR_NONE && re_nullable(&b->re, x);
 }

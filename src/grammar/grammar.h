@@ -117,6 +117,8 @@ expr_id expr_json_escaped(struct grammar_builder *b, expr_id x);
 /* The same without needless escapes: what writers of JSON write. Printable ASCII stands as itself
  * but for \" and \\; so a fixed text has one spelling. Characters outside ASCII may be escaped. */
 expr_id expr_json_usual(struct grammar_builder *b, expr_id x);
+/* The same without \uD83D\uDE00, two escapes for one character: readers of YAML do not join them. */
+expr_id expr_json_bmp(struct grammar_builder *b, expr_id x);
 
 /* Does x match the empty text? False for GRAMMAR_NONE. */
 bool expr_nullable(const struct grammar_builder *b, expr_id x);

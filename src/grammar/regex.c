@@ -448,7 +448,7 @@ expr_id re_remainder(struct regex_store *s, uint32_t div, uint32_t rem, uint32_t
 expr_id re_json(struct regex_store *s, expr_id x, uint32_t state, uint32_t value) {
     if (s->failed || x == GRAMMAR_NONE)
         return GRAMMAR_NONE;
-    const bool between = (state & ~(uint32_t)RE_JSON_USUAL) == 0; /* two characters */
+    const bool between = (state & ~(uint32_t)RE_JSON_FLAGS) == 0; /* two characters */
     if (x == RE_ID_NOTHING || (x == RE_ID_EMPTY && between))
         return x;
     /* Escapes name any character, and json_rest asks for ranges of them: no two bytes may

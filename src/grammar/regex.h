@@ -28,7 +28,8 @@ enum re_text {
 
 /* The fixed ids of the first three. */
 enum { RE_ID_NOTHING, RE_ID_EMPTY, RE_ID_ANYTHING };
-enum { RE_JSON_USUAL = 8 }; /* a flag in the state of RE_JSON */
+/* Flags in the state of RE_JSON. BMP: no escapes of two halves. */
+enum { RE_JSON_USUAL = 8, RE_JSON_BMP = 256, RE_JSON_FLAGS = RE_JSON_USUAL | RE_JSON_BMP };
 enum { RE_LITERAL_MAX = 32, RE_MAX_DEPTH = 2000 };
 
 struct re_node {

@@ -5,7 +5,7 @@
 #include "text/unicode.h"
 
 /* States of RE_JSON: what of an escape has been read. The digits read so far are counted in
- * bits 4..; the value in `c` holds them, and above bit 16 the high surrogate. With
+ * bits 4 to 6; the value in `c` holds them, and above bit 16 the high surrogate. With
  * RE_JSON_USUAL a character that needs no escape has none, unless it is outside ASCII. */
 enum { J_PLAIN, J_ESCAPE, J_DIGITS, J_HIGH, J_HIGH_ESCAPE, J_LOW_DIGITS };
 enum { J_STATE = 7 };
@@ -32,12 +32,12 @@ static expr_id derive_char(struct regex_store *s, expr_id x, uint32_t code_point
 }
 
 static expr_id plain_json(struct regex_store *s, const struct re_node *n, expr_id x) {
-    return x == GRAMMAR_NONE ? x : re_json(s, x, J_PLAIN | (n->b & RE_JSON_USUAL), 0);
+    return x == GRAMMAR_NONE ? x : re_json(s, x, J_PLAIN | (n->b & RE_JSON_FLAGS), 0);
 }
 
 static expr_id next_json(struct regex_store *s, const struct re_node *n, uint32_t state,
                          uint32_t value) {
-    return re_json(s, n->a, state | (n->b & RE_JSON_USUAL), value);
+    return re_json(s, n->a, state | (n->b & RE_JSON_FLAGS), value);
 }
 
 static int hex_digit(unsigned c) {
@@ -51,7 +51,7 @@ static expr_id derive_json_digit(struct regex_store *s, const struct re_node *n,
     int digit = hex_digit(c);
     if (digit < 0)
         return RE_ID_NOTHING;
-    uint32_t state = n->b & J_STATE, count = (n->b >> 4) + 1;
+    uint32_t state = n->b & J_STATE, count = (n->b >> 4 & 7) + 1;
     uint32_t value = (n->c & 0xffff) << 4 | (uint32_t)digit, high = n->c >> 16;
     if (count < 4)
         return next_json(s, n, state | count << 4, high << 16 | value);
@@ -64,6 +64,8 @@ static expr_id derive_json_digit(struct regex_store *s, const struct re_node *n,
         value = 0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00);
         return plain_json(s, n, derive_char(s, n->a, value));
     }
+    if (is_high && (n->b & RE_JSON_BMP))
+        return RE_ID_NOTHING;
     if (is_high)
         return next_json(s, n, J_HIGH, value << 16);
     return is_low ? RE_ID_NOTHING : plain_json(s, n, derive_char(s, n->a, value));
@@ -194,7 +196,7 @@ expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte) {
 
 /* What an unfinished escape may still become: is any of it in x? */
 static expr_id json_rest(struct regex_store *s, const struct re_node *n) {
-    uint32_t state = n->b & J_STATE, count = n->b >> 4, value = n->c & 0xffff, high = n->c >> 16;
+    uint32_t state = n->b & J_STATE, count = n->b >> 4 & 7, value = n->c & 0xffff, high = n->c >> 16;
     uint32_t lo = value << (4 * (4 - count)), hi = lo + (1u << (4 * (4 - count))) - 1;
     expr_id chars;
     if (state == J_ESCAPE) {
@@ -202,7 +204,7 @@ static expr_id json_rest(struct regex_store *s, const struct re_node *n) {
     } else if (state == J_DIGITS) {
         chars = re_char_range(s, lo, hi);
         uint32_t h1 = lo < 0xd800 ? 0xd800 : lo, h2 = hi > 0xdbff ? 0xdbff : hi;
-        if (h1 <= h2) {
+        if (h1 <= h2 && !(n->b & RE_JSON_BMP)) {
             uint32_t first = 0x10000 + ((h1 - 0xd800) << 10);
             uint32_t last = 0x10000 + ((h2 - 0xd800) << 10) + 0x3ff;
             chars = re_pair(s, RE_OR, chars, re_char_range(s, first, last));
@@ -255,7 +257,7 @@ static int emptiness_quick(struct regex_store *s, expr_id *x) {
             return 1;
         if (n.kind == RE_REPEAT)
             *x = n.a;
-        else if (n.kind == RE_JSON && (n.b & ~(uint32_t)RE_JSON_USUAL) == 0)
+        else if (n.kind == RE_JSON && (n.b & ~(uint32_t)RE_JSON_FLAGS) == 0)
             *x = n.a;
         else if (n.kind == RE_CONCAT || n.kind == RE_OR) {
             /* A search that asked about parts would search within itself, without end. */

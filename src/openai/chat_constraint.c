@@ -60,6 +60,9 @@ static enum quern_status make_guard(const struct served_model *m, const struct c
         st = form_from_response_format(r->response_format, &t->form, &source, err);
     else if (r->structured_outputs)
         st = form_from_structured_outputs(r->structured_outputs, &t->form, &source, err);
+    if (!st)
+        st = form_close_after(r->response_format ? r->response_format : r->structured_outputs,
+                              &rules.close_after, err);
     rules.form = source.form;
     rules.text = source.text;
     rules.choices = source.choices;

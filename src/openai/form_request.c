@@ -5,7 +5,7 @@
 
 #include "text/json.h"
 
-enum { TEXT_BYTES_MAX = 1 << 20 };
+enum { TEXT_BYTES_MAX = 1 << 20, CLOSE_MAX = 1 << 24 };
 
 void form_texts_release(struct form_texts *t) {
     buffer_release(&t->text);
@@ -59,9 +59,9 @@ struct form_word {
 };
 
 static const struct form_word words[] = {
-    {"regex", "pattern", ANSWER_REGEX, false},       {"grammar", "grammar", ANSWER_GBNF, false},
-    {"lark", "grammar", ANSWER_LARK, false},         {"xml", "dtd", ANSWER_XML, false},
-    {"xml_names", "names", ANSWER_XML_NAMES, false},
+    {"regex", "pattern", ANSWER_REGEX, false}, {"grammar", "grammar", ANSWER_GBNF, false},
+    {"lark", "grammar", ANSWER_LARK, false},   {"xml", "dtd", ANSWER_XML, false},
+    {"yaml", "schema", ANSWER_YAML, true},     {"xml_names", "names", ANSWER_XML_NAMES, false},
 };
 
 enum quern_status form_from_response_format(const json_t *format, struct form_texts *t,
@@ -155,4 +155,16 @@ enum quern_status form_from_structured_outputs(const json_t *from, struct form_t
     enum quern_status st = take_text(value, param, t, out, err);
     out->form = strcmp(found->type, "grammar") == 0 ? dialect(out->text, NULL) : found->form;
     return st;
+}
+
+enum quern_status form_close_after(const json_t *from, uint32_t *out, struct api_error *err) {
+    const json_t *n = json_object_get(from, "close_after");
+    if (!n || json_is_null(n))
+        return QUERN_OK;
+    if (!json_is_integer(n) || json_integer_value(n) < 0 || json_integer_value(n) > CLOSE_MAX)
+        return api_fail(err, API_VALUE, "close_after",
+                        "Invalid value for 'close_after': expected a whole number from 0 to %d.",
+                        CLOSE_MAX);
+    *out = (uint32_t)json_integer_value(n);
+    return QUERN_OK;
 }

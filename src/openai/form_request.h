@@ -27,4 +27,7 @@ enum quern_status form_from_response_format(const json_t *format, struct form_te
 enum quern_status form_from_structured_outputs(const json_t *from, struct form_texts *t,
                                                struct form_source *out, struct api_error *err);
 
+/* "close_after", our own: tokens of the answer after which it is brought to its end. */
+enum quern_status form_close_after(const json_t *from, uint32_t *out, struct api_error *err);
+
 #endif

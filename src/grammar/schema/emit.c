@@ -27,14 +27,22 @@ static expr_id plain_spellings(struct schema *s) {
 
 static expr_id quoted(struct schema *s, expr_id characters) {
     expr_id quote = expr_text(s->b, "\"");
-    expr_id inside =
-        characters == s->any_string ? s->plain_strings : expr_json_usual(s->b, characters);
-    return cat3(s, quote, inside, quote);
+    expr_id inside = s->plain_strings;
+    if (s->options->yaml && characters != s->any_string)
+        inside = expr_json_bmp(s->b, expr_and(s->b, characters, s->yaml_chars));
+    else if (characters != s->any_string)
+        inside = expr_json_usual(s->b, characters);
+    const expr_id out = cat3(s, quote, inside, quote);
+    if (!s->options->yaml)
+        return out;
+    if (!s->style.is_block)
+        return out;
+    return expr_or(s->b, out, expr_and(s->b, characters, s->yaml_plain));
 }
 
 static expr_id spacing(struct schema *s) {
     struct grammar_builder *b = s->b;
-    if (s->options->spacing == SCHEMA_PYTHON)
+    if (s->options->spacing == SCHEMA_PYTHON || s->options->yaml)
         return expr_text(b, " ");
     if (s->options->spacing == SCHEMA_COMPACT)
         return expr_empty(b);
@@ -46,24 +54,26 @@ static expr_id spacing(struct schema *s) {
 
 void emit_punctuation(struct schema *s) {
     struct grammar_builder *b = s->b;
-    const bool flexible = s->options->spacing == SCHEMA_FLEXIBLE;
+    const bool flexible = s->options->spacing == SCHEMA_FLEXIBLE && !s->options->yaml;
     expr_id space = spacing(s), inner = flexible ? space : expr_empty(b);
     s->plain_strings = plain_spellings(s);
-    s->colon =
+    s->style.colon =
         expr_concat(b, expr_text(b, ":"), flexible ? expr_optional(b, expr_text(b, " ")) : space);
-    s->comma = grammar_terminal(b, expr_concat(b, expr_text(b, ","), space), "','");
-    s->open_object = grammar_terminal(b, expr_concat(b, expr_text(b, "{"), inner), "'{'");
-    s->close_object = grammar_terminal(b, expr_concat(b, inner, expr_text(b, "}")), "'}'");
-    s->open_array = grammar_terminal(b, expr_concat(b, expr_text(b, "["), inner), "'['");
-    s->close_array = grammar_terminal(b, expr_concat(b, inner, expr_text(b, "]")), "']'");
+    s->style.comma = grammar_terminal(b, expr_concat(b, expr_text(b, ","), space), "','");
+    s->style.open_object = grammar_terminal(b, expr_concat(b, expr_text(b, "{"), inner), "'{'");
+    s->style.close_object = grammar_terminal(b, expr_concat(b, inner, expr_text(b, "}")), "'}'");
+    s->style.open_array = grammar_terminal(b, expr_concat(b, expr_text(b, "["), inner), "'['");
+    s->style.close_array = grammar_terminal(b, expr_concat(b, inner, expr_text(b, "]")), "']'");
 }
 
 symbol_id emit_key(struct schema *s, expr_id characters, const char *name) {
-    return grammar_terminal(s->b, expr_concat(s->b, quoted(s, characters), s->colon), name);
+    if (s->options->yaml)
+        characters = expr_and(s->b, characters, s->yaml_key);
+    return grammar_terminal(s->b, expr_concat(s->b, quoted(s, characters), s->style.colon), name);
 }
 
 /* Null, truth values, numbers and strings are one terminal. */
-static expr_id scalars(struct schema *s, const struct value_set *x) {
+expr_id emit_scalars(struct schema *s, const struct value_set *x) {
     expr_id one[5];
     size_t n = 0;
     if (x->null)
@@ -71,14 +81,16 @@ static expr_id scalars(struct schema *s, const struct value_set *x) {
     for (int i = 0; i < 2; i++)
         if (x->truth[i])
             one[n++] = expr_text(s->b, i ? "true" : "false");
-    if (x->number != SET_NO_TEXT)
-        one[n++] = x->number == s->everything->number ? number_any_json(s->b) : x->number;
+    if (x->number != SET_NO_TEXT) {
+        const expr_id all = x->number == s->everything->number ? number_any_json(s->b) : x->number;
+        one[n++] = s->options->yaml ? expr_and(s->b, all, s->yaml_number) : all;
+    }
     if (x->string != SET_NO_TEXT)
         one[n++] = quoted(s, x->string);
     return expr_or_n(s->b, one, n);
 }
 
-static const char *scalar_name(const struct schema *s, const struct value_set *x) {
+const char *emit_scalar_name(const struct schema *s, const struct value_set *x) {
     const bool number = x->number != SET_NO_TEXT, string = x->string != SET_NO_TEXT;
     if (number && string)
         return "a value";
@@ -93,11 +105,15 @@ void emit_alternatives(struct schema *s, const struct value_set *x, bool strings
     struct value_set part = *x;
     if (!strings)
         part.string = SET_NO_TEXT;
-    grammar_produce1(s->b, rule, grammar_terminal(s->b, scalars(s, &part), scalar_name(s, &part)));
+    grammar_produce1(s->b, rule, grammar_terminal(s->b, emit_scalars(s, &part), emit_scalar_name(s, &part)));
     for (size_t i = 0; i < x->n_arrays; i++)
         grammar_produce1(s->b, rule, emit_array(s, &x->arrays[i]));
     for (size_t i = 0; i < x->n_objects; i++)
         grammar_produce1(s->b, rule, emit_object(s, &x->objects[i]));
+}
+
+symbol_id emit_part(struct schema *s, formula_id f, bool member) {
+    return s->style.is_block ? yaml_part(s, f, member) : emit_formula(s, f);
 }
 
 symbol_id emit_formula(struct schema *s, formula_id f) {
@@ -109,7 +125,7 @@ symbol_id emit_formula(struct schema *s, formula_id f) {
     if (!x)
         return GRAMMAR_NONE;
     if (x->n_arrays + x->n_objects == 0)
-        return s->formulas[f].symbol = grammar_terminal(s->b, scalars(s, x), scalar_name(s, x));
+        return s->formulas[f].symbol = grammar_terminal(s->b, emit_scalars(s, x), emit_scalar_name(s, x));
     symbol_id rule =
         grammar_rule(s->b, f == FORMULA_TRUE ? "a JSON value" : "a value of the schema");
     s->formulas[f].symbol = rule; /* before its parts, which may refer to it */

@@ -5,7 +5,7 @@
 enum { CONTAINS_MAX = 4, STATES_MAX = 20000, UNIQUE_VALUES_MAX = 8 };
 
 static symbol_id value_at(struct schema *s, const struct array_set *a, size_t i) {
-    return emit_formula(s, i < a->n_prefix ? a->prefix[i] : a->rest);
+    return emit_part(s, i < a->n_prefix ? a->prefix[i] : a->rest, false);
 }
 
 static uint32_t minus(uint32_t a, size_t b) {
@@ -19,7 +19,7 @@ static symbol_id tail(struct schema *s, const struct array_set *a, size_t n) {
     const uint32_t max = minus(a->max, n);
     if (max == 0 || a->rest == FORMULA_FALSE)
         return grammar_empty(s->b);
-    symbol_id element = grammar_sequence2(s->b, s->comma, emit_formula(s, a->rest));
+    symbol_id element = grammar_sequence2(s->b, s->style.comma, emit_part(s, a->rest, false));
     return grammar_repeat(s->b, element, minus(a->min, n), max);
 }
 
@@ -28,7 +28,7 @@ static symbol_id plain(struct schema *s, const struct array_set *a) {
     if (a->n_prefix == 0) {
         if (a->max == 0 || (a->rest == FORMULA_FALSE && a->min == 0))
             return grammar_empty(b);
-        return grammar_separated(b, emit_formula(s, a->rest), s->comma, a->min, a->max);
+        return grammar_separated(b, emit_part(s, a->rest, false), s->style.comma, a->min, a->max);
     }
     size_t n = a->max < a->n_prefix ? a->max : a->n_prefix;
     symbol_id next = n < a->n_prefix ? grammar_empty(b) : tail(s, a, n);
@@ -36,7 +36,7 @@ static symbol_id plain(struct schema *s, const struct array_set *a) {
         symbol_id rule = grammar_rule(b, "an element");
         symbol_id value = value_at(s, a, i);
         if (i > 0)
-            grammar_produce3(b, rule, s->comma, value, next);
+            grammar_produce3(b, rule, s->style.comma, value, next);
         else
             grammar_produce2(b, rule, value, next);
         if (i >= a->min)
@@ -106,9 +106,9 @@ static void fill_state(struct counting *c, uint32_t index, const uint32_t *count
         if (value == FORMULA_FALSE)
             continue;
         uint32_t after = index + 1 < c->n_index ? index + 1 : index;
-        symbol_id rest = c->rules[state_of(c, after, next)], v = emit_formula(s, value);
+        symbol_id rest = c->rules[state_of(c, after, next)], v = emit_part(s, value, false);
         if (index > 0)
-            grammar_produce3(s->b, rule, s->comma, v, rest);
+            grammar_produce3(s->b, rule, s->style.comma, v, rest);
         else
             grammar_produce2(s->b, rule, v, rest);
     }
@@ -189,7 +189,7 @@ static symbol_id unique(struct schema *s, const struct array_set *a, const struc
     const size_t n_sets = (size_t)1 << list->n;
     symbol_id rules[1 << UNIQUE_VALUES_MAX], values[UNIQUE_VALUES_MAX];
     for (size_t i = 0; i < list->n; i++)
-        values[i] = emit_formula(s, formula_and(s, a->rest, formula_value(s, list->items[i])));
+        values[i] = emit_part(s, formula_and(s, a->rest, formula_value(s, list->items[i])), false);
     for (size_t used = 0; used < n_sets; used++)
         rules[used] = grammar_rule(s->b, "an element not there yet");
     for (size_t used = 0; used < n_sets && !schema_failed(s); used++) {
@@ -203,7 +203,7 @@ static symbol_id unique(struct schema *s, const struct array_set *a, const struc
             if (used >> i & 1)
                 continue;
             if (used)
-                grammar_produce3(s->b, rules[used], s->comma, values[i], next);
+                grammar_produce3(s->b, rules[used], s->style.comma, values[i], next);
             else
                 grammar_produce2(s->b, rules[used], values[i], next);
         }
@@ -225,5 +225,5 @@ symbol_id emit_array(struct schema *s, const struct array_set *a) {
         inside = unique(s, a, list);
     else
         inside = a->n_contains ? counted(s, a) : plain(s, a);
-    return grammar_sequence3(s->b, s->open_array, inside, s->close_array);
+    return grammar_sequence3(s->b, s->style.open_array, inside, s->style.close_array);
 }

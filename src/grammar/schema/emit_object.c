@@ -218,10 +218,10 @@ static symbol_id json_value(struct schema *s, const struct object_spelling *spel
                             struct str key) {
     (void)spelling;
     (void)key;
-    return emit_formula(s, f);
+    return emit_part(s, f, true);
 }
 
 symbol_id emit_object(struct schema *s, const struct object_set *o) {
-    const struct object_spelling json = {.separator = s->comma, .key = emit_key, .value = json_value};
-    return grammar_sequence3(s->b, s->open_object, emit_members(s, o, &json), s->close_object);
+    const struct object_spelling json = {.separator = s->style.comma, .key = emit_key, .value = json_value};
+    return grammar_sequence3(s->b, s->style.open_object, emit_members(s, o, &json), s->style.close_object);
 }

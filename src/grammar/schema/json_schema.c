@@ -90,11 +90,14 @@ static bool set_up(struct schema *s) {
     s->nothing = s->formulas[FORMULA_FALSE].set = none;
     s->formulas[FORMULA_TRUE].symbol = s->formulas[FORMULA_FALSE].symbol = GRAMMAR_NONE;
     emit_punctuation(s);
+    if (s->options->yaml)
+        yaml_set_up(s);
     return !schema_failed(s);
 }
 
 static void tear_down(struct schema *s) {
     arena_release(&s->arena);
+    pair_map_release(&s->blocks);
     free(s->resources);
     free(s->anchors);
     free(s->formulas);
@@ -115,6 +118,8 @@ static symbol_id build(struct schema *s, struct str text, const char *name, cons
     }
     schema_index(s, root, (struct str){"", 0}, DRAFT_2020);
     const formula_id f = formula_schema(s, root);
+    if (s->options->yaml)
+        return yaml_document(s, f);
     return parameters ? emit_parameters(s, f, parameters) : emit_formula(s, f);
 }
 
@@ -128,6 +133,7 @@ static enum quern_status build_as(struct grammar_builder *b, struct str text, co
                        .report = report};
     arena_init(&s.arena, ARENA_BYTES_MAX);
     s.pool.arena = &s.arena;
+    s.blocks_budget.max = ARENA_BYTES_MAX;
     symbol_id symbol = build(&s, text, name, parameters);
     tear_down(&s);
     if (grammar_builder_failed(b))

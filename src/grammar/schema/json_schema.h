@@ -26,6 +26,7 @@ enum schema_spacing {
 struct schema_options {
     enum schema_policy policy;
     enum schema_spacing spacing;
+    bool yaml;           /* block style YAML instead of JSON (emit_yaml.c); no spacing then */
     bool any_order;      /* members may come in any order; else declared ones first, in order */
     bool assert_formats; /* `format` is enforced for the formats we know */
     /* Numbers that a schema constrains: every spelling, as 1.0 and 1e0 for 1 (to check texts), or

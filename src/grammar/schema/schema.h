@@ -11,6 +11,7 @@
 #ifndef QUERN_GRAMMAR_SCHEMA_H
 #define QUERN_GRAMMAR_SCHEMA_H
 
+#include "grammar/intern.h"
 #include "grammar/schema/json_schema.h"
 #include "grammar/schema/schema_json.h"
 #include "text/json.h"
@@ -121,6 +122,16 @@ struct anchor {
     bool dynamic;
 };
 
+/* What stands around parts. */
+struct emit_style {
+    symbol_id open_object, close_object, open_array, close_array, comma;
+    expr_id colon;
+    bool is_block; /* YAML's block style, at this depth */
+    unsigned level;
+};
+
+enum { YAML_LEVELS_MAX = 12 };
+
 struct schema {
     struct grammar_builder *b;
     const char *name; /* begins messages */
@@ -139,10 +150,14 @@ struct schema {
     const struct value_set *everything, *nothing;
     bool has_unevaluated; /* somewhere: what was evaluated must be known */
     int depth;
-    symbol_id open_object, close_object, open_array, close_array, comma;
-    expr_id colon;
-    expr_id any_string;    /* every sequence of characters */
-    expr_id plain_strings; /* what may stand between quotes */
+    struct emit_style style, flow_style; /* of YAML: the style of JSON in it */
+    expr_id any_string;                  /* every sequence of characters */
+    expr_id plain_strings;               /* what may stand between quotes */
+    /* Of YAML: plain strings, characters of quoted ones, numbers, keys; and the symbols of
+     * collections, by formula and depth. */
+    expr_id yaml_plain, yaml_chars, yaml_number, yaml_key;
+    struct pair_map blocks;
+    struct budget blocks_budget;
 };
 
 /* Makes it the builder's failure, unless there is one. Returns NULL. */
@@ -240,7 +255,16 @@ void emit_alternatives(struct schema *s, const struct value_set *x, bool strings
 /* emit_parameters.c: the object as Qwen3-Coder writes a call's parameters. */
 symbol_id emit_parameters(struct schema *s, formula_id f, const json_t *schema);
 void emit_punctuation(struct schema *s);
+expr_id emit_scalars(struct schema *s, const struct value_set *x);
+const char *emit_scalar_name(const struct schema *s, const struct value_set *x);
+/* A value within a collection: of a member, or of an element. */
+symbol_id emit_part(struct schema *s, formula_id f, bool member);
 /* A terminal: a key out of `characters` in quotes, and the colon. */
 symbol_id emit_key(struct schema *s, expr_id characters, const char *name);
+
+/* ---- emit_yaml.c ---- */
+void yaml_set_up(struct schema *s);
+symbol_id yaml_part(struct schema *s, formula_id f, bool member);
+symbol_id yaml_document(struct schema *s, formula_id f);
 
 #endif
