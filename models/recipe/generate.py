@@ -3,13 +3,16 @@
 
     generate.py --split train --count 100000 --seed 1 -o train.jsonl
     generate.py --split eval --per-skill 300 --seed 1 -o eval.jsonl
+    generate.py --split stage --stage 1 --count 260000 -o stage-1.jsonl      for quern train
+    generate.py --split tokenizer -o tokenizer.jsonl                         for quern tokenizer train
 """
 import argparse
 import json
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 from base import make_rng  # noqa: E402
 from skills import code, extract, numbers, recall, talk, tools  # noqa: E402
@@ -44,9 +47,10 @@ def make(name, split, seed, index):
     return made
 
 
-def train_examples(seed, count):
+def train_examples(seed, count, mix=None):
+    """`mix`: weights of skills that replace those above."""
     names = sorted(SKILLS)
-    weights = [SKILLS[n][1] for n in names]
+    weights = [(mix or {}).get(n, SKILLS[n][1]) for n in names]
     for index in range(count):
         name = make_rng("quern-demo", "mix", seed, index).choices(names, weights)[0]
         yield make(name, "train", seed, index)
@@ -66,15 +70,54 @@ def eval_examples(seed, per_skill):
             wanted = index if index >= 40 else None  # by then each kind has appeared
 
 
+def stage_examples(stage, count):
+    """A stage's examples as quern train takes them: the last message is the completion, the others its prompt."""
+    for item in train_examples(stage["seed"], count, stage["mix"]):
+        if "text" in item:
+            yield {"text": item["text"], "target": item["target"]}
+            continue
+        keys = ("tools", "thinking")
+        yield {"prompt": item["messages"][:-1], "completion": item["messages"][-1:],
+               **{k: item[k] for k in keys if item.get(k) is not None}}
+
+
+def tokenizer_texts(recipe):
+    """The texts that the tokenizer learns from."""
+    for item in train_examples(recipe["stages"][0]["seed"], recipe["tokenizer"]["examples"]):
+        if "text" in item:
+            yield (item["text"].split("<|fim_prefix|>")[1].replace("<|fim_suffix|>", "").replace("<|fim_middle|>", "")
+                   + item["target"])
+            continue
+        for message in item["messages"]:
+            yield message["content"]
+            if message.get("reasoning_content"):
+                yield message["reasoning_content"]
+            for call in message.get("tool_calls", []):
+                yield json.dumps(call["function"], ensure_ascii=False)
+        for schema in item.get("tools", []):
+            yield json.dumps(schema, ensure_ascii=False)
+    for _ in range(200):
+        yield (HERE / "template_words.txt").read_text(encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--split", choices=("train", "eval"), required=True)
+    parser.add_argument("--split", choices=("train", "eval", "stage", "tokenizer"), required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stage", type=int, default=1, help="a stage of recipe.json, from 1")
     parser.add_argument("--count", type=int, default=1000, help="training examples")
     parser.add_argument("--per-skill", type=int, default=300, help="evaluation cases a skill")
     parser.add_argument("-o", "--output", default="-")
     args = parser.parse_args()
-    made = train_examples(args.seed, args.count) if args.split == "train" else eval_examples(args.seed, args.per_skill)
+    recipe = json.loads((HERE / "recipe.json").read_text(encoding="utf-8"))
+    if args.split == "train":
+        made = train_examples(args.seed, args.count)
+    elif args.split == "stage":
+        made = stage_examples(recipe["stages"][args.stage - 1], args.count)
+    elif args.split == "tokenizer":
+        made = ({"text": text} for text in tokenizer_texts(recipe))
+    else:
+        made = eval_examples(args.seed, args.per_skill)
     with (sys.stdout if args.output == "-" else open(args.output, "w", encoding="utf-8")) as out:
         for item in made:
             out.write(json.dumps(item, ensure_ascii=False) + "\n")

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from generate import train_examples  # noqa: E402
+from generate import tokenizer_texts  # noqa: E402
 
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -20,21 +20,6 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"
            "<|image_pad|>", "<|video_pad|>"]
 ADDED = ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>",
          "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
-
-
-def texts(recipe):
-    for item in train_examples(recipe["stages"][0]["seed"], recipe["tokenizer"]["examples"]):
-        if "text" in item:
-            yield item["text"].split("<|fim_prefix|>")[1].replace("<|fim_suffix|>", "").replace("<|fim_middle|>", "") + item["target"]
-            continue
-        for message in item["messages"]:
-            yield message["content"]
-            if message.get("reasoning_content"):
-                yield message["reasoning_content"]
-            for call in message.get("tool_calls", []):
-                yield json.dumps(call["function"], ensure_ascii=False)
-        for schema in item.get("tools", []):
-            yield json.dumps(schema, ensure_ascii=False)
 
 
 def main():
@@ -51,7 +36,7 @@ def main():
     tokenizer.post_processor = processors.ByteLevel(add_prefix_space=False, use_regex=False, trim_offsets=False)
     trainer = trainers.BpeTrainer(vocab_size=recipe["tokenizer"]["vocab_size"] - len(SPECIAL) - len(ADDED), show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), max_token_length=24)
-    corpus = list(texts(recipe)) + [(HERE / "template_words.txt").read_text()] * 200
+    corpus = list(tokenizer_texts(recipe))
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in ADDED])
