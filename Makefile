@@ -25,7 +25,7 @@ Q         := $(if $(V),,@)
 say        = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 # ---- what to build ----------------------------------------------------------
-KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni avx512bf16
+KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni avx512bf16 avx512amx
 KERNEL_DIRS_aarch64 := generic neon neondot
 KERNEL_DIRS := $(or $(KERNEL_DIRS_$(ARCH)),generic)
 
@@ -121,6 +121,7 @@ ISA_FLAGS_avx512  := -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma
 ISA_FLAGS_avx512vnni := $(ISA_FLAGS_avx512) -mavx512vnni
 # Tuned for a CPU that has the instructions, gcc 12 spills fewer registers.
 ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512vnni) -mavx512bf16 -mavx512vbmi -mtune=icelake-server
+ISA_FLAGS_avx512amx := $(ISA_FLAGS_avx512bf16)
 # gcc 12 would load early what then finds no register: half of the sums moved to and fro.
 NO_EARLY_LOADS    := $(if $(findstring clang,$(CC)),,-fno-schedule-insns)
 ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)

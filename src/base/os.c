@@ -17,6 +17,7 @@
 #if defined(__linux__)
 #include <sys/auxv.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #endif
 
 #include "base/file_writer.h"
@@ -441,6 +442,15 @@ unsigned long os_hwcap(void) {
     return getauxval(AT_HWCAP);
 #else
     return 0;
+#endif
+}
+
+bool os_permit_tiles(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of asm/prctl.h, Linux 5.16 */
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
 #endif
 }
 

@@ -77,6 +77,8 @@ uint64_t os_now_ns(void); /* monotonic */
 void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 unsigned long os_hwcap(void); /* the processor's abilities as Linux numbers them; 0 elsewhere */
+/* Asks for the registers of AMX, for this process and its threads. False: they are not to be had. */
+bool os_permit_tiles(void);
 int os_cpu_count(void);   /* cores this process may use, at least 1 */
 int os_memory_nodes(void); /* memories with cores near them (NUMA), at least 1 */
 /* Keeps the calling thread on the index-th of the cores it may use, counted round. */

@@ -51,8 +51,8 @@ static void do_group(const struct walk *k, size_t panel, size_t g, size_t first,
         t.codes = k->unpacked;
         t.ahead = 0;
     }
-    /* Tiles of about the same size. */
-    most = (n + (n + most - 1) / most - 1) / ((n + most - 1) / most);
+    if (!parts->whole_tiles || fn == parts->direct)
+        most = (n + (n + most - 1) / most - 1) / ((n + most - 1) / most);
     for (size_t i = 0; i < n; i += most) {
         const size_t some = n - i < most ? n - i : most, token = first + i;
         t.sums = k->sums + i * PACKED_ROWS;

@@ -40,6 +40,7 @@ typedef void packed_unpack_fn(void *to, const struct packed_tile *group);
 struct packed_parts {
     packed_tile_fn *const *dot; /* [1 .. n_tokens]: reads unpacked codes */
     size_t n_tokens;
+    bool whole_tiles;           /* n_tokens each but the last; else of about the same size */
     packed_unpack_fn *unpack;   /* NULL: dot reads packed codes */
     /* [1 .. n_direct], or NULL: reads packed codes; for at most direct_most tokens, so few that
      * unpacking does not pay. */

@@ -13,6 +13,7 @@ extern const struct kernels kernels_avx512;
 /* In avx512.c: they differ in few functions. */
 extern const struct kernels kernels_avx512vnni;
 extern const struct kernels kernels_avx512bf16;
+extern const struct kernels kernels_avx512amx;
 /* In neon.c: only the packed part differs. */
 extern const struct kernels kernels_neon;
 extern const struct kernels kernels_neondot;
@@ -22,6 +23,7 @@ extern const struct packed_kernels packed_avx2;
 extern const struct packed_kernels packed_avx512;
 extern const struct packed_kernels packed_avx512vnni;
 extern const struct packed_kernels packed_avx512bf16;
+extern const struct packed_kernels packed_avx512amx;
 extern const struct packed_kernels packed_neon;
 extern const struct packed_kernels packed_neondot;
 

@@ -13,11 +13,14 @@
 #include "kernels/kernels.h"
 #include "kernels/packed_kernels.h"
 #include "quant/quantizer.h"
+#include "kernels/tables.h"
+#include "support/amx_emulator.h"
 #include "support/bench_packed.h"
 #include "support/guarded.h"
 
 static uint64_t rng_state;
 static int failures;
+static bool wide_shapes; /* groups and rows of whole 64 columns, 16 tokens and more: what AMX takes */
 
 static uint64_t next_u64(void) {
     uint64_t z = rng_state += 0x9E3779B97F4A7C15u;
@@ -92,6 +95,11 @@ static void source_init(struct random_source *r) {
     r->source.spec.group = groups[pick(0, sizeof groups / sizeof *groups - 1)];
     r->source.rows = pick(0, 3) ? pick(1, 70) : pick(1, ROWS_MAX);
     r->source.cols = pick(0, 3) ? pick(1, 300) : pick(1, COLS_MAX);
+    if (wide_shapes) {
+        r->source.spec.kind = (enum quant_kind)pick(0, 1);
+        r->source.spec.group = (size_t)64 << pick(0, 2);
+        r->source.cols = 64 * pick(1, COLS_MAX / 64);
+    }
     r->fp8 = r->source.spec.bits == 8 && pick(0, 1);
     for (size_t i = 0; i < 256; i++)
         r->code[i] = r->fp8 ? e4m3_to_f32((uint8_t)i) : unit();
@@ -213,6 +221,8 @@ static void check_case(uint64_t seed, const struct kernels *reference, const str
     struct product p = {.m = pack(&r, math), .n_tokens = pick(0, 3) ? pick(1, 14) : pick(1, TOKENS_MAX)};
     if (!p.m.data)
         return;
+    if (wide_shapes)
+        p.n_tokens = pick(16, TOKENS_MAX);
     const int flavour = (int)pick(0, 3);
     p.x_stride = p.m.cols + pick(0, 5);
     p.y_stride = p.m.rows + pick(0, 5);
@@ -248,6 +258,36 @@ static int bench(const struct kernels *const *tables, size_t n_tables, const cha
     return bench_packed(tables, n_tables, format);
 }
 
+static void check_table(uint64_t seed, uint64_t cases, const struct kernels *reference,
+                        const struct kernels *candidate) {
+    const int before = failures;
+    for (uint64_t i = 0; i < cases && failures - before < 10; i++)
+        check_case(seed + i, reference, candidate);
+    printf("%s: %llu cases, %s\n", candidate->name, (unsigned long long)cases,
+           failures == before ? "bit-equal to generic" : "DIFFERS");
+}
+
+/* Where the CPU has all that the table needs but the tiles themselves. */
+static void check_amx_by_emulation(uint64_t seed, uint64_t cases, const struct kernels *const *tables,
+                                   size_t n_tables) {
+#if defined(__x86_64__)
+    if (tables[n_tables - 1] != &kernels_avx512bf16 || !amx_emulator_install())
+        return;
+    check_table(seed, cases, tables[0], &kernels_avx512amx);
+    wide_shapes = true;
+    check_table(seed, cases, tables[0], &kernels_avx512amx);
+    wide_shapes = false;
+    if (amx_emulator_count() == 0 && cases > 1) {
+        printf("FAIL avx512amx: no case came to its tiles\n");
+        failures++;
+    }
+    printf("avx512amx: %lu of its instructions emulated\n", amx_emulator_count());
+    amx_emulator_remove();
+#else
+    (void)seed, (void)cases, (void)tables, (void)n_tables;
+#endif
+}
+
 int main(int argc, char **argv) {
     size_t n_tables;
     const struct kernels *const *tables = kernels_available(&n_tables);
@@ -257,13 +297,9 @@ int main(int argc, char **argv) {
     const uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 600;
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
         guarded_init(areas[i], 1024 * 1024);
-    for (size_t t = 1; t < n_tables; t++) {
-        const int before = failures;
-        for (uint64_t i = 0; i < cases && failures - before < 10; i++)
-            check_case(seed + i, tables[0], tables[t]);
-        printf("%s: %llu cases, %s\n", tables[t]->name, (unsigned long long)cases,
-               failures == before ? "bit-equal to generic" : "DIFFERS");
-    }
+    for (size_t t = 1; t < n_tables; t++)
+        check_table(seed, cases, tables[0], tables[t]);
+    check_amx_by_emulation(seed, cases, tables, n_tables);
     if (n_tables == 1)
         printf("generic is the only table here: nothing to compare\n");
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)

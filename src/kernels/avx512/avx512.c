@@ -140,3 +140,7 @@ const struct kernels kernels_avx512bf16 = {
     .name = "avx512bf16", .packed = &packed_avx512bf16, .train = &train_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
     .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
     .bf16_is_fast = true, SHARED};
+const struct kernels kernels_avx512amx = {
+    .name = "avx512amx", .packed = &packed_avx512amx, .train = &train_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
+    .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
+    .bf16_is_fast = true, SHARED};

@@ -1,5 +1,6 @@
 /* avx512bf16_packed.c - code books with vdpbf16ps. Needs BF16 and VBMI. */
 #include "kernels/avx512/avx512_packed.h"
+#include "kernels/avx512bf16/avx512bf16.h"
 #include "kernels/avx512bf16/mac2.h"
 #include "kernels/tables.h"
 
@@ -52,7 +53,7 @@ static inline void look_up8(__m512i *first, __m512i *second, __m512i codes, cons
 
 #include "kernels/avx512/bf16_packed.h"
 
-static void packed_bf16(const struct packed_args *a) {
+void avx512bf16_packed(const struct packed_args *a) {
     book_matmul(a);
 }
 
@@ -60,5 +61,5 @@ const struct packed_kernels packed_avx512bf16 = {
     .prepare = {[MATH_EXACT] = avx512_prepare_exact, [MATH_INT8] = avx512_prepare_int8,
                 [MATH_BF16] = avx512_prepare_bf16},
     .matmul = {[MATH_EXACT] = avx512_packed_exact, [MATH_INT8] = avx512vnni_packed_int8,
-               [MATH_BF16] = packed_bf16},
+               [MATH_BF16] = avx512bf16_packed},
 };

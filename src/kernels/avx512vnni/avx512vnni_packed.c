@@ -1,6 +1,7 @@
 /* avx512vnni_packed.c - MATH_INT8 with vpdpbusd: 64 rows by up to six tokens in 24 registers of 32-bit
  * sums. Needs VNNI. Written as assembly, for gcc 12 would move the sums to and fro. */
-#include "kernels/avx512/avx512_packed.h"
+#include "kernels/avx512vnni/avx512vnni_packed.h"
+
 #include "kernels/tables.h"
 
 /* sums += four unsigned bytes of w times four signed bytes of x, in each lane. */
@@ -149,7 +150,7 @@ DEFINE_NIBBLES(3)
 DEFINE_NIBBLES(4)
 
 /* A chunk of eight columns becomes two of four. */
-static void unpack(void *to, const struct packed_tile *a) {
+void avx512vnni_unpack(void *to, const struct packed_tile *a) {
     const unsigned char *q = a->codes;
     const __m512i low = _mm512_set1_epi8(15);
     unsigned char *out = to;
@@ -164,15 +165,19 @@ static void unpack(void *to, const struct packed_tile *a) {
     }
 }
 
-static packed_tile_fn *const bytes[] = {NULL,    bytes_1, bytes_2, bytes_3,
-                                        bytes_4, bytes_5, bytes_6};
-static packed_tile_fn *const nibbles[] = {NULL, nibbles_1, nibbles_2, nibbles_3, nibbles_4};
+packed_tile_fn *const avx512vnni_bytes[VNNI_TOKENS + 1] = {NULL,    bytes_1, bytes_2, bytes_3,
+                                                           bytes_4, bytes_5, bytes_6};
+packed_tile_fn *const avx512vnni_nibbles[VNNI_NIBBLES_TOKENS + 1] = {NULL, nibbles_1, nibbles_2,
+                                                                     nibbles_3, nibbles_4};
 
 void avx512vnni_packed_int8(const struct packed_args *a) {
     static const struct packed_parts parts8 = {
-        .dot = bytes, .n_tokens = 6, .numbers = avx512_packed_numbers};
-    static const struct packed_parts parts4 = {.dot = bytes, .n_tokens = 6, .unpack = unpack,
-                                               .direct = nibbles, .n_direct = 4, .direct_most = 16,
+        .dot = avx512vnni_bytes, .n_tokens = VNNI_TOKENS, .numbers = avx512_packed_numbers};
+    static const struct packed_parts parts4 = {.dot = avx512vnni_bytes, .n_tokens = VNNI_TOKENS,
+                                               .unpack = avx512vnni_unpack,
+                                               .direct = avx512vnni_nibbles,
+                                               .n_direct = VNNI_NIBBLES_TOKENS,
+                                               .direct_most = VNNI_NIBBLES_MOST,
                                                .numbers = avx512_packed_numbers};
     packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
 }
