@@ -66,6 +66,8 @@ static enum quern_status check(const struct train_lora_options *o, struct quern_
     if (!(o->dropout >= 0 && o->dropout < 1))
         return error_set(err, QUERN_ERR_ARG, "lora_dropout is %g; it must be at least 0 and below 1",
                          (double)o->dropout);
+    if (o->use_dora && o->init == TRAIN_LORA_PISSA)
+        return error_set(err, QUERN_ERR_UNSUPPORTED, "use_dora together with PiSSA is not supported");
     if (o->use_dora && o->dropout > 0)
         return error_set(err, QUERN_ERR_UNSUPPORTED, "use_dora together with lora_dropout is not supported");
     return QUERN_OK;
@@ -111,13 +113,18 @@ static enum quern_status start_one(void *ctx, struct linear *l, size_t layer, co
                                    struct quern_error *err) {
     const struct starting *s = ctx;
     const struct adapter *a = l->adapter;
-    (void)layer, (void)module, (void)err;
+    (void)layer, (void)module;
     if (!a)
         return QUERN_OK;
     const double bound = 1.0 / sqrt((double)l->cols);
     float *values = s->n->values + a->a->offset;
     for (size_t i = 0; i < a->a->n; i++)
         values[i] = (float)((2.0 * rng_uniform(s->o->seed, (uint64_t)a->site << 32 | 1u, i) - 1.0) * bound);
+    if (s->o->lora.init == TRAIN_LORA_PISSA) {
+        enum quern_status st = pissa_start(s->n, l, s->o, s->c, err);
+        if (st != QUERN_OK)
+            return st;
+    }
     if (a->magnitude) {
         struct row_norms norms = {s->c, l->fixed, s->n->values + a->magnitude->offset};
         thread_pool_run(s->c->pool, norms_share, &norms);

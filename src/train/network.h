@@ -42,6 +42,9 @@ struct adapter {
     const struct param *magnitude; /* [rows] or NULL: DoRA */
     float scale, dropout;
     float *gain, *norm; /* [rows]: DoRA's m / n and n, as of this step */
+    /* PiSSA: what A and B began as, [r, cols] [rows, r], is taken off again: y -= s B0 A0 x. So the
+     * base stays as it is, coded or mapped. NULL: not there. */
+    float *start_a, *start_b;
     uint32_t site;      /* for the random numbers of dropout */
 };
 struct linear {
@@ -94,6 +97,9 @@ size_t param_module_len(const struct param *p);
 
 /* Adapters on the modules that options name; sets their values. */
 enum quern_status net_add_adapters(struct net *n, const struct train_options *o, struct quern_error *err);
+/* PiSSA's A and B of a layer from the largest singular values of its matrix. */
+enum quern_status pissa_start(struct net *n, struct linear *l, const struct train_options *o,
+                              const struct compute *c, struct quern_error *err);
 enum quern_status net_init_adapters(struct net *n, const struct train_options *o, const struct compute *c,
                                     struct quern_error *err);
 /* For the list of parameters while it is made; NULL: no memory. */

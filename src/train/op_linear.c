@@ -156,6 +156,33 @@ static void lora_back(struct pass *p, const struct linear *l, float *dx, const f
         op_dropout_back(p, dx, p->dropped, n * l->cols, a->dropout, a->site);
 }
 
+/* ---- PiSSA ------------------------------------------------------------------------------------------- */
+
+/* y -= s B0 A0 x */
+static void start_off(struct pass *p, const struct linear *l, float *y, const float *x, size_t n) {
+    const struct adapter *a = l->adapter;
+    const struct gemm down = {.c = p->drank, .ldc = a->rank, .m = n, .n = a->rank, .k = l->cols,
+                              .a = x, .lda = l->cols, .b = a->start_a, .ldb = l->cols};
+    const struct gemm up = {.c = y, .ldc = l->rows, .m = n, .n = l->rows, .k = a->rank,
+                            .a = p->drank, .lda = a->rank, .b = a->start_b, .ldb = a->rank, .add = true};
+    gemm_run(p->c, &down);
+    compute_scale(p->c, p->drank, p->drank, -a->scale, n * a->rank);
+    gemm_run(p->c, &up);
+}
+
+/* dx -= s dy B0 A0 */
+static void start_off_back(struct pass *p, const struct linear *l, float *dx, const float *dy, size_t n) {
+    const struct adapter *a = l->adapter;
+    const struct gemm dr = {.c = p->drank, .ldc = a->rank, .m = n, .n = a->rank, .k = l->rows,
+                            .a = dy, .lda = l->rows, .b = a->start_b, .ldb = a->rank, .b_across = true};
+    const struct gemm in = {.c = dx, .ldc = l->cols, .m = n, .n = l->cols, .k = a->rank,
+                            .a = p->drank, .lda = a->rank,
+                            .b = a->start_a, .ldb = l->cols, .b_across = true, .add = true};
+    gemm_run(p->c, &dr);
+    compute_scale(p->c, p->drank, p->drank, -a->scale, n * a->rank);
+    gemm_run(p->c, &in);
+}
+
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
 void op_linear(struct pass *p, const struct linear *l, float *y, const float *x, size_t n,
@@ -171,6 +198,8 @@ void op_linear(struct pass *p, const struct linear *l, float *y, const float *x,
     if (a) {
         lora_down(p, l, x, n, kept->xa);
         lora_up(p, l, out, n, kept->xa);
+        if (a->start_a)
+            start_off(p, l, out, x, n);
     }
     if (out != y)
         gain(p, a, y, out, n, l->rows);
@@ -213,4 +242,6 @@ void op_linear_back(struct pass *p, const struct linear *l, float *dx, float *dy
     }
     if (a)
         lora_back(p, l, dx, dy, x, n, kept->xa);
+    if (a && a->start_a && dx)
+        start_off_back(p, l, dx, dy, n);
 }

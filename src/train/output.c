@@ -1,4 +1,5 @@
 /* output.c - what a run is for: adapters as peft keeps them, or a whole model. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "formats/peft_adapter.h"
@@ -12,36 +13,62 @@ struct collecting {
     struct peft_matrices *matrices;
     char (*names)[PARAM_NAME_MAX];
     size_t count, max;
+    struct arena arena; /* of what is joined */
 };
+
+/* PiSSA's difference to the base as it was: A = [A; A0], B = [B, -B0]. */
+static float *join_a(struct collecting *c, const struct adapter *a) {
+    float *out = arena_alloc(&c->arena, 2 * a->a->n * sizeof *out);
+    if (!out)
+        return NULL;
+    memcpy(out, net_value(c->n, a->a), a->a->n * sizeof *out);
+    memcpy(out + a->a->n, a->start_a, a->a->n * sizeof *out);
+    return out;
+}
+
+static float *join_b(struct collecting *c, const struct adapter *a) {
+    const float *b = net_value(c->n, a->b);
+    float *out = arena_alloc(&c->arena, 2 * a->b->n * sizeof *out);
+    for (size_t i = 0; out && i < a->b->n; i++) {
+        const size_t row = i / a->rank, at = i % a->rank;
+        out[2 * row * a->rank + at] = b[i];
+        out[(2 * row + 1) * a->rank + at] = -a->start_b[i];
+    }
+    return out;
+}
 
 static enum quern_status collect(void *ctx, struct linear *l, size_t layer, const char *module,
                                  struct quern_error *err) {
     struct collecting *c = ctx;
     const struct adapter *a = l->adapter;
-    (void)layer, (void)module, (void)err;
+    (void)layer, (void)module;
     if (!a || c->count == c->max)
         return QUERN_OK;
     char *name = c->names[c->count];
+    const bool joined = a->start_a != NULL;
     const size_t len = param_module_len(a->a);
     memcpy(name, a->a->name, len);
     name[len] = '\0';
     c->matrices[c->count++] = (struct peft_matrices){.module = name,
                                                      .dtype = DTYPE_F32,
-                                                     .rank = a->rank,
+                                                     .rank = joined ? 2 * a->rank : a->rank,
                                                      .in = l->cols,
                                                      .out = l->rows,
-                                                     .a = net_value(c->n, a->a),
-                                                     .b = net_value(c->n, a->b),
+                                                     .a = joined ? join_a(c, a) : net_value(c->n, a->a),
+                                                     .b = joined ? join_b(c, a) : net_value(c->n, a->b),
                                                      .magnitude = net_value(c->n, a->magnitude)};
-    return QUERN_OK;
+    const struct peft_matrices *m = &c->matrices[c->count - 1];
+    return m->a && m->b ? QUERN_OK : error_nomem(err);
 }
 
 static enum quern_status write_adapters(const struct trainer *t, const char *dir, struct quern_error *err) {
     static const char *const seven[] = {"q_proj", "k_proj", "v_proj", "o_proj",
                                         "gate_proj", "up_proj", "down_proj"};
     const struct train_lora_options *o = &t->options.lora;
-    const struct peft_config config = {.rank = o->rank,
-                                       .alpha = (double)o->alpha,
+    const bool joined = o->init == TRAIN_LORA_PISSA;
+    const double alpha = (double)o->alpha * (!joined ? 1 : o->use_rslora ? sqrt(2) : 2);
+    const struct peft_config config = {.rank = joined ? 2 * o->rank : o->rank,
+                                       .alpha = alpha,
                                        .dropout = (double)o->dropout,
                                        .use_rslora = o->use_rslora,
                                        .use_dora = o->use_dora,
@@ -61,6 +88,7 @@ static enum quern_status write_adapters(const struct trainer *t, const char *dir
         st = peft_adapter_write(dir, &config, c.matrices, c.count, NULL, 0, err);
     free(c.matrices);
     free(c.names);
+    arena_release(&c.arena);
     return st;
 }
 

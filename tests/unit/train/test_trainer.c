@@ -173,8 +173,10 @@ static bool slope_fits(struct train_rig *g, const struct param *p, const char *n
     return true;
 }
 
-static void finite_differences(const char *name) {
-    struct train_rig g = rig(name, 2);
+static void finite_differences(const char *name, enum train_lora_init init) {
+    struct train_options o = train_rig_options(name);
+    o.lora.init = init;
+    struct train_rig g = train_rig_open(name, &o);
     size_t jumps = 0;
     gradients(&g, g.rows, 1);
     for (size_t i = 0; i < g.trainer->net.n_params; i++)
@@ -185,10 +187,11 @@ static void finite_differences(const char *name) {
 
 static void the_loss_falls_along_every_gradient_as_it_says(void **state) {
     (void)state;
-    finite_differences("dense");
-    finite_differences("moe");
-    finite_differences("qwen2");
-    finite_differences("lora");
+    finite_differences("dense", TRAIN_LORA_DEFAULT);
+    finite_differences("moe", TRAIN_LORA_DEFAULT);
+    finite_differences("qwen2", TRAIN_LORA_DEFAULT);
+    finite_differences("lora", TRAIN_LORA_DEFAULT);
+    finite_differences("lora", TRAIN_LORA_PISSA);
 }
 
 static void a_saved_state_goes_on_bit_for_bit(void **state) {
