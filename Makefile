@@ -34,7 +34,7 @@ ISA_SRCS  := $(filter $(foreach d,$(notdir $(wildcard src/kernels/*)),src/kernel
 SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
 # The program's own part; the rest is the library.
-CLI_SRCS  := $(filter src/cli/% src/server/% src/openai/%,$(SRCS))
+CLI_SRCS  := $(filter src/cli/% src/server/% src/openai/% src/mcp/%,$(SRCS))
 LIB_SRCS  := $(filter-out $(CLI_SRCS),$(SRCS))
 TEST_SRCS := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 CHECK_SRCS := $(sort $(shell find tests/kernels -name 'check_*.c' -o -name 'test_*.c' 2>/dev/null))
@@ -61,7 +61,7 @@ BENCH_BINS := $(BENCH_SRCS:%.c=$(OUT)/%)
 
 # ---- how to build -----------------------------------------------------------
 PKGS      := jansson libutf8proc libpcre2-8
-CLI_PKGS  := libedit libmicrohttpd inih
+CLI_PKGS  := libedit libmicrohttpd inih libcurl
 
 # Targets that install packages, or build nothing, run without the libraries.
 NO_DEPS_GOALS := help clean test chat check format uninstall fuzz fuzz-run oracle check-kernels-neon neon-programs run-neon-programs
@@ -75,6 +75,7 @@ deb_libpcre2-8 := libpcre2-dev
 deb_libedit := libedit-dev
 deb_libmicrohttpd := libmicrohttpd-dev
 deb_inih := libinih-dev
+deb_libcurl := libcurl4-openssl-dev
 MISSING := $(strip $(foreach p,$(PKGS) $(CLI_PKGS),$(if $(shell pkg-config --exists $(p) || echo no),$(deb_$(p)))))
 ifneq ($(MISSING),)
 $(error Missing: $(MISSING) (names of Debian). Run scripts/install-deps.sh build)

@@ -42,6 +42,7 @@ need_build() {
     need libedit-dev "libedit, for line editing" has_library libedit
     need libmicrohttpd-dev "libmicrohttpd, for quern serve" has_library libmicrohttpd
     need libinih-dev "inih, for configuration files" has_library inih
+    need libcurl4-openssl-dev "libcurl, for MCP servers reached by HTTP" has_library libcurl
 }
 need_test() {
     need gcc "gcc with its sanitizers" can_sanitize

@@ -7,9 +7,10 @@
 #include "cli/tool_set.h"
 
 struct cli_tool_args {
-    struct option_list files;
+    struct option_list files, servers;
     bool allow;
     int64_t max_rounds;
+    double timeout_s;
 };
 
 enum { CLI_TOOL_ROUNDS = 8 };
@@ -18,6 +19,11 @@ enum { CLI_TOOL_ROUNDS = 8 };
     OPT_LIST(0, "tools", "FILE", type, field.files,                                                \
              "let the model call the commands that this JSON file describes (docs/cli.md); may be " \
              "given several times"),                                                               \
+        OPT_LIST(0, "mcp", "SERVER", type, field.servers,                                          \
+                 "let the model call the tools of an MCP server, a command or an http(s) URL; may " \
+                 "be given several times"),                                                        \
+        OPT_FLOAT(0, "mcp-timeout", "S", type, field.timeout_s, 0.01, 86400,                       \
+                  "most seconds an MCP server may take for an answer (default: 60)"),              \
         OPT_FLAG(0, "allow-tools", type, field.allow, "run tools without asking"),                 \
         OPT_INT(0, "max-tool-rounds", "N", type, field.max_rounds, 0, 1000,                        \
                 "most rounds of calls for one answer (default: 8)")

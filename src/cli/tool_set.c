@@ -1,5 +1,6 @@
 #include "cli/tool_set.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@ enum { FILE_BYTES_MAX = 16 << 20, TOOLS_MAX = 512 };
 
 static void release_tool(struct cli_tool *tool) {
     free(tool->name);
+    free(tool->remote);
     tool_command_release(&tool->command);
 }
 
@@ -76,6 +78,63 @@ enum quern_status tool_set_load(struct tool_set *set, const char *path, struct q
     return status;
 }
 
+/* ---- a server --------------------------------------------------------------------------- */
+
+static enum quern_status add_from_server(struct tool_set *set, struct mcp_client *server,
+                                         const json_t *function, struct quern_error *err) {
+    const char *remote = json_string_value(json_object_get(function, "name"));
+    char name[256];
+    snprintf(name, sizeof name, "%s", remote);
+    for (int i = 2; tool_set_find(set, name); i++)
+        snprintf(name, sizeof name, "%.240s_%d", remote, i);
+    struct cli_tool tool = {.server = server, .name = strdup(name), .remote = strdup(remote)};
+    if (tool.name && tool.remote)
+        return add(set, &tool, function, err);
+    release_tool(&tool);
+    return error_nomem(err);
+}
+
+enum quern_status tool_set_add_server(struct tool_set *set, const char *target,
+                                      const struct mcp_options *options, struct quern_error *err) {
+    struct mcp_client *server = NULL;
+    json_t *list = NULL;
+    enum quern_status status = mcp_open(target, options, &server, err);
+    if (status)
+        return status;
+    struct mcp_client **servers = realloc(set->servers, (set->n_servers + 1) * sizeof(void *));
+    if (!servers) {
+        mcp_close(server);
+        return error_nomem(err);
+    }
+    set->servers = servers;
+    set->servers[set->n_servers++] = server;
+    status = mcp_list_tools(server, &list, err);
+    for (size_t i = 0; !status && i < json_array_size(list); i++)
+        status = add_from_server(set, server, json_array_get(list, i), err);
+    json_decref(list);
+    return status;
+}
+
+static enum tool_end call_server(const struct cli_tool *tool, struct str arguments,
+                                 struct buffer *result) {
+    json_t *value = NULL;
+    bool is_error = false;
+    struct quern_error err = {0};
+    enum quern_status status = json_parse(arguments.ptr, arguments.len, "arguments", &value, &err);
+    if (!status)
+        status = mcp_call(tool->server, tool->remote, value, result, &is_error, &err);
+    json_decref(value);
+    if (status == QUERN_ERR_CANCELLED)
+        buffer_puts(result, "error: the user stopped the tool");
+    else if (status)
+        buffer_printf(result, "error: %s", err.message);
+    else if (is_error && !result->len)
+        buffer_puts(result, "error");
+    return status == QUERN_ERR_CANCELLED ? TOOL_STOPPED
+           : status || is_error          ? TOOL_FAILED
+                                         : TOOL_DONE;
+}
+
 /* ---- the set ------------------------------------------------------------------------------ */
 
 enum quern_status tool_set_finish(struct tool_set *set, struct quern_error *err) {
@@ -88,6 +147,9 @@ enum quern_status tool_set_finish(struct tool_set *set, struct quern_error *err)
 void tool_set_release(struct tool_set *set) {
     for (size_t i = 0; i < set->n_tools; i++)
         release_tool(&set->tools[i]);
+    for (size_t i = 0; i < set->n_servers; i++)
+        mcp_close(set->servers[i]);
+    free(set->servers);
     free(set->tools);
     free(set->list_json);
     json_decref(set->list);
@@ -95,5 +157,6 @@ void tool_set_release(struct tool_set *set) {
 }
 
 enum tool_end cli_tool_run(struct cli_tool *tool, struct str arguments, struct buffer *result) {
-    return tool_command_run(&tool->command, arguments, result);
+    return tool->server ? call_server(tool, arguments, result)
+                        : tool_command_run(&tool->command, arguments, result);
 }

@@ -32,8 +32,9 @@ LAYERS = {
     "api": "base text quant formats tokenizer kernels device model sampler grammar chat engine train",
     "openai": "base text tokenizer model sampler grammar chat engine api",
     "server": "base text tokenizer engine api openai",
+    "mcp": "base text",
     "cli": "base text quant formats tokenizer kernels device model sampler grammar chat engine train api openai "
-           "server",
+           "server mcp",
 }
 
 # Who may include the public header: base/error.h takes its error codes; the rest is for those

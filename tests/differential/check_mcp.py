@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Quern's MCP client against servers made with the published `mcp` package, over both transports. Not part of `make test`:
+
+    python3 -m venv /tmp/mcp && /tmp/mcp/bin/pip install mcp && /tmp/mcp/bin/python tests/differential/check_mcp.py build/release/quern
+"""
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PORT = int(os.environ.get("QUERN_MCP_PORT", "0"))
+
+
+def serve(transport, json_response, stateless):
+    try:
+        from mcp.server.fastmcp import FastMCP
+    except ImportError:
+        from mcp.server import MCPServer as FastMCP
+    server = FastMCP("check", host="127.0.0.1", port=PORT, json_response=json_response, stateless_http=stateless, log_level="WARNING")
+
+    @server.tool()
+    async def get_time(city: str) -> dict:
+        """Get the time"""
+        return {"city": city, "time": "12:34"}
+
+    @server.tool()
+    def set_alarm(time: str, repeat: bool = False, days: list[str] | None = None) -> str:
+        """Set an alarm"""
+        raise ValueError("the alarm is broken")
+
+    server.run(transport=transport)
+
+
+def quern(program, target, prompt):
+    done = subprocess.run([program, "run", "-m", ROOT / "models" / "quern-demo", "--mcp", target, "--allow-tools", "--no-think", "--temp", "0",
+                           "--max-tool-rounds", "1", "-p", prompt], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def check(program, target, what):
+    out, err = quern(program, target, "Get the time: city Lisbon.")
+    assert '-> get_time {"city": "Lisbon"}' in err and '"12:34"' in err and "12:34" in out, (out, err)
+    out, err = quern(program, target, "Set an alarm: time 18:15.")
+    assert "-> set_alarm" in err and "the alarm is broken" in err, err
+    print(f"{what}: fine")
+
+
+def main():
+    program = sys.argv[1]
+    check(program, f"{sys.executable} {__file__} --serve stdio", "standard streams")
+    for mode in ("events", "json", "stateless"):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        server = subprocess.Popen([sys.executable, __file__, "--serve", mode], env={**os.environ, "QUERN_MCP_PORT": str(port)})
+        try:
+            end = time.monotonic() + 30
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            check(program, f"http://127.0.0.1:{port}/mcp", f"HTTP, {mode}")
+        finally:
+            server.kill()
+            server.wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        serve("stdio" if sys.argv[2] == "stdio" else "streamable-http", sys.argv[2] == "json", sys.argv[2] == "stateless")
+    else:
+        main()
