@@ -1,6 +1,7 @@
 #include "cli/bench_model.h"
 
 #include "base/os.h"
+#include "cli/adapter_args.h"
 #include "cli/cli_common.h"
 #include "cli/cli_format.h"
 #include "cli/init_shapes.h"
@@ -87,6 +88,22 @@ static enum quern_status open_random(const struct bench_source *source, int n_th
     return model_from_checkpoint_with(checkpoint, &m->config, m->device, options, &m->model, err);
 }
 
+static enum quern_status open_adapters(const struct bench_source *source, struct bench_model *m,
+                                       struct quern_error *err) {
+    struct cli_adapter_list list;
+    enum quern_status status = cli_adapters_parse(&source->adapters, &list, err);
+    if (!status && list.n > ADAPTERS_MAX)
+        status = error_set(err, QUERN_ERR_LIMIT, "%zu adapters; at most %d", list.n, ADAPTERS_MAX);
+    for (size_t i = 0; i < list.n && !status; i++) {
+        struct quern_adapter *opened = NULL;
+        status = adapter_open(m->model, list.sources[i].dir, list.sources[i].scale, &opened, err);
+        if (!status)
+            m->adapters.items[m->adapters.n++] = opened;
+    }
+    cli_adapters_release(&list);
+    return status;
+}
+
 enum quern_status bench_model_open(const struct bench_source *source, int n_threads,
                                    struct bench_model *out, struct quern_error *err) {
     struct bench_model m = {.device = NULL};
@@ -106,6 +123,8 @@ enum quern_status bench_model_open(const struct bench_source *source, int n_thre
         status = open_random(source, n_threads, &options, &m, err);
     else if (!status)
         status = model_open_with(source->dir, &m.config, m.device, &options, &m.model, err);
+    if (!status)
+        status = open_adapters(source, &m, err);
     cli_progress_finish(&progress);
     m.load_seconds = (double)(os_now_ns() - start) * 1e-9;
     if (status)
@@ -116,6 +135,7 @@ enum quern_status bench_model_open(const struct bench_source *source, int n_thre
 }
 
 void bench_model_close(struct bench_model *m) {
+    adapter_set_release(&m->adapters);
     model_close(m->model);
     device_destroy(m->device);
     *m = (struct bench_model){.device = NULL};

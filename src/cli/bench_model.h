@@ -2,7 +2,9 @@
 #ifndef QUERN_CLI_BENCH_MODEL_H
 #define QUERN_CLI_BENCH_MODEL_H
 
+#include "base/options.h"
 #include "base/threads.h"
+#include "model/adapter.h"
 #include "model/model.h"
 
 struct bench_source {
@@ -11,12 +13,14 @@ struct bench_source {
     const char *cpu;
     const char *weights, *embed_weights, *math; /* CLI_WEIGHTS_OPTIONS */
     bool cache;
+    struct option_list adapters;
 };
 
 struct bench_model {
     struct hf_config config;
     struct device *device;
     struct model *model;
+    struct adapter_set adapters; /* on every sequence */
     double load_seconds;
 };
 

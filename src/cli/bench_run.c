@@ -32,7 +32,7 @@ size_t bench_test_bytes(const struct hf_config *c, const struct bench_test *t) {
 static enum quern_status feed(struct bench_run *r, struct kv_cache *kv, size_t n,
                               struct quern_error *err) {
     const struct forward_seq seq = {
-        .kv = kv, .rope = &r->rope, .ids = r->ids, .n_ids = n, .no_logits = true};
+        .kv = kv, .rope = &r->rope, .ids = r->ids, .n_ids = n, .no_logits = true, .adapters = r->test.adapters};
     return forward(r->model, r->workspace, &seq, 1, NULL, err);
 }
 
@@ -127,7 +127,8 @@ static size_t next_pass(struct bench_run *r, size_t n, size_t most, size_t *firs
                                                .rope = &r->rope,
                                                .ids = r->ids + *first * n + *done,
                                                .n_ids = take,
-                                               .no_logits = !ends};
+                                               .no_logits = !ends,
+                                               .adapters = r->test.adapters};
         room -= take;
         *done = ends ? 0 : *done + take;
         *first += ends;
@@ -152,7 +153,8 @@ static enum quern_status decode(struct bench_run *r, size_t n, struct quern_erro
     for (size_t step = 0; !status && step < n; step++) {
         for (size_t i = 0; i < r->test.batch; i++)
             r->seqs[i] = (struct forward_seq){
-                .kv = &r->caches[i], .rope = &r->rope, .ids = r->ids + i * n + step, .n_ids = 1};
+                .kv = &r->caches[i], .rope = &r->rope, .ids = r->ids + i * n + step, .n_ids = 1,
+                .adapters = r->test.adapters};
         status = forward(r->model, r->workspace, r->seqs, r->test.batch, r->logits, err);
     }
     return status;

@@ -12,6 +12,7 @@ struct bench_test {
     size_t depth;      /* tokens each holds before */
     size_t chunk;      /* most tokens of a forward pass */
     enum kv_type kv_type;
+    const struct adapter_set *adapters; /* on all sequences; NULL: none */
 };
 
 struct bench_run {

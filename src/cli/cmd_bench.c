@@ -49,6 +49,7 @@ static const struct option_spec bench_specs[] = {
     OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct bench_args,
                source.cpu, "instruction set to use (default: the best there is)"),
     CLI_WEIGHTS_OPTIONS(struct bench_args, source),
+    OPT_LIST(0, "adapter", CLI_ADAPTER_META, struct bench_args, source.adapters, CLI_ADAPTER_HELP),
     CLI_KV_OPTION(struct bench_args, kv_type),
     CLI_PIN_OPTION(struct bench_args, pin),
     OPT_FLAG(0, "json", struct bench_args, json, "print JSON"),
@@ -214,7 +215,8 @@ static enum quern_status measure_all(const struct bench_args *a, const struct be
         struct bench_test test = {.kv_type = kv_type_of(m->model, cli_kv_type(a->kv_type)),
                                   .depth = a->d.items[i / per_depth],
                                   .batch = a->b.items[i % a->b.n],
-                                  .chunk = (size_t)a->chunk};
+                                  .chunk = (size_t)a->chunk,
+                                  .adapters = &m->adapters};
         if (kind < a->p.n)
             test.n_prompt = a->p.items[kind];
         else

@@ -291,3 +291,117 @@ def test_a_module_the_model_does_not_have_is_not_passed_over(checkpoint, tmp_pat
     done = quern("merge", "-m", directory, "-o", tmp_path / "out", "--adapter", GOLDEN / "lora")
     assert done.returncode == 1 and f"layers.{config['num_hidden_layers']}." in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+# ---- quern export-adapter, quern inspect, quern bench ------------------------------------------------------------
+
+def read_gguf(path):
+    """Keys and tensors of a file of strings, floats and float32 matrices."""
+    import struct
+    data, at = path.read_bytes(), 0
+
+    def take(form):
+        nonlocal at
+        (value,) = struct.unpack_from("<" + form, data, at)
+        at += struct.calcsize("<" + form)
+        return value
+
+    def text():
+        nonlocal at
+        n = take("Q")
+        at += n
+        return data[at - n:at].decode()
+    assert data[:4] == b"GGUF"
+    at = 4
+    assert take("I") == 3
+    n_tensors, n_keys = take("Q"), take("Q")
+    keys = {text(): {4: lambda: take("I"), 6: lambda: take("f"), 8: text}[take("I")]() for _ in range(n_keys)}
+    infos = []
+    for _ in range(n_tensors):
+        name, sides = text(), [take("Q") for _ in range(take("I"))]
+        assert take("I") == 0
+        infos.append((name, sides, take("Q")))
+    at += -at % 32
+    return keys, {name: np.frombuffer(data, np.float32, np.prod(sides), at + offset).reshape(sides[::-1]) for name, sides, offset in infos}
+
+
+@pytest.mark.parametrize("name, scale", [("lora", 1), ("rslora", 1), ("patterns", 0.5), ("patterns-rslora", -2), ("bf16", 1)])
+def test_an_exported_adapter_means_what_peft_means(name, scale, checkpoint, tmp_path):
+    """A reader of GGUF scales by alpha / r alone (rsLoRA's scale is wrong in some, TensorRT-LLM 1668)."""
+    base = CASES[name]["base"]
+    out = tmp_path / "out.gguf"
+    done = quern("export-adapter", "-m", checkpoint(test_logits.CASES[base]), "--adapter", f"{GOLDEN / name}:{scale}", "-o", out)
+    assert done.returncode == 0, done.stderr
+    keys, tensors = read_gguf(out)
+    assert (keys["general.type"], keys["general.architecture"], keys["adapter.type"]) == ("adapter", "qwen3", "lora")
+    described = json.loads(quern("inspect", "--json", GOLDEN / name).stdout)
+    theirs = read_adapter(GOLDEN / name)
+    short = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+             "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+    assert len(tensors) == 2 * len(described["modules"])
+    for m in described["modules"]:
+        _, _, layer, rest = m["name"].split(".", 3)
+        a, b = (tensors[f"blk.{layer}.{short[rest]}.weight.lora_{x}"].astype(np.float64) for x in "ab")
+        found = keys["adapter.lora.alpha"] / len(a) * b @ a
+        theirs_a, theirs_b = (theirs[f"base_model.model.{m['name']}.lora_{x}.weight"].astype(np.float64) for x in "AB")
+        wanted = scale * m["scale"] * theirs_b @ theirs_a
+        assert np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max(), m
+
+
+def read_adapter(directory):
+    data = (directory / "adapter_model.safetensors").read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    found = {}
+    for name, t in json.loads(data[8:8 + n]).items():
+        if name != "__metadata__":
+            raw = data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]
+            array = (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32) if t["dtype"] == "BF16" \
+                else np.frombuffer(raw, np.float32)
+            found[name] = array.reshape(t["shape"])
+    return found
+
+
+@pytest.mark.parametrize("name, text", [("dora", "use_dora"), ("saved", "modules_to_save"), ("head", "embedding"), ("dora-mlp-bias", "order")])
+def test_what_gguf_has_no_place_for_is_refused_and_leaves_nothing(name, text, checkpoint, tmp_path):
+    done = quern("export-adapter", "-m", checkpoint(test_logits.CASES[CASES[name]["base"]]), "--adapter", GOLDEN / name,
+                 "-o", tmp_path / "out.gguf")
+    assert done.returncode == 1 and text in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_an_export_for_another_model_is_refused(checkpoint, tmp_path):
+    done = quern("export-adapter", "-m", checkpoint(test_logits.CASES["qwen3-tied"]), "--adapter", GOLDEN / "lora", "-o", tmp_path / "x.gguf")
+    assert done.returncode == 1 and "another model" in done.stderr
+
+
+def test_inspect_shows_what_an_adapter_is():
+    done = quern("inspect", GOLDEN / "patterns-rslora")
+    assert done.returncode == 0, done.stderr
+    for text in ("rsLoRA", "qwen3-untied", "r 4, alpha 6", "mlp.up_proj", "rank 2", "scale 6"):
+        assert text in done.stdout, text
+    found = json.loads(quern("inspect", "--json", GOLDEN / "patterns").stdout)
+    modules = {m["name"]: m for m in found["modules"]}
+    assert modules["model.layers.1.mlp.down_proj"]["rank"] == 6 and modules["model.layers.1.mlp.down_proj"]["scale"] == 0.5
+    assert modules["model.layers.0.self_attn.k_proj"]["scale"] == 5
+    assert "DoRA" in quern("inspect", GOLDEN / "dora").stdout and "lm_head.weight" in quern("inspect", GOLDEN / "saved").stdout
+    assert "model.layers.2.self_attn.q_proj" in quern("inspect", "--tensors", GOLDEN / "lora").stdout
+
+
+def test_inspect_says_when_an_adapter_was_not_trained_or_holds_no_numbers(tmp_path):
+    """Checkpointing once left lora_B zero (peft 1142); gibberish is noticed before it is served (llama.cpp 3852)."""
+    import adapter_file
+    for value, code, text in ((0, 0, "not trained"), (np.nan, 1, "no numbers")):
+        directory = tmp_path / text
+        directory.mkdir()
+        (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1, "target_modules": ["q_proj"]}))
+        base = "base_model.model.model.layers.0.self_attn.q_proj."
+        adapter_file.write_safetensors(directory / "adapter_model.safetensors", {
+            base + "lora_A.weight": np.ones((1, 8), np.float32), base + "lora_B.weight": np.full((8, 1), value, np.float32)})
+        done = quern("inspect", directory)
+        assert done.returncode == code and text in done.stdout + done.stderr
+
+
+def test_bench_measures_with_an_adapter(checkpoint):
+    directory = checkpoint(test_logits.CASES["qwen3-gqa4"])
+    done = quern("bench", "-m", directory, "--adapter", GOLDEN / "lora", "-p", 8, "-n", 2, "-r", 1)
+    assert done.returncode == 0, done.stderr
+    assert quern("bench", "-m", directory, "--adapter", GOLDEN / "rslora", "-p", 8, "-n", 2, "-r", 1).returncode == 1
