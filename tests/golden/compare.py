@@ -19,7 +19,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = ["torch", "transformers", "tokenizers", "jinja2", "numpy", "safetensors", "accelerate", "bitsandbytes",
-           "compressed_tensors", "gguf"]
+           "compressed_tensors", "gguf", "peft"]
 FLOAT_TOLERANCE = 1e-5
 
 

@@ -78,6 +78,9 @@ def make_adapter(name, temp):
     path = directory / "adapter_config.json"
     written = json.loads(path.read_text())
     written["base_model_name_or_path"] = base
+    for key, value in written.items():  # peft keeps sets, whose order is another in each run
+        if isinstance(value, list):
+            written[key] = sorted(value)
     path.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
     if name == "bf16":
         weights = directory / "adapter_model.safetensors"
