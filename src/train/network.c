@@ -126,6 +126,15 @@ static void layer(struct builder *b, size_t i) {
     b->scope[0] = '\0';
 }
 
+/* Whether it is the data of a tensor of the checkpoint, not a copy. */
+static bool is_mapped(const struct net *n, const struct weight *w) {
+    const struct checkpoint *c = n->model->checkpoint;
+    for (size_t i = 0; !w->packed && i < checkpoint_count(c); i++)
+        if (checkpoint_at(c, i)->data == w->data)
+            return true;
+    return false;
+}
+
 static enum quern_status build(struct net *n, const struct train_options *o, struct quern_error *err) {
     const struct hf_config *c = &n->model->config;
     const size_t layers = (size_t)c->n_layers;
@@ -139,6 +148,7 @@ static enum quern_status build(struct net *n, const struct train_options *o, str
     n->embed = linear(&b, &n->model->embed, NULL, "embed_tokens");
     for (size_t i = 0; i < layers && !b.failed; i++)
         layer(&b, i);
+    n->embed_is_mapped = is_mapped(n, &n->model->embed);
     n->final_norm = norm(&b, n->model->final_norm, "norm.weight", (size_t)c->hidden_size);
     n->head = c->tie_word_embeddings ? n->embed : linear(&b, &n->model->lm_head, NULL, "lm_head");
     for (size_t i = 0; i < n->n_params; i++)

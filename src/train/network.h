@@ -83,6 +83,7 @@ struct net {
     size_t n_values; /* elements of all of them */
     float *values;   /* owned: [n_values] */
     size_t fixed_bytes; /* of the model's matrices */
+    bool embed_is_mapped; /* its data is in the checkpoint's files */
 };
 
 /* Opens the checkpoint and makes a parameter of everything that trains. Values are set. */

@@ -36,10 +36,15 @@ static void embed_share(void *ctx, size_t begin, size_t end) {
     }
 }
 
-/* x[T,H] = table[tokens] */
+/* x[T,H] = table[tokens]. A mapped table of its own is let go again: over a run its rows would all come
+ * to stay in memory. */
 void op_embed(struct pass *p, float *x) {
+    const struct net *net = p->net;
+    const struct weight *w = net->embed.fixed;
     struct embed_call e = {p, x, NULL};
     compute_for(p->c, p->T, 1, embed_share, &e);
+    if (!net->embed.w && w != net->head.fixed && net->embed_is_mapped)
+        checkpoint_forget(net->model->checkpoint, w->data, weight_bytes(w));
 }
 
 /* Columns are shared out, so that a token that comes twice is added up by one. */
