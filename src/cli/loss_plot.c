@@ -126,24 +126,38 @@ enum { ROWS = 10, AXIS = 9, COLUMNS_MAX = 200 };
 /* The dots of a Braille character, two wide and four high. */
 static const unsigned char dots[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
 
-static void draw(unsigned char cells[ROWS][COLUMNS_MAX], int columns, const struct range *r,
-                 const struct run_points *p) {
-    double mean = 0;
+typedef unsigned char canvas[ROWS][COLUMNS_MAX];
+
+/* A line between two places, in dots. */
+static void draw_line(canvas cells, double x, double y, double to_x, double to_y) {
+    const double length = fmax(fabs(to_x - x), fabs(to_y - y));
+    const int n = (int)ceil(length);
+    for (int i = 0; i <= n; i++) {
+        const double share = n ? (double)i / n : 0;
+        const int column = (int)(x + (to_x - x) * share + 0.5), row = (int)(y + (to_y - y) * share + 0.5);
+        if (column >= 0 && column < 2 * COLUMNS_MAX && row >= 0 && row < 4 * ROWS)
+            cells[row / 4][column / 2] |= dots[row % 4][column % 2];
+    }
+}
+
+static void draw(canvas cells, int columns, const struct range *r, const struct run_points *p) {
+    double mean = 0, last_x = -1, last_y = 0;
     for (size_t i = 0; i < p->n; i++) {
         if (!isfinite(p->items[i].loss))
             continue;
         mean = follow(mean, p->items[i].loss, i, p->n);
-        const double across = ((double)p->items[i].step - r->first_step) / (r->last_step - r->first_step);
-        const double up = (mean - r->low) / (r->high - r->low);
-        const int x = (int)(across * (2 * columns - 1) + 0.5);
-        const int y = (int)((1 - up) * (4 * ROWS - 1) + 0.5);
-        if (x >= 0 && x < 2 * columns && y >= 0 && y < 4 * ROWS)
-            cells[y / 4][x / 2] |= dots[y % 4][x % 2];
+        const double across =
+            ((double)p->items[i].step - r->first_step) / (r->last_step - r->first_step);
+        const double x = across * (2 * columns - 1);
+        const double y = (1 - (mean - r->low) / (r->high - r->low)) * (4 * ROWS - 1);
+        draw_line(cells, last_x < 0 ? x : last_x, last_x < 0 ? y : last_y, x, y);
+        last_x = x;
+        last_y = y;
     }
 }
 
 void loss_plot_text(const struct run_log *log, int columns, struct buffer *out) {
-    unsigned char cells[ROWS][COLUMNS_MAX] = {{0}};
+    canvas cells = {{0}};
     struct range range;
     if (!find_range(log, &range))
         return;

@@ -34,6 +34,7 @@ struct run {
     struct order eval_order;
     struct trainer *trainer;
     struct run_log log;
+    bool log_failed; /* as was said */
     /* What goes on from a checkpoint. */
     struct cursor cursor;
     size_t step, best_step, bad_evals, n_tokens;

@@ -154,8 +154,11 @@ static enum quern_status save(struct run *r, bool must, struct quern_error *err)
 
 static void log_values(struct run *r, json_t *values) {
     struct quern_error err = {0};
-    if (!values || run_log_add(&r->log, values, &err))
-        run_note(r, "%s", values ? err.message : "out of memory");
+    if (!values || run_log_add(&r->log, values, &err)) {
+        if (!r->log_failed)
+            run_note(r, "%s; this is said once", values ? err.message : "out of memory");
+        r->log_failed = true;
+    }
     json_decref(values);
 }
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import time
@@ -96,6 +97,22 @@ def test_threads_do_not_show_in_the_result(model, data, tmp_path):
     for n in (1, 2):
         assert run(*settings(model, data, tmp_path / str(n), "-t", n)).returncode == 0
     assert adapter(tmp_path / "1") == adapter(tmp_path / "2")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(model, data, tmp_path):
+    """A limit on the size of files stands for the full disk: write() fails the same way."""
+    out = tmp_path / "out"
+    args = settings(model, data, out)
+    assert run(*args, "--max-steps", 4, "--set", "lr_scheduler_type=constant").returncode == 0
+    done = subprocess.run([program(), *map(str, [*args, "--set", "lr_scheduler_type=constant", "--resume"])],
+                          capture_output=True, text=True, restore_signals=False,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)))
+    assert done.returncode == 1
+    assert "no checkpoint at step 6: " in done.stderr and "File too large" in done.stderr
+    assert sorted(os.listdir(out / "checkpoints")) == ["step-000000002", "step-000000004"]
+    assert run(*args, "--set", "lr_scheduler_type=constant", "--resume").returncode == 0
+    assert run(*settings(model, data, tmp_path / "straight", "--set", "lr_scheduler_type=constant")).returncode == 0
+    assert adapter(out) == adapter(tmp_path / "straight")
 
 
 def test_an_interrupt_saves_and_stops(model, data, tmp_path):

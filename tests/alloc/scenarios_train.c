@@ -1,0 +1,103 @@
+#include <string.h>
+
+#include "alloc/scenarios.h"
+#include "support/support.h"
+#include "tokenizer/tokenizer_write.h"
+#include "train/order.h"
+
+static enum quern_status give_text(void *user, size_t index, struct word_sink *sink,
+                                   struct quern_error *err) {
+    (void)index;
+    return word_sink_add(sink, str_from(user), err);
+}
+
+static enum quern_status learn_a_tokenizer(struct quern_error *err) {
+    static char text[] = "a tale of two tables, a tale of tables e\xCC\x81 \xFF";
+    const struct bpe_train_options options = {.vocab_size = 270};
+    struct thread_pool *pool = NULL;
+    struct word_counter *counter = NULL;
+    const struct word_count *words = NULL;
+    struct bpe_trained trained = {0};
+    struct buffer out;
+    size_t n = 0;
+    buffer_init(&out, 1 << 20);
+    enum quern_status status = thread_pool_create(1, &pool, err);
+    if (!status)
+        status = word_counter_create(pool, &counter, err);
+    if (!status)
+        status = word_counter_add(counter, 2, give_text, text, err);
+    if (!status)
+        status = word_counter_finish(counter, &words, &n, err);
+    if (!status)
+        status = bpe_train(words, n, &options, &trained, err);
+    if (!status) {
+        tokenizer_write(&trained, NULL, 0, &out);
+        status = buffer_status(&out, "tokenizer.json", err);
+    }
+    if (!status && trained.n_tokens != 270)
+        status = error_set(err, QUERN_ERR_STATE, "%zu tokens", trained.n_tokens);
+    buffer_release(&out);
+    bpe_trained_release(&trained);
+    word_counter_destroy(counter);
+    thread_pool_destroy(pool);
+    return status;
+}
+
+static enum quern_status open_and_order(const struct example_maker *maker, struct quern_error *err) {
+    static char path[4096]; /* made by the first run, in which nothing fails */
+    static const char *paths[] = {path};
+    static const char text[] = "{\"prompt\":\"q\",\"completion\":\"a\"}\n{\"text\":\"some text\"}\n";
+    const struct order_options options = {ORDER_SHUFFLED, true, 64, 0, 1};
+    struct train_data_options files = {.paths = paths, .n_paths = 1};
+    struct train_data data = {0};
+    struct data_problem problem;
+    struct order order = {0};
+    struct row_set rows = {0};
+    if (!path[0]) {
+        strncpy(path, support_temp_path("train.jsonl"), sizeof path - 1);
+        support_write_file(path, text, sizeof text - 1);
+    }
+    enum quern_status status = thread_pool_create(1, &files.pool, err);
+    if (!status)
+        status = train_data_open(maker, &files, &data, &problem, err);
+    if (!status)
+        status = order_make(&data, &options, 0, &order, err);
+    if (!status)
+        status = row_set_make(&data, &order, 0, order.n_rows, true, &rows, err);
+    if (!status && (rows.n != 1 || rows.rows[0].segments != 2))
+        status = error_set(err, QUERN_ERR_STATE, "%zu rows", rows.n);
+    row_set_release(&rows);
+    order_release(&order);
+    train_data_close(&data);
+    thread_pool_destroy(files.pool);
+    return status;
+}
+
+static enum quern_status make_rows_of_examples(struct quern_error *err) {
+    static char dir[4096];
+    const struct example_options options = {.max_length = 100};
+    struct tokenizer *tokenizer = NULL;
+    struct chat_template *chat = NULL;
+    struct example_maker maker = {0};
+    if (!dir[0]) {
+        strncpy(dir, support_fixture("fixtures/qwen3-tiny/chat_template.jinja"), sizeof dir - 1);
+        *strrchr(dir, '/') = '\0';
+    }
+    enum quern_status status = tokenizer_open(dir, &tokenizer, err);
+    if (!status)
+        status = chat_template_open(dir, &chat, err);
+    if (!status)
+        status = example_maker_init(&maker, tokenizer, chat, &options, err);
+    if (!status)
+        status = open_and_order(&maker, err);
+    example_maker_release(&maker);
+    chat_template_close(chat);
+    tokenizer_close(tokenizer);
+    return status;
+}
+
+const struct scenario train_scenarios[] = {
+    {"learn_a_tokenizer", learn_a_tokenizer},
+    {"make_rows_of_examples", make_rows_of_examples},
+    {NULL, NULL},
+};
