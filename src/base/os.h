@@ -74,6 +74,7 @@ enum quern_status os_path_join(char *dst, size_t dst_size, const char *dir, cons
                                struct quern_error *err);
 
 uint64_t os_now_ns(void); /* monotonic */
+uint64_t os_thread_cpu_ns(void); /* what the calling thread has computed so far */
 void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 unsigned long os_hwcap(void); /* the processor's abilities as Linux numbers them; 0 elsewhere */

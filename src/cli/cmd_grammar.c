@@ -87,7 +87,11 @@ static const struct option_spec bench_specs[] = {
         0, "maskbench", "DIR", struct grammar_bench_args, maskbench,
         "directory of MaskBench's files: {\"schema\": ..., \"tests\": [{\"valid\", \"data\"}]}"),
     OPT_STRING(0, "json", "FILE", struct grammar_bench_args, json,
-               "write the figures of every schema here"),
+               "write the figures of every schema here, each mask's time among them"),
+    OPT_FLAG(0, "cpu-time", struct grammar_bench_args, cpu_time,
+             "times are what the thread computed: for a machine with other work"),
+    OPT_FLAG(0, "verify", struct grammar_bench_args, verify,
+             "compare every mask with one made without caches, token by token (slow)"),
     GRAMMAR_SCHEMA_OPTIONS(struct grammar_bench_args, schema),
     OPT_END,
 };

@@ -1,11 +1,13 @@
 /* grammar_bench.c - masks over the schemas of MaskBench. */
 #include "cli/grammar_bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/data_file.h"
 #include "base/os.h"
+#include "grammar/mask.h"
 #include "grammar/matcher.h"
 #include "grammar/schema/schema_json.h"
 #include "text/json.h"
@@ -26,7 +28,8 @@ struct bench {
     struct numbers masks, first; /* microseconds */
     size_t n_schemas, n_refused, n_reported, n_passing;
     size_t valid_rejected, invalid_accepted, unreported;
-    json_t *rows;
+    size_t n_verified, n_different;
+    json_t *rows, *times; /* times: of the schema at hand */
 };
 
 /* One schema. */
@@ -61,32 +64,74 @@ static double share(const struct numbers *s, double p) { /* of sorted numbers */
     return s->n ? s->v[(size_t)(p * (double)(s->n - 1) + 0.5)] : 0;
 }
 
+static uint64_t now(const struct bench *b) {
+    return b->args && b->args->cpu_time ? os_thread_cpu_ns() : os_now_ns();
+}
+
+static void add_time(struct bench *b, struct outcome *o, bool first, double us) {
+    if (first) {
+        o->first_us = us;
+        return;
+    }
+    numbers_add(&b->masks, us);
+    o->worst_us = us > o->worst_us ? us : o->worst_us;
+    o->total_us += us;
+    o->n_masks++;
+    if (b->times)
+        json_array_append_new(b->times, json_real(floor(us * 10) / 10));
+}
+
+/* The same grammar without caches; each set of positions once. */
+struct shadow {
+    struct grammar *grammar;
+    struct matcher matcher;
+    struct pair_map seen; /* sets of the grammar with caches */
+    struct budget budget;
+    uint32_t *mask;
+};
+
+static void verify(struct bench *b, struct shadow *s, const struct matcher *m, size_t token) {
+    struct quern_error err;
+    uint32_t known;
+    if (pair_map_get(&s->seen, m->state.set, &known))
+        return;
+    pair_map_put(&s->budget, &s->seen, m->state.set, 1);
+    const size_t words = (size_t)b->n_vocab / 32 + 1;
+    if (matcher_mask(&s->matcher, s->mask, b->n_vocab, &err) != QUERN_OK)
+        memset(s->mask, 0, words * sizeof *s->mask);
+    b->n_verified++;
+    if (memcmp(s->mask, b->mask, ((size_t)b->n_vocab + 31) / 32 * sizeof *s->mask) == 0)
+        return;
+    b->n_different++;
+    fprintf(stderr, "the mask before token %zu differs from the one made without caches\n", token);
+}
+
 /* Accepted to the end? QUERN_ERR_FORMAT: no. */
 static enum quern_status walk(struct bench *b, struct grammar *g, struct str text,
-                              struct outcome *o, struct quern_error *err) {
+                              struct outcome *o, struct shadow *shadow, struct quern_error *err) {
     struct encode_options options = {0};
     struct token_ids ids = {0};
     struct matcher m;
     enum quern_status st = tokenizer_encode(b->tokenizer, text, options, &ids, err);
     if (st == QUERN_OK)
         st = matcher_init(&m, g, b->image, NULL, 0, err);
+    if (st == QUERN_OK && shadow)
+        st = matcher_init(&shadow->matcher, shadow->grammar, b->image, NULL, 0, err);
+    if (st == QUERN_OK && shadow)
+        mask_cache_turn_off(shadow->grammar);
     for (size_t i = 0; i < ids.n && st == QUERN_OK; i++) {
-        const uint64_t start = os_now_ns();
+        const uint64_t start = now(b);
         st = matcher_mask(&m, b->mask, b->n_vocab, err);
-        const double us = (double)(os_now_ns() - start) * 1e-3;
-        if (i == 0 && o->first_us == 0) {
-            o->first_us = us;
-        } else {
-            numbers_add(&b->masks, us);
-            o->worst_us = us > o->worst_us ? us : o->worst_us;
-            o->total_us += us;
-            o->n_masks++;
-        }
+        add_time(b, o, i == 0 && o->first_us == 0, (double)(now(b) - start) * 1e-3);
+        if (shadow && st == QUERN_OK)
+            verify(b, shadow, &m, i);
         const int32_t t = ids.ids[i];
         if (st == QUERN_OK && !(b->mask[t / 32] >> (t % 32) & 1))
             st = error_set(err, QUERN_ERR_FORMAT, "token %zu (%d) is not in its mask", i, (int)t);
         if (st == QUERN_OK)
             st = matcher_accept_token(&m, t, err);
+        if (st == QUERN_OK && shadow)
+            st = matcher_accept_token(&shadow->matcher, t, err);
     }
     if (st == QUERN_OK && !matcher_can_end(&m))
         st = error_set(err, QUERN_ERR_FORMAT, "the text may not end here");
@@ -94,8 +139,8 @@ static enum quern_status walk(struct bench *b, struct grammar *g, struct str tex
     return st;
 }
 
-static void run_tests(struct bench *b, struct grammar *g, const struct sj_node *tests,
-                      struct outcome *o, const char *name) {
+static void run_tests(struct bench *b, struct grammar *g, struct shadow *shadow,
+                      const struct sj_node *tests, struct outcome *o, const char *name) {
     struct buffer text;
     buffer_init(&text, FILE_BYTES_MAX);
     for (size_t i = 0; sj_is(tests, SJ_ARRAY) && i < tests->n; i++) {
@@ -106,7 +151,7 @@ static void run_tests(struct bench *b, struct grammar *g, const struct sj_node *
             continue;
         buffer_clear(&text);
         sj_write(data, &text);
-        enum quern_status st = walk(b, g, buffer_str(&text), o, &err);
+        enum quern_status st = walk(b, g, buffer_str(&text), o, shadow, &err);
         if (st != QUERN_OK && st != QUERN_ERR_FORMAT) {
             o->refused = err; /* a limit: an error of the request, no verdict */
             break;
@@ -124,35 +169,48 @@ static void run_tests(struct bench *b, struct grammar *g, const struct sj_node *
     buffer_release(&text);
 }
 
-static void run_schema(struct bench *b, const struct sj_node *file, const char *name,
-                       struct outcome *o) {
+static enum quern_status compile(struct bench *b, struct str schema, struct grammar **out,
+                                 struct buffer *report, struct quern_error *err) {
     struct schema_options options;
     struct grammar_builder *builder = NULL;
-    struct grammar *g = NULL;
-    struct buffer text;
     symbol_id start;
-    const struct sj_node *schema = sj_get(file, "schema");
-    buffer_init(&text, FILE_BYTES_MAX);
     grammar_schema_options(&b->args->schema, &options);
-    if (schema)
-        sj_write(schema, &text);
-    const uint64_t begin = os_now_ns();
-    enum quern_status st = grammar_builder_create(NULL, &builder, &o->refused);
+    enum quern_status st = grammar_builder_create(NULL, &builder, err);
     if (st == QUERN_OK)
-        st = json_schema_build(builder, buffer_str(&text), "schema", &options, &start, &o->report,
-                               &o->refused);
+        st = json_schema_build(builder, schema, "schema", &options, &start, report, err);
     if (st == QUERN_OK) {
         grammar_start(builder, start);
-        st = grammar_compile(builder, &g, &o->refused);
+        st = grammar_compile(builder, out, err);
     }
-    o->compile_us = (double)(os_now_ns() - begin) * 1e-3;
+    grammar_builder_destroy(builder);
+    return st;
+}
+
+static void run_schema(struct bench *b, const struct sj_node *file, const char *name,
+                       struct outcome *o) {
+    struct shadow shadow = {.budget.max = SIZE_MAX};
+    struct grammar *g = NULL;
+    struct buffer text;
+    const struct sj_node *schema = sj_get(file, "schema");
+    buffer_init(&text, FILE_BYTES_MAX);
+    if (schema)
+        sj_write(schema, &text);
+    const uint64_t begin = now(b);
+    enum quern_status st = compile(b, buffer_str(&text), &g, &o->report, &o->refused);
+    o->compile_us = (double)(now(b) - begin) * 1e-3;
+    if (st == QUERN_OK && b->args->verify) {
+        st = compile(b, buffer_str(&text), &shadow.grammar, NULL, &o->refused);
+        shadow.mask = calloc((size_t)b->n_vocab / 32 + 1, sizeof *shadow.mask);
+    }
     if (st == QUERN_OK) {
-        run_tests(b, g, sj_get(file, "tests"), o, name);
+        run_tests(b, g, shadow.mask ? &shadow : NULL, sj_get(file, "tests"), o, name);
         numbers_add(&b->first, o->compile_us + o->first_us);
         o->bytes = grammar_bytes(g);
     }
     grammar_destroy(g);
-    grammar_builder_destroy(builder);
+    grammar_destroy(shadow.grammar);
+    pair_map_release(&shadow.seen);
+    free(shadow.mask);
     buffer_release(&text);
 }
 
@@ -166,12 +224,14 @@ static void record(struct bench *b, const char *name, const struct outcome *o) {
     b->unreported += o->invalid_accepted > 0 && o->report.len == 0;
     b->n_passing += !refused && o->valid_rejected + o->invalid_accepted == 0;
     json_t *row = json_pack(
-        "{s:s, s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:I, s:s%, s:s}", "file", name, "compile_us",
+        "{s:s, s:f, s:f, s:I, s:f, s:f, s:I, s:I, s:I, s:s%, s:s, s:O*}", "file", name, "compile_us",
         o->compile_us, "first_mask_us", o->compile_us + o->first_us, "masks",
         (json_int_t)o->n_masks, "masks_us", o->total_us, "worst_mask_us", o->worst_us, "bytes",
         (json_int_t)o->bytes, "valid_rejected", (json_int_t)o->valid_rejected, "invalid_accepted",
         (json_int_t)o->invalid_accepted, "not_enforced", o->report.data ? o->report.data : "",
-        o->report.len, "refused", refused ? o->refused.message : "");
+        o->report.len, "refused", refused ? o->refused.message : "", "times_us", b->times);
+    json_decref(b->times);
+    b->times = b->args->json ? json_array() : NULL;
     if (row)
         json_array_append_new(b->rows, row);
 }
@@ -291,6 +351,7 @@ static void close_tokenizer(struct bench *b) {
 
 int grammar_bench(const struct grammar_bench_args *args) {
     struct bench b = {.args = args, .rows = json_array()};
+    b.times = args->json ? json_array() : NULL;
     int code = open_tokenizer(&b, args->tokenizer);
     if (code == CLI_GO_ON) {
         code = run_directory(&b);
@@ -301,12 +362,17 @@ int grammar_bench(const struct grammar_bench_args *args) {
             "invalid (%zu of them without naming a keyword that is not enforced)\n",
             b.n_schemas, b.n_passing, b.n_refused, b.valid_rejected, b.invalid_accepted,
             b.unreported);
+        if (args->verify)
+            printf("%zu masks compared, %zu differ\n", b.n_verified, b.n_different);
+        if (b.n_different)
+            code = CLI_FAILED;
         if (args->json && write_json(&b) != CLI_OK)
             code = CLI_FAILED;
     }
     free(b.masks.v);
     free(b.first.v);
     json_decref(b.rows);
+    json_decref(b.times);
     close_tokenizer(&b);
     return code;
 }
@@ -317,7 +383,7 @@ int grammar_check_tokens(struct grammar *g, const char *tokenizer_dir, struct st
     struct quern_error err = {0};
     int code = open_tokenizer(&b, tokenizer_dir);
     if (code == CLI_GO_ON) {
-        enum quern_status st = walk(&b, g, text, &o, &err);
+        enum quern_status st = walk(&b, g, text, &o, NULL, &err);
         code = st == QUERN_OK ? CLI_OK : cli_fail(&err);
     }
     free(b.masks.v);

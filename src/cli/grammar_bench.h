@@ -7,6 +7,7 @@
 struct grammar_bench_args {
     struct grammar_source_args schema;
     const char *tokenizer, *maskbench, *json;
+    bool cpu_time, verify;
 };
 
 int grammar_bench(const struct grammar_bench_args *args);

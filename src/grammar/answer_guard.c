@@ -5,14 +5,21 @@
 #include <stdlib.h>
 
 #include "grammar/ending.h"
+#include "grammar/grammar_cache.h"
 #include "text/json.h"
 
-enum { GUARD_BYTES_MAX = 192 << 20, NAME_BYTES_MAX = 4096, CLOSE_AGAIN = 16 };
+enum {
+    GUARD_BYTES_MAX = 192 << 20,
+    GUARD_COMPILE_MS = 3000,
+    NAME_BYTES_MAX = 4096,
+    KEY_BYTES_MAX = 32 << 20,
+    CLOSE_AGAIN = 16,
+};
 
 struct answer_guard {
     const struct token_image *image;
-    struct grammar *grammar;
-    struct matcher matcher;
+    struct shared_grammar *shared;
+    struct matcher matcher; /* used under the lock of `shared` */
     struct constraint constraint;
     enum answer_thinking thinking;
     struct answer_markers markers;
@@ -244,9 +251,11 @@ static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab
         thinking_mask(g, mask, n_vocab);
         return QUERN_OK;
     }
+    shared_grammar_lock(g->shared);
     enum quern_status st = matcher_mask(&g->matcher, mask, n_vocab, err);
     if (st == QUERN_OK)
         close_mask(g, mask, n_vocab);
+    shared_grammar_unlock(g->shared);
     if (st == QUERN_OK && g->thinking == THINKING_POSSIBLE)
         set_bit(mask, n_vocab, g->markers.think_begin);
     return st;
@@ -265,8 +274,11 @@ static enum quern_status guard_accept(void *state, int32_t token, struct quern_e
         if (begins)
             return QUERN_OK;
     }
+    shared_grammar_lock(g->shared);
     follow_ending(g, token);
-    return matcher_accept_token(&g->matcher, token, err);
+    enum quern_status st = matcher_accept_token(&g->matcher, token, err);
+    shared_grammar_unlock(g->shared);
+    return st;
 }
 
 static const struct constraint_ops guard_ops = {guard_mask, guard_accept};
@@ -275,17 +287,75 @@ struct constraint *answer_guard_constraint(struct answer_guard *g) {
     return &g->constraint;
 }
 
-static enum quern_status compile(struct answer_guard *g, const struct answer_rules *rules,
-                                 struct buffer *report, struct quern_error *err) {
+static void key_text(struct buffer *key, struct str text) {
+    buffer_printf(key, "%zu:", text.len);
+    buffer_append(key, text.ptr, text.len);
+}
+
+/* All that the grammar depends on. */
+static void write_key(const struct answer_rules *r, struct buffer *key) {
+    const struct schema_options none = {0}, *o = r->schema ? r->schema : &none;
+    buffer_printf(key, "%d %d %d %d %d %d %d %d %d %d %d %d %d %d ", (int)r->form, (int)r->calls,
+                  (int)r->style, r->parallel, r->thinking != THINKING_OVER,
+                  (int)r->markers.think_begin, (int)r->markers.think_end,
+                  (int)r->markers.tool_begin, (int)r->markers.tool_end, r->schema != NULL,
+                  (int)o->policy, (int)o->spacing, o->any_order | o->assert_formats << 1,
+                  o->all_spellings);
+    key_text(key, r->text);
+    buffer_printf(key, "%zu ", r->n_choices);
+    for (size_t i = 0; i < r->n_choices; i++)
+        key_text(key, r->choices[i]);
+    buffer_printf(key, "%zu ", r->n_tools);
+    for (size_t i = 0; i < r->n_tools; i++) {
+        key_text(key, r->tools[i].name);
+        key_text(key, r->tools[i].parameters);
+    }
+}
+
+static enum quern_status compile(const struct answer_rules *rules, struct buffer *report,
+                                 struct shared_grammar **out, struct quern_error *err) {
     struct grammar_limits limits = grammar_default_limits();
     struct grammar_builder *b;
+    struct grammar *g;
+    struct buffer said;
     limits.max_bytes = GUARD_BYTES_MAX;
+    limits.compile_ms = GUARD_COMPILE_MS;
     enum quern_status st = grammar_builder_create(&limits, &b, err);
     if (st != QUERN_OK)
         return st;
-    grammar_start(b, whole(b, rules, report));
-    st = grammar_compile(b, &g->grammar, err);
+    buffer_init(&said, KEY_BYTES_MAX);
+    grammar_start(b, whole(b, rules, &said));
+    st = grammar_compile(b, &g, err);
     grammar_builder_destroy(b);
+    if (report)
+        buffer_append(report, said.data, said.len);
+    if (st == QUERN_OK && !(*out = shared_grammar_create(g)))
+        st = error_nomem(err);
+    if (st == QUERN_OK)
+        buffer_append(&(*out)->report, said.data, said.len);
+    buffer_release(&said);
+    return st;
+}
+
+/* Compiled before by another request, or now. Remote documents may change: no sharing then. */
+static enum quern_status find_or_compile(const struct token_image *image,
+                                         const struct answer_rules *rules, struct buffer *report,
+                                         struct shared_grammar **out, struct quern_error *err) {
+    struct buffer key;
+    buffer_init(&key, KEY_BYTES_MAX);
+    write_key(rules, &key);
+    const bool named = !key.failed && !(rules->schema && rules->schema->load);
+    enum quern_status st = QUERN_OK;
+    *out = named ? grammar_cache_take(image->grammars, buffer_str(&key)) : NULL;
+    if (*out) {
+        if (report)
+            buffer_append(report, (*out)->report.data, (*out)->report.len);
+    } else {
+        st = compile(rules, report, out, err);
+        if (st == QUERN_OK && named)
+            grammar_cache_put(image->grammars, buffer_str(&key), *out);
+    }
+    buffer_release(&key);
     return st;
 }
 
@@ -301,9 +371,12 @@ enum quern_status answer_guard_create(const struct token_image *image, const int
     g->markers = rules->markers;
     g->close_after = rules->close_after;
     g->constraint = (struct constraint){&guard_ops, g};
-    enum quern_status st = compile(g, rules, report, err);
-    if (st == QUERN_OK)
-        st = matcher_init(&g->matcher, g->grammar, image, end_tokens, n_end_tokens, err);
+    enum quern_status st = find_or_compile(image, rules, report, &g->shared, err);
+    if (st == QUERN_OK) {
+        shared_grammar_lock(g->shared);
+        st = matcher_init(&g->matcher, g->shared->grammar, image, end_tokens, n_end_tokens, err);
+        shared_grammar_unlock(g->shared);
+    }
     if (st != QUERN_OK) {
         answer_guard_destroy(g);
         return st;
@@ -315,7 +388,7 @@ enum quern_status answer_guard_create(const struct token_image *image, const int
 void answer_guard_destroy(struct answer_guard *g) {
     if (!g)
         return;
-    grammar_destroy(g->grammar);
+    grammar_cache_drop(g->image->grammars, g->shared);
     free(g->ending);
     free(g);
 }

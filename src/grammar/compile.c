@@ -149,6 +149,7 @@ enum quern_status grammar_compile(struct grammar_builder *b, struct grammar **ou
     error_set(&b->re.error, QUERN_ERR_STATE, "grammar: the builder was compiled already");
     st = build(g, productive, err);
     free(productive);
+    g->b.re.deadline_ns = 0;
     if (st == QUERN_OK)
         *out = g;
     else

@@ -45,6 +45,7 @@ struct grammar_limits {
     size_t max_bytes;       /* memory of the grammar with its caches */
     uint64_t compile_fuel;  /* steps of grammar_compile */
     uint64_t step_fuel;     /* steps of one call of a matcher */
+    uint32_t compile_ms;    /* until grammar_compile is done, from the builder's creation; 0: any */
 };
 /* What a server would use. */
 struct grammar_limits grammar_default_limits(void);

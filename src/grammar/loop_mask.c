@@ -12,7 +12,7 @@ bool loop_parse(const struct regex_store *s, expr_id x, struct loop_place *out) 
     struct re_node head = s->nodes[n.a];
     out->json = 0;
     out->tail = n.b;
-    if (head.kind == RE_JSON && (head.b & ~(uint32_t)RE_JSON_USUAL) == 0) {
+    if (head.kind == RE_JSON && (head.b & ~(uint32_t)RE_JSON_FLAGS) == 0) {
         out->json = 1 + head.b;
         head = s->nodes[head.a];
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "text/unicode.h"
 
 static expr_id re_intern(struct regex_store *s, struct re_node node, const void *content,
@@ -16,6 +17,8 @@ enum quern_status regex_store_init(struct regex_store *s, const struct grammar_l
     s->budget.max = limits->max_bytes;
     s->max_exprs = limits->max_exprs;
     s->fuel = limits->compile_fuel;
+    if (limits->compile_ms)
+        s->deadline_ns = os_now_ns() + limits->compile_ms * UINT64_C(1000000);
     s->n_classes = 1;
     s->class_size[0] = 256;
     struct re_node node = {.kind = RE_NOTHING, .emptiness = 2};
@@ -47,6 +50,18 @@ expr_id regex_fail(struct regex_store *s, enum quern_status code, const char *wh
     return GRAMMAR_NONE;
 }
 
+/* The clock is looked at every some thousand steps. */
+static bool in_time(struct regex_store *s, uint64_t n) {
+    s->asked += n;
+    if (s->asked < 4096)
+        return true;
+    s->asked = 0;
+    if (os_now_ns() < s->deadline_ns)
+        return true;
+    regex_fail(s, QUERN_ERR_LIMIT, "too complex: compiling it takes longer than is allowed");
+    return false;
+}
+
 bool regex_burn(struct regex_store *s, uint64_t n) {
     if (s->failed)
         return false;
@@ -56,7 +71,7 @@ bool regex_burn(struct regex_store *s, uint64_t n) {
         return false;
     }
     s->fuel -= n;
-    return true;
+    return !s->deadline_ns || in_time(s, n);
 }
 
 /* Splits the classes that `set` cuts through. The smallest byte of a class represents it, so

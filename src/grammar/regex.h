@@ -52,6 +52,7 @@ struct regex_store {
     struct u32s scratch;         /* a stack of temporary lists */
     struct budget budget;
     uint64_t fuel;
+    uint64_t deadline_ns, asked; /* 0: none; times the clock was not looked at yet */
     uint8_t class_of[256]; /* bytes no expression tells apart share a class */
     uint8_t representative[256];
     uint16_t class_size[256];

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grammar/grammar_cache.h"
 #include "grammar/loop_mask.h"
 
 struct entry {
@@ -117,6 +118,7 @@ enum quern_status token_image_create(const struct tokenizer *t, struct token_ima
     m->below = calloc(nodes, sizeof *m->below);
     m->tokens = malloc((n + 1) * sizeof *m->tokens);
     if (!m->nodes || !m->below || !m->tokens || !(m->loops = loop_shelf_create()) ||
+        !(m->grammars = grammar_cache_create()) ||
         !build_trie(m, e, n, longest))
         goto nomem;
     free(e);
@@ -133,6 +135,7 @@ done:
 void token_image_destroy(struct token_image *m) {
     if (!m)
         return;
+    grammar_cache_destroy(m->grammars); /* grammars hold loops */
     loop_shelf_destroy(m->loops);
     free(m->nodes);
     free(m->below);

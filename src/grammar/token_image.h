@@ -21,6 +21,7 @@ struct token_image {
     int32_t n_tokens;
     uint8_t group[256];       /* bytes in 64 groups */
     struct loop_shelf *loops; /* loop_mask.h */
+    struct grammar_cache *grammars; /* grammar_cache.h */
 };
 
 enum quern_status token_image_create(const struct tokenizer *t, struct token_image **out,
