@@ -383,6 +383,16 @@ bench-programs: $(BENCH_BINS)
 bench: $(BENCH_BINS)
 	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
 
+# Every mask of MaskBench's instances, with caches and made anew token by token: some ten minutes.
+MASKBENCH ?= ../shared
+.PHONY: check-masks
+check-masks: $(OUT)/quern
+	@if [ -d $(MASKBENCH)/data/maskbench/files ]; then \
+	    $(OUT)/quern grammar bench --verify --tokenizer $(MASKBENCH)/qwen3 --maskbench $(MASKBENCH)/data/maskbench/files; \
+	else \
+	    echo "check-masks: skipped, $(MASKBENCH)/data/maskbench is missing"; \
+	fi
+
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
@@ -400,6 +410,7 @@ help:
 	    'make check-symbols    what the libraries show, and clashes with those we link' \
 	    'make check-kernels    kernels of every instruction set against the reference' \
 	    'make check-kernels-neon  the same for ARM, cross-compiled and under qemu-user' \
+	    'make check-masks      masks of all of MaskBench with and without caches' \
 	    'make e2e              end-to-end tests of the program' \
 	    'make alloc            every allocation failing in turn' \
 	    'make fuzz-replay      fuzz targets over their corpora' \

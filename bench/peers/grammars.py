@@ -22,7 +22,7 @@ import time
 sys.path.pop(0)  # this folder: its tokenizers.py is not the library
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("QUERN_SHARED", ROOT / ".." / "shared"))
-PROGRAM = ROOT / "build" / "release" / "quern"
+PROGRAM = os.environ.get("QUERN", ROOT / "build" / "release" / "quern")
 clock = time.thread_time_ns
 
 

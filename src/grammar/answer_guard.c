@@ -299,7 +299,8 @@ static void write_key(const struct answer_rules *r, struct buffer *key) {
                   (int)r->style, r->parallel, r->thinking != THINKING_OVER,
                   (int)r->markers.think_begin, (int)r->markers.think_end,
                   (int)r->markers.tool_begin, (int)r->markers.tool_end, r->schema != NULL,
-                  (int)o->policy, (int)o->spacing, o->any_order | o->assert_formats << 1,
+                  (int)o->policy, (int)o->spacing,
+                  o->any_order | o->assert_formats << 1 | o->yaml << 2,
                   o->all_spellings);
     key_text(key, r->text);
     buffer_printf(key, "%zu ", r->n_choices);

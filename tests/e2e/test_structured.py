@@ -2,6 +2,7 @@
 validate, by the program and by the server, thinking or not, streamed or not."""
 import json
 import re
+import time
 
 import pytest
 
@@ -127,4 +128,39 @@ def test_a_form_that_cannot_be_is_a_400_and_others_go_on(tiny_server, change, pa
     reply = tiny_server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, **change})
     if part or reply.status != 200:
         assert reply.status == 400 and part in reply.error["message"], reply.body
+    assert tiny_server.chat("Hi", max_tokens=2).status == 200
+
+
+BOMB = {"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"anyOf": [{"$ref": f"#/$defs/a/properties/p{i}"}, {"not": {"required": [f"q{i}"]}}]}
+                                                       for i in range(24)],
+                                             "properties": {f"p{i}": {"type": "object", "required": [f"q{i}"]} for i in range(24)}}}}
+
+
+@pytest.mark.parametrize("change, fine", [
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": "{"}}}, False),
+    ({"response_format": form(BOMB)}, False),
+    ({"response_format": form({"$ref": "#"})}, False),
+    ({"structured_outputs": {"regex": "(a|b)*a" + "(a|b)" * 100_000}}, False),
+    ({"structured_outputs": {"regex": "x" * 700_000}}, None),
+    ({"response_format": form({"type": "string", "pattern": "^(.{1,63}\\.){1,127}(?![0-9]*$)[a-z]+$", "maxLength": 255, "minLength": 200})}, None),
+    ({"response_format": form({"type": "string", "minLength": 100000})}, True),
+    ({"response_format": form({"type": "array", "minItems": 100000, "items": {"type": "integer"}})}, None),
+])
+def test_bombs_are_refused_in_time_and_harm_nobody(tiny_server, change, fine):
+    begin = time.monotonic()
+    reply = tiny_server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3,
+                                    "chat_template_kwargs": {"enable_thinking": False}, **change})
+    assert time.monotonic() - begin < 30  # 3 s for the grammar; the machine may have other work
+    if fine is not None:
+        assert (reply.status == 200) == fine, reply.body[:300]
+    assert reply.status == 200 or 400 <= reply.status < 500 and reply.error["message"]
+    assert tiny_server.chat("Hi", max_tokens=2).status == 200
+
+
+def test_a_pattern_of_ten_megabytes_is_too_large_for_a_request(tiny_server):
+    try:  # answered and closed while it is being sent
+        reply = tiny_server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "structured_outputs": {"regex": "x" * 10_000_000}})
+        assert reply.status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass
     assert tiny_server.chat("Hi", max_tokens=2).status == 200
