@@ -14,7 +14,7 @@ _Static_assert((int)KV_FILE_BLOCK_TOKENS == (int)PREFIX_BLOCK_TOKENS, "files hol
 
 /* Shorter ones are computed again sooner than they are worth the room. */
 enum { MIN_TOKENS = 64 };
-/* A conversation that goes on at once is not written twice. */
+/* A conversation that goes on at once is not written twice while there is room. */
 static const uint64_t IDLE_NS = 2000000000u;
 
 /* ---- conversations -------------------------------------------------------------------- */
@@ -153,13 +153,18 @@ static bool begin_save(struct engine *e, size_t i) {
     return true;
 }
 
+/* When the oldest of them is written: at once when the next prompt may take its memory. */
+static uint64_t save_at_ns(const struct engine *e) {
+    const bool tight = e->pool->n_free < e->n_context / PREFIX_BLOCK_TOKENS;
+    return e->disk.unsaved[0].ended_ns + (tight ? 0 : IDLE_NS);
+}
+
 void disk_tick(struct engine *e, uint64_t now_ns) {
     struct disk *d = &e->disk;
     if (!d->store)
         return;
     end_job(e);
-    while (d->n_unsaved > 0 && now_ns >= d->unsaved[0].ended_ns + IDLE_NS &&
-           !kv_store_is_busy(d->store))
+    while (d->n_unsaved > 0 && now_ns >= save_at_ns(e) && !kv_store_is_busy(d->store))
         if (begin_save(e, 0))
             return;
 }
@@ -168,7 +173,7 @@ uint64_t disk_next_event_ns(const struct engine *e) {
     const struct disk *d = &e->disk;
     if (!d->store || d->n_unsaved == 0 || kv_store_is_busy(d->store))
         return UINT64_MAX; /* a job's end wakes the engine */
-    return d->unsaved[0].ended_ns + IDLE_NS;
+    return save_at_ns(e);
 }
 
 /* ---- reading back ---------------------------------------------------------------------------- */

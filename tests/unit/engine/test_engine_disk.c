@@ -149,6 +149,35 @@ static void test_the_directory_stays_within_its_bound(void **state) {
     assert_int_equal(list(dir, path, &bytes), 0);
 }
 
+static uint64_t wanted_stores;
+
+static bool are_stored(const struct quern_engine_stats *s) {
+    return s->disk_stores >= wanted_stores;
+}
+
+/* Memory holds two of them; none waits two seconds to be written, so that none is lost. */
+static void test_what_memory_has_no_room_for_comes_back_from_disk(void **state) {
+    (void)state;
+    const struct quern_engine_options o = {.disk_cache = support_temp_path("evicted"),
+                                           .kv_bytes = 1};
+    struct engine *e = rig_engine(&rig, &o);
+    struct rig_answer a;
+    struct quern_engine_stats stats;
+    for (wanted_stores = 1; wanted_stores <= 5; wanted_stores++) {
+        first_turn(e, 30 + wanted_stores, &a);
+        rig_await(e, are_stored);
+    }
+    const struct quern_request again = rig_request(prompt, N_PROMPT, 31, N_MADE);
+    rig_prompt(prompt, N_PROMPT, 31);
+    rig_run(e, &again, &a);
+    /* Of a file that goes on otherwise, whole blocks. */
+    assert_int_equal(a.result.usage.cached_tokens, N_PROMPT / 32 * 32);
+    engine_get_stats(e, &stats);
+    assert_int_equal(stats.disk_loads, 1);
+    rig_assert_idle(e);
+    engine_destroy(e);
+}
+
 static void test_a_directory_that_cannot_be_made_is_an_error(void **state) {
     (void)state;
     const char *file = support_temp_path("a file");
@@ -170,6 +199,7 @@ int main(void) {
         cmocka_unit_test(test_the_next_engine_goes_on_where_the_last_one_ended),
         cmocka_unit_test(test_a_broken_file_is_removed_and_the_prompt_computed),
         cmocka_unit_test(test_the_directory_stays_within_its_bound),
+        cmocka_unit_test(test_what_memory_has_no_room_for_comes_back_from_disk),
         cmocka_unit_test(test_a_directory_that_cannot_be_made_is_an_error),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
