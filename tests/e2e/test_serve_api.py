@@ -2,7 +2,9 @@
 import base64
 import json
 import math
+import shutil
 import struct
+import subprocess
 
 import pytest
 
@@ -105,6 +107,34 @@ def test_logit_bias_forbids_a_token(scripted_server, ids_of):
     first = ids_of("\n\n" + ANSWER)[1]
     body = scripted_server.chat("Hi", temperature=0, max_tokens=60, logit_bias={str(first): -100}).json
     assert not body["choices"][0]["message"]["content"].startswith(ANSWER[:5])
+
+
+def test_samplers_that_leave_one_token_leave_no_chance(tiny_server):
+    def said(**more):
+        reply = tiny_server.post("/v1/completions", {"prompt": "Hello", "max_tokens": 12, "ignore_eos": True, **more})
+        return reply.json["choices"][0]["text"]
+    greedy = said(temperature=0)
+    assert said(temperature=2, seed=1, top_n_sigma=1e-6) == said(temperature=2, seed=2, top_n_sigma=1e-6) == greedy
+    # Everything is at least so likely: what stays is the least likely token.
+    rare = [said(temperature=1, seed=seed, xtc_probability=1, xtc_threshold=0) for seed in (1, 2)]
+    assert rare[0] == rare[1] != greedy
+    assert said(temperature=0.5, seed=1, top_n_sigma=-1, xtc_probability=0) == said(temperature=0.5, seed=1)
+
+
+def test_curl_gets_what_it_asks_for(scripted_server):
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+
+    def curl(*args):
+        url = f"http://127.0.0.1:{scripted_server.port}/v1/chat/completions"
+        return subprocess.run(["curl", "-sSN", url, *args], capture_output=True, text=True, check=True, timeout=60).stdout
+    body = {"messages": [{"role": "user", "content": "Hello!"}], "temperature": 0}
+    whole = json.loads(curl("-d", json.dumps(body)))["choices"][0]["message"]["content"]
+    data = [d for _, d in serving.parse_events(curl("-d", json.dumps({**body, "stream": True})))]
+    assert data[-1] == "[DONE]"
+    assert "".join(json.loads(d)["choices"][0]["delta"].get("content") or "" for d in data[:-1]) == whole
+    text = json.dumps(body) + " " * 2000  # curl asks before it sends more than 1 MB
+    assert json.loads(curl("-H", "Expect: 100-continue", "-d", text))["choices"][0]["message"]["content"] == whole
 
 
 def test_thinking_can_be_switched_off_in_three_ways(scripted_server):
