@@ -103,8 +103,9 @@ static enum quern_status read_answer(quern_ticket *t, struct quern_error *err) {
     return QUERN_OK;
 }
 
-/* The second one from the prefix cache, if that had memory to remember the first. */
-static enum quern_status serve_two_requests(struct quern_error *err) {
+/* The second one from the prefix cache, if that had memory to remember the first; the third one with
+ * log-probabilities of its prompt. */
+static enum quern_status serve_three_requests(struct quern_error *err) {
     static const int32_t prompt[40] = {1, 2, 3, 4, 5};
     const struct quern_engine_options options = {0};
     enum quern_status status = open_once(err);
@@ -115,7 +116,7 @@ static enum quern_status serve_two_requests(struct quern_error *err) {
                                        .n_tokens_known = tokenizer_n_tokens(tokenizer),
                                        .n_context = CONTEXT,
                                        .options = &options};
-    const struct quern_request request = {
+    struct quern_request request = {
         .prompt = prompt,
         .n_prompt = 40,
         .generate = {.sampling = {.top_p = 1, .typical_p = 1, .repetition_penalty = 1},
@@ -123,8 +124,9 @@ static enum quern_status serve_two_requests(struct quern_error *err) {
                      .n_top_logprobs = 2}};
     struct engine *e = NULL;
     status = engine_create(&setup, &e, err);
-    for (int i = 0; i < 2 && !status; i++) {
+    for (int i = 0; i < 3 && !status; i++) {
         quern_ticket *t = NULL;
+        request.prompt_logprobs = i == 2;
         status = engine_submit(e, &request, NULL, &t, err);
         if (!status)
             status = read_answer(t, err);
@@ -136,6 +138,6 @@ static enum quern_status serve_two_requests(struct quern_error *err) {
 
 const struct scenario engine_scenarios[] = {
     {"make_an_answer", make_an_answer},
-    {"serve_two_requests", serve_two_requests},
+    {"serve_three_requests", serve_three_requests},
     {NULL, NULL},
 };
