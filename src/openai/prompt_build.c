@@ -29,17 +29,30 @@ static bool arguments_to_objects(json_t *messages) {
     return changed;
 }
 
+/* "strict" is said to the server; models have not learned to read it. The caller's; NULL: no memory. */
+static json_t *tools_for_model(const json_t *tools) {
+    json_t *shown = json_deep_copy(tools);
+    for (size_t i = 0; i < json_array_size(shown); i++)
+        json_object_del(json_object_get(json_array_get(shown, i), "function"), "strict");
+    return shown;
+}
+
 static enum quern_status render(const struct chat_template *chat, const json_t *messages,
                                 const struct chat_request *r, struct buffer *out,
                                 struct quern_error *err) {
+    json_t *tools = r->tools ? tools_for_model(r->tools) : NULL;
     struct chat_render_options options = {
-        .tools = r->tools,
+        .tools = tools,
         .kwargs = r->kwargs,
         .enable_thinking = r->thinking.enabled,
         .add_generation_prompt = r->add_generation_prompt,
         .continue_final_message = r->continue_final_message,
     };
-    return chat_template_render(chat, messages, &options, out, err);
+    enum quern_status status = r->tools && !tools
+                                   ? error_nomem(err)
+                                   : chat_template_render(chat, messages, &options, out, err);
+    json_decref(tools);
+    return status;
 }
 
 static enum quern_status render_again(const struct chat_template *chat,
