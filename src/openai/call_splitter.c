@@ -109,8 +109,11 @@ static bool track_string(struct call_splitter *c, char ch) {
 static void take_name(struct call_splitter *c) {
     json_t *head = NULL;
     buffer_putc(&c->held, '}');
-    if (!c->held.failed &&
-        json_parse(c->held.data, c->held.len, "call", &head, NULL) == QUERN_OK) {
+    const enum quern_status status =
+        c->held.failed ? c->held.failed
+                       : json_parse(c->held.data, c->held.len, "call", &head, NULL);
+    c->failed = c->failed || status == QUERN_ERR_NOMEM;
+    if (!status) {
         const json_t *name = json_object_get(head, "name");
         c->has_name = json_is_string(name) && json_string_length(name) > 0;
         if (c->has_name)

@@ -2,7 +2,9 @@
 #include <string.h>
 
 #include "alloc/scenarios.h"
+#include "grammar/answer_tools.h"
 #include "openai/anthropic_request.h"
+#include "openai/call_splitter.h"
 #include "openai/text_requests.h"
 
 static const struct api_limits limits = API_LIMITS_DEFAULT;
@@ -97,7 +99,48 @@ static enum quern_status read_documents(struct quern_error *err) {
     return status;
 }
 
+static enum quern_status split(const char *text, const char *arguments, struct quern_error *err) {
+    struct call_splitter c;
+    call_splitter_init(&c, NULL);
+    call_splitter_restart(&c);
+    call_splitter_push(&c, str_from(text));
+    enum quern_status status = call_splitter_failed(&c) ? error_nomem(err) : QUERN_OK;
+    if (!status && (!call_splitter_is_done(&c) || !str_is(buffer_str(&c.arguments), arguments)))
+        status = error_set(err, QUERN_ERR_STATE, "the arguments are others");
+    call_splitter_release(&c);
+    return status;
+}
+
+static enum quern_status split_a_call(struct quern_error *err) {
+    return split("{\"name\": \"f\", \"arguments\": {\"a\": [1]}}", "{\"a\": [1]}", err);
+}
+
+static enum quern_status split_coders_call(struct quern_error *err) {
+    return split("<function=f>\n<parameter=a>\n[1, {}]\n</parameter>\n</function>",
+                 "{\"a\": [1, {}]}", err);
+}
+
+static enum quern_status read_tools(struct quern_error *err) {
+    json_t *root = NULL;
+    struct arena arena = ARENA_INIT(0);
+    struct answer_tool *tools = NULL;
+    size_t n = 0;
+    enum quern_status status = read_json("[{\"function\":{\"name\":\"f\",\"parameters\":{"
+                                         "\"properties\":{\"a\":{}}}}},{\"function\":{\"name\":\"g\"}}]",
+                                         &root, err);
+    if (!status)
+        status = answer_tools_read(root, NULL, NULL, &arena, &tools, &n, err);
+    if (!status && n != 2)
+        status = error_set(err, QUERN_ERR_STATE, "a tool is missing");
+    json_decref(root);
+    arena_release(&arena);
+    return status;
+}
+
 const struct scenario openai_scenarios[] = {
+    {"split_a_call", split_a_call},
+    {"split_coders_call", split_coders_call},
+    {"read_tools", read_tools},
     {"read_a_chat", read_a_chat},
     {"convert_anthropics_messages", convert_anthropics_messages},
     {"read_prompts", read_prompts},

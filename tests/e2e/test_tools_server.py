@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAT = "/v1/chat/completions"
 # Calls as Qwen3-Coder writes them; what the template says of them is what tells.
 CODER_TEMPLATE = """\
-{%- for tool in tools or [] %}{{- tool.function.name + '\\n' }}{%- endfor %}
+{%- for tool in tools or [] %}{{- tool.function.name + (' strict' if tool.function.strict is defined else '') + '\\n' }}{%- endfor %}
 {%- for message in messages %}
 {{- '<|im_start|>' + message.role + '\\n' + message.content + '\\n' }}
 {%- for call in message.tool_calls or [] %}
@@ -250,3 +250,10 @@ def test_coders_form_is_what_the_model_writes(coder_server):
     prompt = coder_server.post("/apply-template", {"messages": [{"role": "user", "content": "Hi"}, {**message, "content": ""}], "tools": TOOLS}).json["prompt"]
     at = json.loads(message["tool_calls"][0]["function"]["arguments"])["at"]
     assert f"<tool_call>\n<function=look>\n<parameter=at>\n{at}\n</parameter>\n</function>\n</tool_call>" in prompt
+
+
+def test_strict_is_no_word_for_the_model(coder_server):
+    for strict in (True, False):
+        body = {"messages": [{"role": "user", "content": "Hi"}], "tools": [tool("look", {"at": {"const": 1}}, strict=strict)]}
+        prompt = coder_server.post("/apply-template", body).json["prompt"]
+        assert prompt.startswith("look\n")
