@@ -21,12 +21,9 @@ def serve(transport, json_response, stateless):
     @server.tool()
     async def get_time(city: str) -> dict:
         """Get the time"""
+        if os.environ.get("QUERN_MCP_FAILS"):
+            raise ValueError("the clock is broken")
         return {"city": city, "time": "12:34"}
-
-    @server.tool()
-    def set_alarm(time: str, repeat: bool = False, days: list[str] | None = None) -> str:
-        """Set an alarm"""
-        raise ValueError("the alarm is broken")
 
     more = {} if transport == "stdio" else {"port": PORT, "json_response": json_response, "stateless_http": stateless}
     server.run(transport=transport, **more)
@@ -44,13 +41,15 @@ def ask(program, target, tool, prompt):
 
 
 def check(program, target, what):
-    assert "12:34" in ask(program, target, "get_time", "Get the time: city Lisbon."), what
-    assert "the alarm is broken" in ask(program, target, "set_alarm", "Set an alarm: time 18:15."), what
-    print(f"{what}: fine")
+    err = ask(program, target, "get_time", "Get the time: city Lisbon.")
+    assert ("<- " in err and "rror" in err) if os.environ.get("QUERN_MCP_FAILS") else "12:34" in err, err
+    print(f"{what}: fine" + (", failing tool" if os.environ.get("QUERN_MCP_FAILS") else ""))
 
 
 def main():
     program = sys.argv[1]
+    if not os.environ.get("QUERN_MCP_FAILS"):
+        subprocess.run([sys.executable, *sys.argv], env={**os.environ, "QUERN_MCP_FAILS": "1"}, check=True)
     check(program, f"{sys.executable} {__file__} --serve stdio", "standard streams")
     for mode in ("events", "json", "stateless"):
         with socket.socket() as s:
