@@ -229,8 +229,8 @@ typedef struct quern_session quern_session;
 enum quern_kv_type {
     QUERN_KV_AUTO = 0, /* float32 */
     QUERN_KV_F32,      /* exact */
-    QUERN_KV_BF16,     /* half the memory; slow on CPUs without AVX512_BF16 so far */
-    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position; slow without AVX512_VNNI */
+    QUERN_KV_BF16,     /* half the memory; slow on ARM so far */
+    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position; slow on ARM so far */
 };
 
 struct quern_session_options {

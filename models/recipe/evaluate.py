@@ -65,13 +65,15 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--per-skill", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="0: one per core")
     parser.add_argument("--weights", choices=WEIGHTS, default="auto", help="hold matrices in this form")
     parser.add_argument("--math", choices=MATH, default="auto", help="exact, or activations rounded too")
     parser.add_argument("--json", help="also write the figures here")
     parser.add_argument("--failures", help="write failed cases here as JSONL")
     args = parser.parse_args()
     failures = open(args.failures, "w", encoding="utf-8") if args.failures else None
-    with Quern(args.library, args.model, weights=args.weights, math=args.math) as model:
+    with Quern(args.library, args.model, weights=args.weights, math=args.math,
+               n_threads=args.threads) as model:
         scores = evaluate(model, args.per_skill, args.seed, failures)
     print(table(scores))
     if args.json:

@@ -59,11 +59,11 @@ class GenerateResult(c.Structure):
 class Quern:
     """One model and one session. With a context manager, or close()."""
 
-    def __init__(self, library, directory, n_context=2048, weights="auto", math="auto"):
+    def __init__(self, library, directory, n_context=2048, weights="auto", math="auto", n_threads=0):
         self.lib = c.CDLL(str(library))
         self.lib.quern_free.argtypes = [c.c_void_p]
         self.model, self.session = c.c_void_p(), c.c_void_p()
-        how = ModelOptions(weights=WEIGHTS.index(weights), math=MATH.index(math))
+        how = ModelOptions(n_threads=n_threads, weights=WEIGHTS.index(weights), math=MATH.index(math))
         self.call("quern_model_open", str(directory).encode(), c.byref(how), c.byref(self.model))
         options = SessionOptions(n_context=n_context)
         self.call("quern_session_create", self.model, c.byref(options), c.byref(self.session))

@@ -153,7 +153,7 @@ const struct kernels kernels_avx2 = {
     .matmul = {[DTYPE_F32] = avx2_matmul_f32,
                [DTYPE_F16] = avx2_matmul_f16,
                [DTYPE_BF16] = avx2_matmul_bf16},
-    .attention = {avx2_attention_f32, generic_attention_bf16, generic_attention_int8},
+    .attention = {avx2_attention_f32, avx2_attention_bf16, avx2_attention_int8},
     .attention_join = avx2_attention_join,
     .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},
     .divide = divide,

@@ -19,7 +19,7 @@ extern const struct tile_set avx2_tiles_f32;
 matmul_fn avx2_matmul_f32, avx2_matmul_f16, avx2_matmul_bf16;
 matmul_bf16_fn avx2_matmul_bf16_pairs;
 void avx2_to_bf16(uint16_t *y, const float *x, size_t n);
-attention_fn avx2_attention_f32;
+attention_fn avx2_attention_f32, avx2_attention_bf16, avx2_attention_int8;
 void avx2_attention_join(const struct attention_join *a);
 
 /* A load that happens once. gcc 12 would repeat it as an operand of every multiply-add that uses

@@ -131,10 +131,10 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
 
 const struct kernels kernels_avx512 = {
     .name = "avx512", .packed = &packed_avx512, .train = &train_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
-    .attention = {avx512_attention_f32, generic_attention_bf16, generic_attention_int8}, SHARED};
+    .attention = {avx512_attention_f32, avx2_attention_bf16, avx2_attention_int8}, SHARED};
 const struct kernels kernels_avx512vnni = {
     .name = "avx512vnni", .packed = &packed_avx512vnni, .train = &train_avx512, .matmul_bf16 = avx512_matmul_bf16_pairs,
-    .attention = {avx512_attention_f32, generic_attention_bf16, avx512vnni_attention_int8}, SHARED};
+    .attention = {avx512_attention_f32, avx2_attention_bf16, avx512vnni_attention_int8}, SHARED};
 /* With VNNI and VBMI, which all but the first CPU with BF16 have. */
 const struct kernels kernels_avx512bf16 = {
     .name = "avx512bf16", .packed = &packed_avx512bf16, .train = &train_avx512bf16, .matmul_bf16 = avx512bf16_matmul,

@@ -17,7 +17,7 @@ extern const struct tile_set avx512_tiles_f32;
 matmul_fn avx512_matmul_f32, avx512_matmul_f16, avx512_matmul_bf16;
 matmul_bf16_fn avx512_matmul_bf16_pairs;
 void avx512_to_bf16(uint16_t *y, const float *x, size_t n);
-attention_fn avx512_attention_f32;
+attention_fn avx512_attention_f32, avx2_attention_bf16, avx2_attention_int8;
 void avx512_attention_join(const struct attention_join *a);
 
 static inline __mmask16 first_lanes(size_t n) {
