@@ -170,6 +170,12 @@ const int32_t *completion_forced(struct completion *c, size_t *n) {
     return thinking_forced(&c->thinking, c->stream.n_pending > 0, n);
 }
 
+size_t completion_constraint_guess(struct completion *c, int32_t *tokens, size_t max) {
+    if (!c->constraint || !c->constraint->ops->guess)
+        return 0;
+    return c->constraint->ops->guess(c->constraint->state, tokens, max);
+}
+
 enum quern_status completion_guess(struct completion *c, const float *logits, uint64_t position,
                                    int32_t *token, struct quern_error *err) {
     return sampler_sample(c->sampler, logits, position, NULL, token, err);

@@ -41,6 +41,9 @@ enum quern_status completion_step(struct completion *c, const float *logits, uin
  * *n is 0 when there are none. Valid until the next call. */
 const int32_t *completion_forced(struct completion *c, size_t *n);
 
+/* What the constraint guesses next, at most `max` tokens; how many. */
+size_t completion_constraint_guess(struct completion *c, int32_t *tokens, size_t max);
+
 /* What the answer's sampler would take at `position` given other logits (a draft model's), as far
  * as history and constraint are left as they are: with the same random number, so that similar
  * logits give the same token. Changes nothing. */

@@ -297,6 +297,13 @@ static size_t guess(struct engine *e, struct request *r, size_t n_decoding) {
     if (most > free_rows / n_decoding)
         most = free_rows / n_decoding;
     const int32_t *guesses = completion_forced(r->completion, &n_found);
+    r->formed = false;
+    if (n_found == 0 && most > 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
+        n_found = completion_constraint_guess(r->completion, r->fed + 1, most);
+        r->formed = n_found > 0;
+        if (r->formed)
+            return n_found;
+    }
     if (n_found == 0 && r->n_guesses > 0) {
         guesses = r->guesses;
         n_found = r->n_guesses;

@@ -281,7 +281,17 @@ static enum quern_status guard_accept(void *state, int32_t token, struct quern_e
     return st;
 }
 
-static const struct constraint_ops guard_ops = {guard_mask, guard_accept};
+static size_t guard_guess(void *state, int32_t *tokens, size_t max) {
+    struct answer_guard *g = state;
+    if (g->thinking != THINKING_OVER || g->ending)
+        return 0;
+    shared_grammar_lock(g->shared);
+    const size_t n = matcher_guess(&g->matcher, tokens, max);
+    shared_grammar_unlock(g->shared);
+    return n;
+}
+
+static const struct constraint_ops guard_ops = {guard_mask, guard_accept, guard_guess};
 
 struct constraint *answer_guard_constraint(struct answer_guard *g) {
     return &g->constraint;

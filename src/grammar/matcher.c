@@ -194,7 +194,29 @@ static enum quern_status constraint_accept(void *state, int32_t token, struct qu
     return matcher_accept_token(state, token, err);
 }
 
+enum { GUESS_BYTES = 96 };
+
+size_t matcher_guess(struct matcher *m, int32_t *tokens, size_t max) {
+    struct encode_options options = {0};
+    struct token_ids ids = {0};
+    struct buffer text;
+    size_t n = 0;
+    buffer_init(&text, GUESS_BYTES);
+    if (m->image && matcher_forced_bytes(m, GUESS_BYTES, &text, NULL) == QUERN_OK && text.len &&
+        tokenizer_encode(m->image->tokenizer, buffer_str(&text), options, &ids, NULL) == QUERN_OK)
+        for (; n < ids.n && n < max; n++)
+            tokens[n] = ids.ids[n];
+    token_ids_release(&ids);
+    buffer_release(&text);
+    return n;
+}
+
+static size_t constraint_guess(void *state, int32_t *tokens, size_t max) {
+    return matcher_guess(state, tokens, max);
+}
+
 struct constraint matcher_constraint(struct matcher *m) {
-    static const struct constraint_ops ops = {constraint_mask, constraint_accept};
+    static const struct constraint_ops ops = {constraint_mask, constraint_accept,
+                                              constraint_guess};
     return (struct constraint){&ops, m};
 }

@@ -47,6 +47,10 @@ enum quern_status matcher_mask(struct matcher *m, uint32_t *mask, int32_t n_voca
 enum quern_status matcher_forced_bytes(struct matcher *m, size_t max, struct buffer *out,
                                        struct quern_error *err);
 
+/* The tokens of the bytes that must follow, as the tokenizer cuts them: what a model trained on its
+ * texts will most likely say. Another cut, or a token that spans more, may be allowed as well. */
+size_t matcher_guess(struct matcher *m, int32_t *tokens, size_t max);
+
 /* What the sampler sees. The matcher must outlive it. */
 struct constraint matcher_constraint(struct matcher *m);
 

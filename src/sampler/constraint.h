@@ -16,6 +16,9 @@ struct constraint_ops {
                               struct quern_error *err);
     /* The sampled token; the state advances. */
     enum quern_status (*accept)(void *state, int32_t token, struct quern_error *err);
+    /* Guesses which tokens come next where the text leaves no choice; changes nothing. At most
+     * `max`; how many there are. NULL: it never knows. */
+    size_t (*guess)(void *state, int32_t *tokens, size_t max);
 };
 
 #endif

@@ -164,3 +164,16 @@ def test_a_pattern_of_ten_megabytes_is_too_large_for_a_request(tiny_server):
     except (BrokenPipeError, ConnectionResetError):
         pass
     assert tiny_server.chat("Hi", max_tokens=2).status == 200
+
+
+def test_text_without_a_choice_is_guessed_and_the_answer_stays_the_same(tiny_model, tiny_server, serve):
+    value = {"description": "a text that is the same in every answer", "numbers": [1, 22, 333], "list": ["one", "two", "three"]}
+    body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 1.5, "max_tokens": 400,
+            "chat_template_kwargs": {"enable_thinking": False}, "structured_outputs": {"choice": [json.dumps(value)]}}
+    plain = serve("-m", tiny_model, "--speculation", "off")
+    for seed in range(3):
+        guessed, alone = (s.post(CHAT, {**body, "seed": seed}).json for s in (tiny_server, plain))
+        assert json.loads(guessed["choices"][0]["message"]["content"]) == value
+        assert guessed["choices"][0]["message"] == alone["choices"][0]["message"]
+        assert guessed["usage"]["completion_tokens"] == alone["usage"]["completion_tokens"]
+        assert guessed["timings"]["draft_n"] > alone["timings"]["draft_n"] == 0
