@@ -8,6 +8,7 @@ struct embed_call {
     struct pass *p;
     float *x;
     const float *dx;
+    float *grad;
 };
 
 /* U(-alpha / sqrt(L d), +) on every element; L tokens of the row. */
@@ -41,7 +42,7 @@ static void embed_share(void *ctx, size_t begin, size_t end) {
 void op_embed(struct pass *p, float *x) {
     const struct net *net = p->net;
     const struct weight *w = net->embed.fixed;
-    struct embed_call e = {p, x, NULL};
+    struct embed_call e = {p, x, NULL, NULL};
     compute_for(p->c, p->T, 1, embed_share, &e);
     if (!net->embed.w && w != net->head.fixed && net->embed_is_mapped)
         checkpoint_forget(net->model->checkpoint, w->data, weight_bytes(w));
@@ -51,7 +52,7 @@ void op_embed(struct pass *p, float *x) {
 static void embed_back_share(void *ctx, size_t begin, size_t end) {
     const struct embed_call *e = ctx;
     const size_t H = e->p->net->embed.cols;
-    float *grad = grad_of(e->p, e->p->net->embed.w);
+    float *grad = e->grad;
     for (size_t t = 0; t < e->p->T; t++) {
         const size_t id = (size_t)e->p->row->tokens[t];
         for (size_t i = begin; i < end; i++)
@@ -61,7 +62,7 @@ static void embed_back_share(void *ctx, size_t begin, size_t end) {
 
 /* dtable[tokens] += dx */
 void op_embed_back(struct pass *p, const float *dx) {
-    struct embed_call e = {p, NULL, dx};
-    if (grad_of(p, p->net->embed.w))
+    struct embed_call e = {p, NULL, dx, grad_of(p, p->net->embed.w)};
+    if (e.grad)
         compute_for(p->c, p->net->embed.cols, 16, embed_back_share, &e);
 }

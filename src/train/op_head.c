@@ -51,11 +51,13 @@ static void chunk(struct pass *p, struct loss_call *call, size_t at, size_t n) {
                             .a = p->logits, .lda = V,
                             .b = w.data, .b_type = w.dtype, .ldb = H, .b_across = true};
     gemm_run(p->c, &dh);
-    if (!grad_of(p, l->w))
+    bool adds = false;
+    float *to = grad_to_write(p, l->w, &adds);
+    if (!to)
         return;
-    const struct gemm dw = {.c = grad_of(p, l->w), .ldc = H, .m = V, .n = H, .k = n, /* [V,H] */
+    const struct gemm dw = {.c = to, .ldc = H, .m = V, .n = H, .k = n, /* [V,H] */
                             .a = p->logits, .lda = V, .a_across = true,
-                            .b = h, .ldb = H, .b_across = true, .add = true};
+                            .b = h, .ldb = H, .b_across = true, .add = adds};
     gemm_run(p->c, &dw);
 }
 

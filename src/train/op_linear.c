@@ -221,16 +221,18 @@ void op_linear_keep(struct pass *p, const struct linear *l, float *y, const floa
 void op_linear_back(struct pass *p, const struct linear *l, float *dx, float *dy, const float *x, size_t n,
                     const struct linear_kept *kept, bool add) {
     const struct adapter *a = l->adapter;
-    if (grad_of(p, l->b))
-        column_sum(p, grad_of(p, l->b), dy, n, l->rows);
+    bool adds = false;
+    float *dw = grad_to_write(p, l->w, &adds), *db = grad_of(p, l->b);
+    if (db)
+        column_sum(p, db, dy, n, l->rows);
     if (a && a->magnitude)
         gain_back(p, a, dy, kept->pre, n, l->rows);
-    if (grad_of(p, l->w)) {
-        const struct gemm dw = {.c = grad_of(p, l->w), .ldc = l->cols, .m = l->rows, .n = l->cols, .k = n,
-                                .a = dy, .lda = l->rows, .a_across = true,
-                                .b = x, .ldb = l->cols, .b_across = true, .add = true,
-                                .exact = l->exact};
-        gemm_run(p->c, &dw);
+    if (dw) {
+        const struct gemm g = {.c = dw, .ldc = l->cols, .m = l->rows, .n = l->cols, .k = n,
+                               .a = dy, .lda = l->rows, .a_across = true,
+                               .b = x, .ldb = l->cols, .b_across = true, .add = adds,
+                               .exact = l->exact};
+        gemm_run(p->c, &g);
     }
     if (dx) {
         const struct operand w = op_weight(p, l);

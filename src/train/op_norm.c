@@ -5,7 +5,7 @@ struct norm_call {
     struct pass *p;
     const struct scaling *s;
     const float *w;
-    float *y, *r, *dx;
+    float *y, *r, *dx, *dw;
     const float *x, *dy, *kept_r;
     size_t n;
 };
@@ -38,7 +38,7 @@ static void norm_back_share(void *ctx, size_t begin, size_t end) {
 static void norm_weight_share(void *ctx, size_t begin, size_t end) {
     const struct norm_call *c = ctx;
     const size_t d = c->s->n;
-    float *dw = grad_of(c->p, c->s->w);
+    float *dw = c->dw;
     for (size_t i = 0; i < c->n; i++)
         c->p->c->train->norm_weight(dw + begin, c->dy + i * d + begin, c->x + i * d + begin, end - begin,
                                     c->kept_r[i]);
@@ -49,7 +49,8 @@ void op_norm_back(struct pass *p, const struct scaling *s, float *dx, float *dy,
                   const float *r, size_t n, bool add) {
     struct norm_call c = {.p = p, .s = s, .w = weight_of(p, s), .dy = dy, .x = x, .kept_r = r, .n = n};
     c.dx = add ? dy : dx;
-    if (grad_of(p, s->w))
+    c.dw = grad_of(p, s->w);
+    if (c.dw)
         compute_for(p->c, s->n, 16, norm_weight_share, &c);
     compute_for(p->c, n, 4, norm_back_share, &c);
     if (add)

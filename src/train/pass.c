@@ -186,7 +186,9 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
                        .neftune = o->neftune_alpha,
                        .checkpointing = o->checkpointing,
                        .n_kept = o->checkpointing ? 1 : layers,
-                       .head_rows = o->method == TRAIN_QLORA ? HEAD_ROWS_MAX / 2 : HEAD_ROWS_MAX};
+                       .head_rows = o->method == TRAIN_FULL   ? HEAD_ROWS_MAX
+                                    : o->method == TRAIN_LORA ? HEAD_ROWS_MAX / 2
+                                                              : HEAD_ROWS_MAX / 4};
     if (p->head_rows > p->max_row)
         p->head_rows = p->max_row;
     arena_init(&p->arena, 0);
@@ -194,7 +196,8 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
     const struct sizes s = sizes_of(p);
     p->xs = take_bytes(&t, layers + 1, 1, sizeof *p->xs);
     p->kept = arena_calloc(&p->arena, p->n_kept, sizeof *p->kept);
-    if (t.failed || !p->kept)
+    p->is_fresh = arena_calloc(&p->arena, n->n_params, sizeof *p->is_fresh);
+    if (t.failed || !p->kept || !p->is_fresh)
         return error_nomem(err);
     for (size_t i = 0; i <= layers; i++)
         p->xs[i] = take(&t, s.T, s.H);
@@ -213,6 +216,31 @@ void pass_release(struct pass *p) {
 
 size_t pass_bytes(const struct pass *p) {
     return p->arena.used_bytes;
+}
+
+/* ---- gradients ------------------------------------------------------------------------------------------ */
+
+float *grad_to_write(const struct pass *p, const struct param *w, bool *add) {
+    if (!w || !p->grads)
+        return NULL;
+    bool *fresh = &p->is_fresh[w - p->net->params];
+    *add = !*fresh;
+    *fresh = false;
+    return p->grads + w->offset;
+}
+
+float *grad_of(const struct pass *p, const struct param *w) {
+    bool add;
+    float *g = grad_to_write(p, w, &add);
+    if (g && !add)
+        memset(g, 0, w->n * sizeof *g);
+    return g;
+}
+
+/* What the row had no use for, such as experts nobody went to. */
+static void zero_unwritten(struct pass *p) {
+    for (size_t i = 0; i < p->net->n_params; i++)
+        grad_of(p, &p->net->params[i]);
 }
 
 /* ---- a layer ------------------------------------------------------------------------------------------ */
@@ -306,6 +334,7 @@ struct row_losses pass_row(struct pass *p, const struct train_row *row, struct r
     const size_t layers = (size_t)p->net->model->config.n_layers;
     p->row = row;
     p->T = row->count;
+    memset(p->is_fresh, 1, p->net->n_params * sizeof *p->is_fresh);
     set_angles(p);
     op_embed(p, p->xs[0]);
     for (size_t i = 0; i < layers; i++) {
@@ -325,7 +354,9 @@ struct row_losses pass_row(struct pass *p, const struct train_row *row, struct r
         mlp_sublayer_back(p, l, k, p->dx);
         attention_sublayer_back(p, l, k, p->xs[i], p->dx);
     }
-    if (p->grads)
+    if (p->grads) {
         op_embed_back(p, p->dx);
+        zero_unwritten(p);
+    }
     return losses;
 }

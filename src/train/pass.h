@@ -35,7 +35,8 @@ struct pass {
     /* The row at hand. */
     const struct train_row *row;
     size_t T;
-    float *grads;       /* [n_values], added to; NULL: no way back */
+    float *grads;       /* [n_values]; NULL: no way back */
+    bool *is_fresh;     /* [n_params]: its gradients have not been written by this row yet */
     uint64_t seed, step, grain;
     float neftune;
     bool is_training;   /* dropout and noise */
@@ -61,8 +62,8 @@ struct pass {
     void *dense;        /* room for a coded matrix, decoded */
 };
 
-/* Half as many rows of the head where memory is what counts (QLoRA). */
-enum { ATTENTION_QUERIES = 96, HEAD_ROWS_MAX = 256 };
+/* Fewer rows of the head where memory is what counts. */
+enum { ATTENTION_QUERIES = 96, HEAD_ROWS_MAX = 512 };
 
 enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, const struct train_options *o,
                             struct quern_error *err);
@@ -76,15 +77,16 @@ struct row_weights {
 struct row_losses {
     double answer, prompt; /* sums over the labels */
 };
-/* With p->grads: their gradients are added too. */
+/* With p->grads: the row's gradients are written there. */
 struct row_losses pass_row(struct pass *p, const struct train_row *row, struct row_weights w);
 
 /* ---- operations ------------------------------------------------------------------------------- */
 
-/* Where a parameter's gradients go, or NULL. */
-static inline float *grad_of(const struct pass *p, const struct param *w) {
-    return w && p->grads ? p->grads + w->offset : NULL;
-}
+/* Where a parameter's gradients are to be added, or NULL. */
+float *grad_of(const struct pass *p, const struct param *w);
+/* The same for who writes all of them: *add tells whether something is there. So large matrices need not
+ * be zeroed first. */
+float *grad_to_write(const struct pass *p, const struct param *w, bool *add);
 
 void op_embed(struct pass *p, float *x);
 void op_embed_back(struct pass *p, const float *dx);

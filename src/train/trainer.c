@@ -172,7 +172,6 @@ static enum quern_status row_gradients(struct trainer *t, const struct train_row
         t->current = pages_alloc(t->net.n_values * sizeof(float));
     if (!t->current)
         return error_nomem(err);
-    memset(t->current, 0, t->net.n_values * sizeof(float));
     t->pass.grads = t->current;
     t->pass.grain = index;
     t->pass.step = t->optimizer.steps;
