@@ -105,7 +105,6 @@ struct request {
     /* this step */
     size_t n_step; /* tokens fed, guesses included; 0: not in it */
     size_t n_drafts;
-    bool formed; /* the drafts are what the form of the answer leaves no choice in */
     int32_t fed[1 + ENGINE_DRAFTS_MAX]; /* of a decoding request */
     size_t logits_row;                  /* its first */
     float *hidden;                      /* where its hidden state comes */

@@ -297,13 +297,6 @@ static size_t guess(struct engine *e, struct request *r, size_t n_decoding) {
     if (most > free_rows / n_decoding)
         most = free_rows / n_decoding;
     const int32_t *guesses = completion_forced(r->completion, &n_found);
-    r->formed = false;
-    if (n_found == 0 && most > 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
-        n_found = completion_constraint_guess(r->completion, r->fed + 1, most);
-        r->formed = n_found > 0;
-        if (r->formed)
-            return n_found;
-    }
     if (n_found == 0 && r->n_guesses > 0) {
         guesses = r->guesses;
         n_found = r->n_guesses;
@@ -314,8 +307,12 @@ static size_t guess(struct engine *e, struct request *r, size_t n_decoding) {
                 pays = 1;
             most = pays;
         }
-        if (most > 0)
+        if (most > 0) {
+            const size_t n = completion_constraint_guess(r->completion, r->fed + 1, most);
+            if (n > 0)
+                return n;
             guesses = ngram_guess(&r->ngrams, r->tokens, r->n_tokens, most, &n_found);
+        }
     }
     const size_t n = n_found < most ? n_found : most;
     if (n > 0)

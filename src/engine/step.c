@@ -72,7 +72,7 @@ static void note_guesses(struct request *r, size_t n_right, struct step_counts *
         r->since_guess++;
         return;
     }
-    for (size_t i = 0; i <= n_right && i < r->n_drafts && !r->formed; i++)
+    for (size_t i = 0; i <= n_right && i < r->n_drafts; i++)
         r->accept += weight * ((i < n_right ? 1.0 : 0.0) - r->accept);
     r->since_guess = 0;
     r->usage.drafted_tokens += r->n_drafts;
