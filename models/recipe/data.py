@@ -43,7 +43,10 @@ class Batches:
         self.renderer = Renderer(directory)
         self.tokenizer = Tokenizer.from_file(str(pathlib.Path(directory) / "tokenizer.json"))
         self.vocab_size = self.tokenizer.get_vocab_size()
-        self.special = {t: self.tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>")}
+        self.special = {t: self.tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>", "<think>")}
+        self.opening = self.tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False).ids
+        self.comma = self.tokenizer.encode('x",', add_special_tokens=False).ids[-1]
+        self.verdicts = {self.tokenizer.encode(w, add_special_tokens=False).ids[0] for w in (" found", " missing")}
         self.names = sorted(SKILLS)
         self.weights = [stage["mix"].get(n, SKILLS[n][1]) for n in self.names]
 
@@ -71,20 +74,30 @@ class Batches:
         make_rng("quern-demo", "order", order["seed"], number).shuffle(batches)
         return batches
 
+    def first_words(self, prompt):
+        """Where earlier answers begin. The template drops their thoughts: what would be learned there is to answer
+        without one."""
+        n = len(self.opening)
+        return [i for i in range(n, len(prompt)) if prompt[i - n:i] == self.opening and prompt[i] != self.special["<think>"]]
+
     def tensors(self, batch):
-        """Ids padded to the longest row, and which of them are the target and the prompt."""
+        """Ids padded to the longest row, which of them are the target, the prompt, and those of the target that say
+        whether a tool is there."""
         width = max(len(p) + len(t) for p, t in batch)
         ids = torch.full((len(batch), width), self.special["<|endoftext|>"])
         target = torch.zeros((len(batch), width), dtype=torch.bool)
         prompt = torch.zeros((len(batch), width), dtype=torch.bool)
+        verdict = torch.zeros((len(batch), width), dtype=torch.bool)
         for row, (p, t) in enumerate(batch):
+            verdict[row, [len(p) + i for i in range(1, len(t)) if t[i - 1] == self.comma and t[i] in self.verdicts]] = True
             ids[row, :len(p) + len(t)] = torch.tensor(p + t)
             prompt[row, :len(p)] = True
+            prompt[row, self.first_words(p)] = False
             target[row, len(p):len(p) + len(t)] = True
-        return ids, target, prompt
+        return ids, target, prompt, verdict
 
     def from_step(self, start, end):
-        """(step, [(ids, target mask, prompt mask), ...]) for steps in [start, end)."""
+        """(step, [(ids, target mask, prompt mask, verdict mask), ...]) for steps in [start, end)."""
         step, number, n = 0, 0, self.recipe["order"]["batches_per_step"]
         while step < end:
             batches = self.window(number)

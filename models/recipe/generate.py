@@ -23,13 +23,13 @@ SKILLS = {
     "safety": (talk.safety, 5, 0.4), "languages": (talk.languages, 3, 0.4), "recall": (recall.recall, 14, 0.4),
     "system": (recall.system_message, 9, 0.4), "arithmetic": (numbers.arithmetic, 14, 0.75), "lists": (numbers.lists, 7, 0.4),
     "dates_units": (numbers.dates, 4, 0.4), "extract_json": (extract.extract, 12, 0.3), "tool_calls": (tools.calls, 18, 0.4),
-    "tool_none": (tools.no_call, 5, 0.4), "tool_result": (tools.result, 5, 0.4), "code": (code.write, 6, 0.3),
+    "tool_none": (tools.no_call, 5, 0.4), "tool_lookup": (tools.lookup, 0, 0.4), "tool_result": (tools.result, 5, 0.4), "code": (code.write, 6, 0.3),
     "fill_in_the_middle": (code.fill, 8, 0.0),
 }
 
 
 HISTORY = {"smalltalk", "facts", "unknown", "safety", "languages", "arithmetic", "lists", "dates_units", "extract_json",
-           "tool_calls", "tool_none", "code"}
+           "tool_calls", "tool_none", "tool_lookup", "code"}
 NEUTRAL = ["You are a helpful assistant.", "You are Quern Demo, a helpful assistant.", "Be helpful.", "Help the user."]
 
 

@@ -57,27 +57,29 @@ def make_optimizers(model, s):
     return [(muon, s["muon_lr"]), (adamw, s["adamw_lr"])]
 
 
-def prompt_weight(schedule, step):
-    """The last entry of prompt_weight, [[first step, weight], ...], that has begun."""
-    return [w for first, w in schedule["prompt_weight"] if step >= first][-1]
+def begun(entries, step):
+    """The weight of the last of [[first step, weight], ...] that has begun."""
+    return [w for first, w in entries if step >= first][-1]
 
 
-def backward(model, batches, weight, use_bf16):
+def backward(model, batches, weight, verdict_weight, use_bf16):
     """Gradients of one step; returns the mean cross entropy of the target tokens. The loss adds `weight` times the
-    mean over the prompts' tokens: what repeats in a prompt teaches copying early. Both means are over all
-    batches of the step."""
-    n_target = sum(int(target[:, 1:].sum()) for _, target, _ in batches)
-    n_prompt = sum(int(prompt[:, 1:].sum()) for _, _, prompt in batches)
+    mean over the prompts' tokens: what repeats in a prompt teaches copying early. Target tokens that say whether a tool
+    is there count verdict_weight times: few tokens on which much depends. The means are over all batches of the step."""
+    n_target = sum(int(target[:, 1:].sum()) for _, target, _, _ in batches)
+    n_prompt = sum(int(prompt[:, 1:].sum()) for _, _, prompt, _ in batches)
+    n_verdict = sum(int(verdict[:, 1:].sum()) for _, _, _, verdict in batches)
     total = 0.0
-    for ids, target, prompt in batches:
+    for ids, target, prompt, verdict in batches:
         rows = target[:, 1:] | prompt[:, 1:] if weight else target[:, 1:]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16):
             hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
             logits = model.lm_head(hidden[rows])
         each = F.cross_entropy(logits.float(), ids[:, 1:][rows], reduction="none")
         of_target = target[:, 1:][rows]
-        loss = each[of_target].sum() / n_target
-        total += loss.item()
+        total += each[of_target].sum().item() / n_target
+        scale = 1 + (verdict_weight - 1) * verdict[:, 1:][rows][of_target]
+        loss = (each[of_target] * scale).sum() / (n_target + (verdict_weight - 1) * n_verdict)
         if weight:
             loss = loss + weight * each[~of_target].sum() / n_prompt
         loss.backward()
@@ -139,7 +141,8 @@ def main():
         for optimizer, lr in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr * share
-        value = backward(model, batch, prompt_weight(recipe["schedule"], step), not args.no_bf16)
+        value = backward(model, batch, begun(recipe["schedule"]["prompt_weight"], step),
+                         begun(recipe["schedule"]["verdict_weight"], step), not args.no_bf16)
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe["schedule"]["clip_norm"])
         for optimizer, _ in optimizers:
             optimizer.step()

@@ -116,8 +116,10 @@ def call(schema, arguments):
 
 
 def wanted(names, box):
-    """What is asked for beside what there is: the comparison that decides between calling and declining."""
-    return f"Wanted: {', '.join(names)}. Tools: {', '.join(s['function']['name'] for s, _ in box)}."
+    """Of each function asked for whether it is offered: the comparison that decides between calling and declining. The
+    name stands as in the schema, quotes and comma included, so that finding it there is looking for the same tokens."""
+    offered = [s["function"]["name"] for s, _ in box]
+    return "Needed: " + " ".join(f'"{n}", {"found" if n in offered else "missing"}.' for n in names)
 
 
 def calls(rng, thinking, split):
@@ -129,9 +131,10 @@ def calls(rng, thinking, split):
         text, arguments = request(rng, schema, makers)
         texts.append(text)
         made.append(call(schema, arguments))
-    thought = wanted([c["name"] for c in made], box) + " I call " + " and ".join(c["name"] for c in made) + "."
-    return example("tool_call" if n == 1 else "tool_calls", [user(rng.choice([". Then ", ". Also, ", ". After that, "]).join(texts) + ".")], "",
-                   {"calls": made}, thought, thinking, [s for s, _ in box], made)
+    names = wanted([c["name"] for c in made], box)
+    thought = names + " I call " + " and ".join(c["name"] for c in made) + "."
+    return example("tool_call" if n == 1 else "tool_calls", [user(rng.choice([". Then ", ". Also, ", ". After that, "]).join(texts) + ".")],
+                   "" if thinking else names, {"calls": made}, thought, thinking, [s for s, _ in box], made)
 
 
 NO_TOOL = "I have no tool for that."
@@ -142,8 +145,34 @@ def no_call(rng, thinking, split):
     taken = {s["function"]["name"] for s, _ in box}
     schema, makers = function(rng, split, taken)
     text, _ = request(rng, schema, makers)
-    return example("tool_none", [user(text + ".")], NO_TOOL, {"contains": [NO_TOOL], "excludes": ["<tool_call>"]},
-                   wanted([schema["function"]["name"]], box) + " None of them fits.", thinking, [s for s, _ in box])
+    name = wanted([schema["function"]["name"]], box)
+    return example("tool_none", [user(text + ".")], NO_TOOL if thinking else f"{name} {NO_TOOL}",
+                   {"contains": [NO_TOOL], "excludes": ["<tool_call>"]}, name, thinking, [s for s, _ in box])
+
+
+def near(rng, name):
+    """Another function's name that shares the verb, the object or nothing."""
+    verb, noun = name.split("_", 1)
+    share = rng.randrange(4)
+    return f"{verb if share == 0 else rng.choice(VERBS)}_{noun if share == 1 else rng.choice(OBJECTS)}"
+
+
+def lookup(rng, thinking, split):
+    """Which of several wishes the tools can do: finding a name among the schemas, many times an example."""
+    box = toolbox(rng, split, rng.choice((1, 2, 3, 4, 5)))
+    offered = [s["function"]["name"] for s, _ in box]
+    names = []
+    for _ in range(rng.randrange(5, 13)):
+        name = rng.choice(offered)
+        name = name if chance(rng, 0.5) else near(rng, name)
+        if name not in names and (name in offered or held_out(name) == (split == "eval")):
+            names.append(name)
+    said = {n: f"{n.split('_', 1)[0]} {article(n.split('_', 1)[1])}" for n in names}
+    able = [said[n] for n in names if n in offered]
+    answer = f"I can {', '.join(able)}." if able else NO_TOOL
+    needed = wanted(names, box)
+    return example("tool_lookup", [user(f"{rng.choice(('Can you', 'Could you', 'Are you able to'))} {', '.join(said.values())}?")],
+                   answer if thinking else f"{needed} {answer}", {"ends": answer}, needed, thinking, [s for s, _ in box])
 
 
 RESULT_KEYS = {"status": lambda r: r.choice(["ok", "done", "failed", "open"]), "price": lambda r: r.randrange(1, 1000), "city": lambda r: r.choice(CITIES),
@@ -158,6 +187,7 @@ def result(rng, thinking, split):
     text, arguments = request(rng, schema, makers)
     values = {k: RESULT_KEYS[k](rng) for k in rng.sample(sorted(RESULT_KEYS), rng.randrange(1, 4))}
     answer = "Done. " + " ".join(f"The {k} is {v}." for k, v in values.items())
-    messages = [user(text + "."), assistant("", None, [call(schema, arguments)]), tool(json.dumps(values, ensure_ascii=False))]
+    said = wanted([schema["function"]["name"]], box) if chance(rng, 0.5) else ""
+    messages = [user(text + "."), assistant(said, None, [call(schema, arguments)]), tool(json.dumps(values, ensure_ascii=False))]
     return example("tool_result", messages, answer, {"contains": [str(v) for v in values.values()]},
                    "The tool answered: " + ", ".join(f"{k} {v}" for k, v in values.items()) + ".", thinking, [s for s, _ in box])
