@@ -366,6 +366,8 @@ struct quern_form {
     const char *const *choices; /* [n_choices] one of these texts */
     size_t n_choices;
     const char *lark;        /* a text of this grammar, in Lark's language */
+    const char *structural_tag; /* free text with parts in a form of their own: JSON (docs/grammar.md) */
+    const char *code;        /* "sql" (a SELECT), "python", "c" or "json" */
     const char *yaml_schema; /* block style YAML of a value valid under this JSON Schema */
     const char *xml_dtd;     /* XML that is valid under this DTD */
     const char *xml_names;   /* well-formed XML of tags and attributes with these names, separated by

@@ -46,6 +46,8 @@ enum quern_status form_of_fields(const struct quern_form *f, enum answer_form *f
         {f->regex != NULL, ANSWER_REGEX, f->regex},
         {f->gbnf != NULL, ANSWER_GBNF, f->gbnf},
         {f->lark != NULL, ANSWER_LARK, f->lark},
+        {f->structural_tag != NULL, ANSWER_TAGS, f->structural_tag},
+        {f->code != NULL, ANSWER_CODE, f->code},
         {f->yaml_schema != NULL, ANSWER_YAML, f->yaml_schema},
         {f->xml_dtd != NULL, ANSWER_XML, f->xml_dtd},
         {f->xml_names != NULL, ANSWER_XML_NAMES, f->xml_names},

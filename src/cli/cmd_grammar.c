@@ -72,7 +72,7 @@ static int check(int argc, char **argv) {
     if (code == CLI_GO_ON)
         code = check_bytes(g, buffer_str(&text));
     if (code == CLI_OK && args.tokenizer)
-        code = grammar_check_tokens(g, args.tokenizer, buffer_str(&text));
+        code = grammar_check_tokens(&g, args.tokenizer, buffer_str(&text));
     grammar_destroy(g);
     buffer_release(&text);
     return code;

@@ -15,14 +15,13 @@ int cli_form_read(const struct cli_command *command, const struct cli_form_args 
         const char *file;
         const char **field;
     } files[] = {
-        {args->schema, &out->json_schema},
-        {args->gbnf, &out->gbnf},
-        {args->lark, &out->lark},
-        {args->xml, &out->xml_dtd},
-        {args->yaml_schema, &out->yaml_schema},
+        {args->schema, &out->json_schema},  {args->gbnf, &out->gbnf},
+        {args->lark, &out->lark},           {args->xml, &out->xml_dtd},
+        {args->tags, &out->structural_tag}, {args->yaml_schema, &out->yaml_schema},
     };
     const size_t n_files = sizeof files / sizeof *files;
-    int n = (args->regex != NULL) + (args->xml_names != NULL) + args->json + (args->choices.n > 0);
+    int n = (args->regex != NULL) + (args->xml_names != NULL) + (args->code != NULL) + args->json +
+            (args->choices.n > 0);
     *out = (struct quern_form){0};
     for (size_t i = 0; i < n_files; i++)
         n += files[i].file != NULL;
@@ -41,6 +40,7 @@ int cli_form_read(const struct cli_command *command, const struct cli_form_args 
     }
     out->regex = args->regex;
     out->xml_names = args->xml_names;
+    out->code = args->code;
     out->json_object = args->json;
     out->choices = args->choices.items;
     out->n_choices = args->choices.n;

@@ -377,16 +377,18 @@ int grammar_bench(const struct grammar_bench_args *args) {
     return code;
 }
 
-int grammar_check_tokens(struct grammar *g, const char *tokenizer_dir, struct str text) {
+int grammar_check_tokens(struct grammar **grammar, const char *tokenizer_dir, struct str text) {
     struct bench b = {0};
     struct outcome o = {0};
     struct quern_error err = {0};
     int code = open_tokenizer(&b, tokenizer_dir);
     if (code == CLI_GO_ON) {
-        enum quern_status st = walk(&b, g, text, &o, NULL, &err);
+        enum quern_status st = walk(&b, *grammar, text, &o, NULL, &err);
         code = st == QUERN_OK ? CLI_OK : cli_fail(&err);
     }
     free(b.masks.v);
+    grammar_destroy(*grammar); /* its masks point into the image */
+    *grammar = NULL;
     close_tokenizer(&b);
     return code;
 }

@@ -12,7 +12,7 @@ struct grammar_bench_args {
 
 int grammar_bench(const struct grammar_bench_args *args);
 /* Walks the tokens of a text that the grammar accepts: CLI_FAILED, with a message, when one is not
- * in its mask. */
-int grammar_check_tokens(struct grammar *g, const char *tokenizer_dir, struct str text);
+ * in its mask. Destroys the grammar, which may not outlive the tokenizer it was walked with. */
+int grammar_check_tokens(struct grammar **grammar, const char *tokenizer_dir, struct str text);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "grammar/ending.h"
 
-enum { GIVE_UP_FACTOR = 4, TEXT_BYTES_MAX = 16 << 20 };
+enum { GIVE_UP_FACTOR = 4, TEXT_BYTES_MAX = 16 << 20, GRAMMAR_BYTES = 48 << 20, CLOSE_AGAIN = 8 };
 
 struct sampler_state {
     const struct grammar_sample_args *args;
@@ -57,7 +57,8 @@ static int32_t draw_token(struct sampler_state *s, bool short_ones) {
 static enum quern_status next_token(struct sampler_state *s, int64_t n_made, int32_t *out,
                                     struct quern_error *err) {
     size_t n;
-    if (!s->closing && n_made >= s->args->max_tokens)
+    if (!s->closing && n_made >= s->args->max_tokens &&
+        (n_made - s->args->max_tokens) % CLOSE_AGAIN == 0)
         s->closing = ending_find(&s->m, &s->ending);
     if (s->closing) {
         *out = ending_next_token(&s->ending, s->image, &n);
@@ -98,25 +99,44 @@ static enum quern_status one_text(struct sampler_state *s, struct buffer *text,
     }
 }
 
-static enum quern_status by_chance(struct grammar *g, const struct token_image *image,
-                                   const struct grammar_sample_args *args,
-                                   struct quern_error *err) {
-    struct sampler_state s = {.args = args, .image = image};
-    struct buffer text;
-    buffer_init(&text, TEXT_BYTES_MAX);
-    s.mask = calloc(((size_t)image->n_tokens + 31) / 32, sizeof *s.mask);
-    enum quern_status st = s.mask ? matcher_init(&s.m, g, image, NULL, 0, err) : error_nomem(err);
-    const struct matcher_state start = s.m.state;
-    for (int64_t i = 0; i < args->n && st == QUERN_OK; i++) {
-        s.m.state = start;
-        s.stream = (uint64_t)i;
-        st = one_text(&s, &text, err);
-        if (st == QUERN_OK)
-            write_text(args, text.len ? text.data : "", text.len);
+static enum quern_status by_chance(struct sampler_state *s, struct grammar *g, int64_t *done,
+                                   struct buffer *text, struct quern_error *err) {
+    enum quern_status st = matcher_init(&s->m, g, s->image, NULL, 0, err);
+    const struct matcher_state start = s->m.state;
+    while (*done < s->args->n && st == QUERN_OK && grammar_bytes(g) < GRAMMAR_BYTES) {
+        s->m.state = start;
+        s->stream = (uint64_t)*done;
+        st = one_text(s, text, err);
+        if (st != QUERN_OK)
+            break;
+        write_text(s->args, text->len ? text->data : "", text->len);
+        ++*done;
     }
-    free(s.mask);
-    buffer_release(&text);
     return st;
+}
+
+/* What a grammar remembers grows with the texts: it is made anew when it has become large. */
+static int by_chance_all(const struct cli_command *command, const struct grammar_sample_args *args,
+                         struct sampler_state *s) {
+    struct quern_error err = {0};
+    struct buffer text;
+    int code = CLI_GO_ON;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    for (int64_t done = 0; done < args->n && code == CLI_GO_ON;) {
+        struct grammar *g = NULL;
+        const int64_t before = done;
+        code = grammar_source_compile(command, &args->source, &g);
+        if (code != CLI_GO_ON)
+            break;
+        const enum quern_status st = by_chance(s, g, &done, &text, &err);
+        if (st != QUERN_OK && (st != QUERN_ERR_LIMIT || done == before))
+            code = cli_fail(&err);
+        else if (done == before)
+            code = cli_error("the grammar is too large to make texts of");
+        grammar_destroy(g);
+    }
+    buffer_release(&text);
+    return code == CLI_GO_ON ? CLI_OK : code;
 }
 
 static int without_model(const struct cli_command *command,
@@ -124,16 +144,18 @@ static int without_model(const struct cli_command *command,
     struct quern_error err = {0};
     struct tokenizer *tokenizer = NULL;
     struct token_image *image = NULL;
-    struct grammar *g = NULL;
-    int code = grammar_source_compile(command, &args->source, &g);
-    if (code != CLI_GO_ON)
-        return code;
-    code = CLI_OK;
-    if (tokenizer_open(args->tokenizer, &tokenizer, &err) != QUERN_OK ||
-        token_image_create(tokenizer, &image, &err) != QUERN_OK ||
-        by_chance(g, image, args, &err) != QUERN_OK)
-        code = cli_fail(&err);
-    grammar_destroy(g);
+    struct sampler_state s = {.args = args};
+    int code = CLI_OK;
+    enum quern_status st = tokenizer_open(args->tokenizer, &tokenizer, &err);
+    if (st == QUERN_OK)
+        st = token_image_create(tokenizer, &image, &err);
+    if (st == QUERN_OK) {
+        s.image = image;
+        s.mask = calloc(((size_t)image->n_tokens + 31) / 32, sizeof *s.mask);
+        st = s.mask ? QUERN_OK : error_nomem(&err);
+    }
+    code = st == QUERN_OK ? by_chance_all(command, args, &s) : cli_fail(&err);
+    free(s.mask);
     token_image_destroy(image);
     tokenizer_close(tokenizer);
     return code;

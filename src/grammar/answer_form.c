@@ -1,9 +1,11 @@
 #include "grammar/answer_form.h"
 
+#include "grammar/code/code_grammar.h"
 #include "grammar/ebnf/gbnf.h"
 #include "grammar/ebnf/lark.h"
 #include "grammar/regex/regex_emit.h"
 #include "grammar/regex/regex_syntax.h"
+#include "grammar/tags/structural_tags.h"
 #include "grammar/xml/xml.h"
 
 static symbol_id pattern(struct grammar_builder *b, struct str text) {
@@ -50,6 +52,12 @@ symbol_id answer_form_build(struct grammar_builder *b, const struct form_source 
         return out;
     case ANSWER_XML:
         xml_dtd_build(b, f->text, f->name ? f->name : "the DTD", &out, report, NULL);
+        return out;
+    case ANSWER_TAGS:
+        structural_tags_build(b, f->text, schema, f->tokenizer, &out, report, NULL);
+        return out;
+    case ANSWER_CODE:
+        code_grammar_build(b, f->text, &out, NULL);
         return out;
     case ANSWER_YAML:
         yaml = *schema;

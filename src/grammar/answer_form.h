@@ -16,6 +16,8 @@ enum answer_form {
     ANSWER_LARK,        /* text: a grammar */
     ANSWER_XML,         /* text: a DTD */
     ANSWER_XML_NAMES,   /* text: names of tags */
+    ANSWER_TAGS,        /* text: a structural tag as JSON */
+    ANSWER_CODE,        /* text: the name of a language (code_grammar.h) */
     ANSWER_YAML,        /* text: a JSON Schema; the answer is YAML */
 };
 
@@ -25,6 +27,7 @@ struct form_source {
     const struct str *choices;
     size_t n_choices;
     const struct schema_options *schema; /* NULL: flexible spacing, formats asserted */
+    const struct tokenizer *tokenizer;   /* NULL: added tokens are not known */
     const char *name;                    /* of the text, for messages; NULL: a general one */
 };
 

@@ -75,12 +75,13 @@ static symbol_id free_text(struct grammar_builder *b, bool calls) {
 }
 
 static symbol_id form(struct grammar_builder *b, const struct answer_rules *r,
-                      struct buffer *report) {
+                      const struct tokenizer *tokenizer, struct buffer *report) {
     const struct form_source source = {.form = r->form,
                                        .text = r->text,
                                        .choices = r->choices,
                                        .n_choices = r->n_choices,
-                                       .schema = r->schema};
+                                       .schema = r->schema,
+                                       .tokenizer = tokenizer};
     return r->form == ANSWER_FREE ? free_text(b, r->calls != CALLS_NONE)
                                   : answer_form_build(b, &source, report);
 }
@@ -121,13 +122,15 @@ static void write_head(const struct answer_rules *r, struct str name, struct buf
 static void check_tool_name(struct grammar_builder *b, const struct answer_rules *r,
                             struct str name) {
     if (!name.len || name.len > NAME_BYTES_MAX)
-        grammar_builder_fail(b, QUERN_ERR_LIMIT, "the name of a tool has %zu bytes, expected 1 to %d",
-                             name.len, NAME_BYTES_MAX);
+        grammar_builder_fail(b, QUERN_ERR_LIMIT,
+                             "the name of a tool has %zu bytes, expected 1 to %d", name.len,
+                             NAME_BYTES_MAX);
     else if (r->style == CALL_CODER &&
              (memchr(name.ptr, '>', name.len) || memchr(name.ptr, '\n', name.len)))
-        grammar_builder_fail(b, QUERN_ERR_UNSUPPORTED,
-                             "the name of a tool has a '>' or a line break, which this model cannot "
-                             "write");
+        grammar_builder_fail(
+            b, QUERN_ERR_UNSUPPORTED,
+            "the name of a tool has a '>' or a line break, which this model cannot "
+            "write");
 }
 
 /* Names are told apart byte by byte, so that one may begin another. */
@@ -162,12 +165,12 @@ static symbol_id calls(struct grammar_builder *b, const struct answer_rules *r,
 }
 
 static symbol_id whole(struct grammar_builder *b, const struct answer_rules *r,
-                       struct buffer *report) {
+                       const struct tokenizer *tokenizer, struct buffer *report) {
     symbol_id out;
     if (r->calls == CALLS_REQUIRED) {
         out = calls(b, r, report);
     } else {
-        out = form(b, r, report);
+        out = form(b, r, tokenizer, report);
         if (r->calls == CALLS_AUTO) {
             symbol_id called = calls(b, r, report);
             if (r->form == ANSWER_FREE)
@@ -310,8 +313,7 @@ static void write_key(const struct answer_rules *r, struct buffer *key) {
                   (int)r->markers.think_begin, (int)r->markers.think_end,
                   (int)r->markers.tool_begin, (int)r->markers.tool_end, r->schema != NULL,
                   (int)o->policy, (int)o->spacing,
-                  o->any_order | o->assert_formats << 1 | o->yaml << 2,
-                  o->all_spellings);
+                  o->any_order | o->assert_formats << 1 | o->yaml << 2, o->all_spellings);
     key_text(key, r->text);
     buffer_printf(key, "%zu ", r->n_choices);
     for (size_t i = 0; i < r->n_choices; i++)
@@ -323,7 +325,8 @@ static void write_key(const struct answer_rules *r, struct buffer *key) {
     }
 }
 
-static enum quern_status compile(const struct answer_rules *rules, struct buffer *report,
+static enum quern_status compile(const struct tokenizer *tokenizer,
+                                 const struct answer_rules *rules, struct buffer *report,
                                  struct shared_grammar **out, struct quern_error *err) {
     struct grammar_limits limits = grammar_default_limits();
     struct grammar_builder *b;
@@ -335,7 +338,7 @@ static enum quern_status compile(const struct answer_rules *rules, struct buffer
     if (st != QUERN_OK)
         return st;
     buffer_init(&said, KEY_BYTES_MAX);
-    grammar_start(b, whole(b, rules, &said));
+    grammar_start(b, whole(b, rules, tokenizer, &said));
     st = grammar_compile(b, &g, err);
     grammar_builder_destroy(b);
     if (report)
@@ -362,7 +365,7 @@ static enum quern_status find_or_compile(const struct token_image *image,
         if (report)
             buffer_append(report, (*out)->report.data, (*out)->report.len);
     } else {
-        st = compile(rules, report, out, err);
+        st = compile(image->tokenizer, rules, report, out, err);
         if (st == QUERN_OK && named)
             grammar_cache_put(image->grammars, buffer_str(&key), *out);
     }

@@ -4,7 +4,7 @@
 
 #include "grammar/grammar_engine.h"
 
-enum { STATES_MAX = 30000, SEARCH_FUEL = 20 * 1000 * 1000 };
+enum { STATES_MAX = 4000, WORD_BYTES = 12, SEARCH_FUEL = 20 * 1000 * 1000 };
 
 struct node {
     uint32_t set, parent, step;
@@ -16,6 +16,7 @@ struct search {
     size_t n;
     struct pair_map seen;
     struct budget budget;
+    size_t used_before;
 };
 
 /* False: the search is over, for want of room. */
@@ -33,6 +34,8 @@ static bool visit(struct search *s, uint32_t set, uint32_t parent, uint32_t step
 /* Tokens that are terminals themselves, then bytes, plain ones first. */
 static bool expand(struct search *s, uint32_t i) {
     const uint32_t set = s->nodes[i].set;
+    if (s->g->b.re.budget.used - s->used_before > s->g->b.re.budget.max / 8)
+        return false; /* the way is not worth the memory */
     for (uint32_t k = 1; k < s->g->sets[set].n; k += 2) {
         const uint32_t lexer = s->g->pool.v[s->g->sets[set].start + k + 1];
         for (uint32_t p = 0; p < s->g->lexers[lexer].pairs.n; p += 2) {
@@ -43,10 +46,18 @@ static bool expand(struct search *s, uint32_t i) {
                 return false;
         }
     }
+    /* Of the bytes of words only some: many lead to other words, few to the end. */
+    int words = 0;
     for (unsigned c = 0; c < 256; c++) {
-        const unsigned byte = (c + 'A') & 255;
+        const unsigned byte = (c + '!') & 255;
+        const bool word = byte >= 0x80 || (byte >= '0' && byte <= '9') ||
+                          ((byte | 32) >= 'a' && (byte | 32) <= 'z');
+        const size_t before = s->n;
+        if (word && words == WORD_BYTES)
+            continue;
         if (!visit(s, set_step(s->g, set, byte), i, byte))
             return false;
+        words += word && s->n > before;
     }
     return true;
 }
@@ -65,7 +76,8 @@ static bool write_way(const struct search *s, uint32_t i, struct ending *out) {
 }
 
 bool ending_find(struct matcher *m, struct ending *out) {
-    struct search s = {.g = m->grammar, .budget = {.max = 16 << 20}};
+    struct search s = {
+        .g = m->grammar, .budget = {.max = 16 << 20}, .used_before = m->grammar->b.re.budget.used};
     struct regex_store *re = &m->grammar->b.re;
     bool found = false;
     if (m->state.ended)

@@ -59,9 +59,14 @@ struct form_word {
 };
 
 static const struct form_word words[] = {
-    {"regex", "pattern", ANSWER_REGEX, false}, {"grammar", "grammar", ANSWER_GBNF, false},
-    {"lark", "grammar", ANSWER_LARK, false},   {"xml", "dtd", ANSWER_XML, false},
-    {"yaml", "schema", ANSWER_YAML, true},     {"xml_names", "names", ANSWER_XML_NAMES, false},
+    {"regex", "pattern", ANSWER_REGEX, false},
+    {"grammar", "grammar", ANSWER_GBNF, false},
+    {"lark", "grammar", ANSWER_LARK, false},
+    {"xml", "dtd", ANSWER_XML, false},
+    {"code", "language", ANSWER_CODE, false},
+    {"structural_tag", NULL, ANSWER_TAGS, true}, /* the object itself */
+    {"yaml", "schema", ANSWER_YAML, true},
+    {"xml_names", "names", ANSWER_XML_NAMES, false},
 };
 
 enum quern_status form_from_response_format(const json_t *format, struct form_texts *t,
@@ -77,9 +82,9 @@ enum quern_status form_from_response_format(const json_t *format, struct form_te
         const struct form_word *w = &words[i];
         if (strcmp(type, w->type) != 0)
             continue;
-        const json_t *text = json_object_get(format, w->field);
+        const json_t *text = w->field ? json_object_get(format, w->field) : format;
         char param[64];
-        snprintf(param, sizeof param, "response_format.%s", w->field);
+        snprintf(param, sizeof param, "response_format.%s", w->field ? w->field : w->type);
         if (!json_is_string(text) && !(w->object && json_is_object(text)))
             return api_fail(err, API_MISSING, param, "Missing required parameter: '%s'.", param);
         enum quern_status st = take_text(text, param, t, out, err);
@@ -88,10 +93,12 @@ enum quern_status form_from_response_format(const json_t *format, struct form_te
                         : w->form;
         return st;
     }
-    return api_fail(err, API_VALUE, "response_format.type",
-                    "Invalid value for 'response_format.type': expected 'text', 'json_object', "
-                    "'json_schema', 'regex' (with 'pattern'), 'grammar' or 'lark' (with "
-                    "'grammar').");
+    return api_fail(
+        err, API_VALUE, "response_format.type",
+        "Invalid value for 'response_format.type': expected 'text', 'json_object', "
+        "'json_schema', 'structural_tag', 'regex' (with 'pattern'), 'grammar' or 'lark' "
+        "(with 'grammar'), 'xml' ('dtd'), 'xml_names' ('names'), 'yaml' ('schema') or "
+        "'code' ('language').");
 }
 
 static enum quern_status choices(const json_t *list, struct form_texts *t, struct form_source *out,
@@ -116,9 +123,15 @@ static enum quern_status choices(const json_t *list, struct form_texts *t, struc
 }
 
 static const struct form_word outputs[] = {
-    {"json", NULL, ANSWER_SCHEMA, true},   {"regex", NULL, ANSWER_REGEX, false},
-    {"grammar", NULL, ANSWER_GBNF, false}, {"lark", NULL, ANSWER_LARK, false},
-    {"xml", NULL, ANSWER_XML, false},      {"xml_names", NULL, ANSWER_XML_NAMES, false},
+    {"json", NULL, ANSWER_SCHEMA, true},
+    {"regex", NULL, ANSWER_REGEX, false},
+    {"grammar", NULL, ANSWER_GBNF, false},
+    {"lark", NULL, ANSWER_LARK, false},
+    {"code", NULL, ANSWER_CODE, false},
+    {"structural_tag", NULL, ANSWER_TAGS, true},
+    {"yaml", NULL, ANSWER_YAML, true},
+    {"xml", NULL, ANSWER_XML, false},
+    {"xml_names", NULL, ANSWER_XML_NAMES, false},
 };
 
 enum quern_status form_from_structured_outputs(const json_t *from, struct form_texts *t,
@@ -139,7 +152,8 @@ enum quern_status form_from_structured_outputs(const json_t *from, struct form_t
     if (n != 1)
         return api_fail(err, API_VALUE, "structured_outputs",
                         "Invalid value for 'structured_outputs': expected one of 'json', "
-                        "'json_object', 'regex', 'choice', 'grammar' and 'lark'.");
+                        "'json_object', 'regex', 'choice', 'grammar', 'lark', 'structural_tag', "
+                        "'xml', 'xml_names', 'yaml' and 'code'.");
     if (list)
         return choices(list, t, out, err);
     if (!found) {
