@@ -70,7 +70,7 @@ static const struct cli_command run_command = {
     "Ctrl-C ends the answer; the exit code is then 130.",
     "quern run -m models/Qwen3-0.6B -p 'Name three rivers.'\n"
     "quern run --raw -n 40 --temp 0 -p 'The capital of France is'\n"
-    "quern run --tools examples/tools/tools.json -p 'Get the time: city Lisbon.'\n"
+    "quern run --tools examples/tools/tools.json -p 'Get a report: city Lisbon.'\n"
     "quern run --schema person.json -p 'Ada is 36 years old.'\n"
     "git diff | quern run --system 'Write a commit message for this diff.' --no-think\n",
     run_specs,

@@ -50,7 +50,7 @@ def answer(message):
         if options.mode == "refuse":
             return {**reply, "error": {"code": -32000, "message": "no tools today"}}
         if "cursor" not in params:
-            reply["result"] = {"tools": [{"name": "get_time", "description": "Get the time", "inputSchema": CITY}], "nextCursor": "2"}
+            reply["result"] = {"tools": [{"name": "get_report", "description": "Get a report", "inputSchema": CITY}], "nextCursor": "2"}
         else:
             assert params["cursor"] == "2"
             reply["result"] = {"tools": [{"name": "set_alarm", "inputSchema": {"type": "object", "properties": {}}}]}

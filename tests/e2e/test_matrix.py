@@ -12,10 +12,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "quern-demo"
 pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reason="models/quern-demo is not there")
 
-PROMPT = "Get the time: city Lisbon."
+PROMPT = "Get a report: city Lisbon."
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "n": {"type": "integer", "minimum": 0, "maximum": 99}},
           "required": ["city", "n"], "additionalProperties": False}
-TOOL = {"type": "function", "function": {"name": "get_time", "description": "Get the time", "parameters": {
+TOOL = {"type": "function", "function": {"name": "get_report", "description": "Get a report", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}}
 
 
@@ -77,7 +77,7 @@ def test_server(demo_server, form, thinking, stream):
         assert bool(thought) <= thinking and (seed or bool(thought) == thinking)  # a model may choose to skip it when warm
         if form == "tools":
             (call,) = calls
-            assert reason == "tool_calls" and call["name"] == "get_time" and list(json.loads(call["arguments"])) == ["city"]
+            assert reason == "tool_calls" and call["name"] == "get_report" and list(json.loads(call["arguments"])) == ["city"]
         elif reason == "stop":
             assert not calls and holds(content), content
         else:
@@ -96,7 +96,7 @@ def test_command_line(quern, tmp_path, form, thinking):
     assert done.code == 0, done.err
     assert "think>" not in done.out and "<tool_call>" not in done.out
     if form == "tools":
-        assert '-> get_time {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon"}' in done.err and done.out
+        assert '-> get_report {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon"}' in done.err and done.out
     elif form != "grammar" or ")" in done.out:
         assert FORMS[form][1](done.out), done.out
     shown = quern("run", "-m", MODEL, "--think" if thinking else "--no-think", "--temp", "0", "-n", "700", "--show-thinking", *options, "-p", PROMPT)

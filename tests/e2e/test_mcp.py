@@ -12,7 +12,7 @@ from test_tools_cli import ASK, MODEL, OPTIONS
 
 SERVER = pathlib.Path(__file__).with_name("mcp_server.py")
 pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reason="models/quern-demo is not there")
-PROMPT = "Get the time: city Lisbon."
+PROMPT = "Get a report: city Lisbon."
 
 
 @pytest.fixture(params=["stdio", "http"])
@@ -49,11 +49,11 @@ def test_tools_are_listed_called_and_fed_back(quern, server):
     target, log = server()
     done = run(quern, target)
     assert done.code == 0 and "12:34" in done.out, done.err
-    assert '-> get_time {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon", "time": "12:34"}' in done.err
+    assert '-> get_report {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon", "time": "12:34"}' in done.err
     got = messages(log)
     methods = [m["method"] for m in got if "method" in m]
     assert methods[:5] == ["initialize", "notifications/initialized", "tools/list", "tools/list", "tools/call"]
-    assert next(m for m in got if m.get("method") == "tools/call")["params"] == {"name": "get_time", "arguments": {"city": "Lisbon"}}
+    assert next(m for m in got if m.get("method") == "tools/call")["params"] == {"name": "get_report", "arguments": {"city": "Lisbon"}}
     if not target.startswith("http"):  # its own requests were answered
         assert {"jsonrpc": "2.0", "id": "srv-1", "result": {}} in got
         assert any(m.get("error", {}).get("code") == -32601 for m in got)
@@ -64,9 +64,9 @@ def test_tools_are_listed_called_and_fed_back(quern, server):
 def test_chat_lists_them_and_names_do_not_clash(quern, server, tmp_path):
     target, _ = server()
     own = tmp_path / "tools.json"
-    own.write_text(json.dumps([{"function": {"name": "get_time"}, "command": ["true"]}]))
+    own.write_text(json.dumps([{"function": {"name": "get_report"}, "command": ["true"]}]))
     done = quern("chat", *OPTIONS, "--mcp", target, "--tools", own, stdin="/tools\n")
-    assert done.code == 0 and all(n in done.err for n in ("get_time ", "get_time_2 ", "set_alarm ")), done.err
+    assert done.code == 0 and all(n in done.err for n in ("get_report ", "get_report_2 ", "set_alarm ")), done.err
 
 
 @pytest.mark.parametrize("mode, part", [("error", "<- no such city"), ("parts", "only text is read] time 12:34 more"), ("structured", '<- {"time": "12:34"}'),
@@ -81,7 +81,7 @@ def test_results_of_many_kinds(quern, server, mode, part):
 def test_a_server_that_ends_is_told_and_the_chat_goes_on(quern, server):
     target, _ = server("crash")
     done = quern("chat", *OPTIONS, "--mcp", target, "--allow-tools", "--max-tool-rounds", "1", stdin=f"{PROMPT}\n/clear\n{PROMPT}\nHello\n")
-    assert len(done.out.splitlines()) == 3 and done.err.count("error") >= 0
+    assert done.code == 0 and len(done.out.splitlines()) >= 3, done.err  # a call is announced in a line of its own
     one = run(quern, target, "--max-tool-rounds", "1") if not target.startswith("http") else None
     if one:
         assert one.code == 0 and "the server has ended with code 3: out of luck" in one.err, one.err

@@ -1,4 +1,4 @@
-"""quern run and chat with tools that are commands, and the demo model, which calls get_time when asked for a time."""
+"""quern run and chat with tools that are commands, and the demo model, which calls get_report when asked for a report."""
 import json
 import os
 import pathlib
@@ -12,7 +12,7 @@ from terminal import plain
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "quern-demo"
-ASK = "Please get a time. The city is Lisbon."
+ASK = "Please get a report. The city is Lisbon."
 OPTIONS = ["-m", MODEL, "--no-think", "--temp", "0", "-n", "200"]
 
 pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reason="models/quern-demo is not there")
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reas
 
 @pytest.fixture
 def tools(tmp_path):
-    """tools(body, **more): a file with get_time, a Python program of that body with its arguments in `a`."""
-    def make(body, name="get_time", **more):
+    """tools(body, **more): a file with get_report, a Python program of that body with its arguments in `a`."""
+    def make(body, name="get_report", **more):
         script = tmp_path / "tool"
         script.write_text(f"#!{sys.executable}\nimport json, os, sys, time\nraw = sys.stdin.read()\na = json.loads(raw)\n{body}\n")
         script.chmod(0o755)
-        tool = {"type": "function", "function": {"name": name, "description": "Get the time", "parameters": {
+        tool = {"type": "function", "function": {"name": name, "description": "Get a report", "parameters": {
             "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}, "command": ["./tool"], **more}
         path = tmp_path / "tools.json"
         path.write_text(json.dumps({"tools": [tool]}))
@@ -43,9 +43,9 @@ def run(quern, tools, *more, **kwargs):
 
 def test_a_tool_gets_json_and_its_answer_reaches_the_model(quern, tools, tmp_path):
     done = run(quern, tools(ANSWERS), "--allow-tools", cwd=tmp_path, env={"KEEP": "1"})
-    assert done.code == 0 and "12:34" in done.out and "get_time" not in done.out, done.err
+    assert done.code == 0 and "12:34" in done.out and '"arguments"' not in done.out, done.err
     assert (tmp_path / "got").read_text() == '{"city": "Lisbon"}\n'
-    assert '-> get_time {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon", "time": "12:34"}' in done.err
+    assert '-> get_report {"city": "Lisbon"}' in done.err and '<- {"city": "Lisbon", "time": "12:34"}' in done.err
 
 
 def test_a_tool_may_be_allowed_in_its_file(quern, tools):
@@ -102,7 +102,7 @@ def test_a_broken_schema_is_named(quern, tools, tmp_path):
     path = tools(ANSWERS)
     path.write_text(path.read_text().replace('"string"', '"nonsense"'))
     done = run(quern, path)
-    assert done.code == 1 and "get_time" in done.err and "nonsense" in done.err
+    assert done.code == 1 and "get_report" in done.err and "nonsense" in done.err
 
 
 def test_tools_and_raw_exclude_each_other(quern, tools):
@@ -112,12 +112,12 @@ def test_tools_and_raw_exclude_each_other(quern, tools):
 def test_chat_through_a_pipe_prints_answers_only(quern, tools, tmp_path):
     saved = tmp_path / "saved.json"
     done = quern("chat", *OPTIONS, "--tools", tools(ANSWERS), "--allow-tools", stdin=f"{ASK}\n/save {saved}\n/tools\n")
-    assert done.code == 0 and len(done.out.splitlines()) == 1 and "12:34" in done.out, done.out
+    assert done.code == 0 and len(done.out.splitlines()) == 2 and "12:34" in done.out, done.out
     messages = json.loads(saved.read_text())
     assert [m["role"] for m in messages] == ["user", "assistant", "tool", "assistant"]
     (call,) = messages[1]["tool_calls"]
-    assert call["function"] == {"name": "get_time", "arguments": {"city": "Lisbon"}} and messages[2]["tool_call_id"] == call["id"]
-    assert "get_time" in done.err
+    assert call["function"] == {"name": "get_report", "arguments": {"city": "Lisbon"}} and messages[2]["tool_call_id"] == call["id"]
+    assert "get_report" in done.err
     again = quern("chat", *OPTIONS, "--tools", tools(ANSWERS), "--allow-tools", stdin=f"/load {saved}\n/regenerate\n")
     assert again.code == 0 and "12:34" in again.out
 
@@ -127,8 +127,8 @@ def test_chat_asks_first(terminal_chat, tools, reply, runs):
     t = terminal_chat(*OPTIONS, "--tools", tools(ANSWERS))
     t.expect_prompt()
     t.send(ASK + "\n")
-    t.expect("-> get_time")
-    t.expect("Run get_time?")
+    t.expect("-> get_report")
+    t.expect("Run get_report?")
     t.expect("tool: ")
     t.send(reply + "\n")
     t.expect('"time": "12:34"' if runs else "did not allow")
@@ -140,11 +140,11 @@ def test_always_asks_once(terminal_chat, tools):
     for turn in range(2):
         t.expect_prompt()
         t.send(ASK + "\n")
-        t.expect("-> get_time")
+        t.expect("-> get_report")
         if turn == 0:
             t.expect("tool: ")
             t.send("a\n")
-        assert "Run get_time?" not in plain(t.expect('"time": "12:34"'))
+        assert "Run get_report?" not in plain(t.expect('"time": "12:34"'))
         t.expect_prompt()
         t.send("/clear\n")
     t.expect_prompt()
@@ -179,7 +179,7 @@ def test_ctrl_c_at_the_question_stops_the_turn(terminal_chat, tools):
 
 
 def test_the_example_works(quern, tmp_path):
-    done = quern("run", *OPTIONS, "--tools", ROOT / "examples" / "tools" / "tools.json", "-p", "Get the time: city Lisbon.")
+    done = quern("run", *OPTIONS, "--tools", ROOT / "examples" / "tools" / "tools.json", "-p", "Get a report: city Lisbon.")
     assert done.code == 0, done.err
     assert re.search(r'<- {"city": "Lisbon", "time": "\d\d:\d\d"}', done.err) or "no time zone" in done.err, done.err  # zones may not be installed
     done = quern("run", *OPTIONS, "--tools", ROOT / "examples" / "tools" / "tools.json", "--allow-tools", "-p", "Please set an alarm. The time is 07:30.",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A tool: {"city": "Lisbon"} on standard input, {"city": "Lisbon", "time": "14:05"} on standard output."""
+"""A tool: a short report of a city. {"city": "Lisbon"} on standard input, {"city": "Lisbon", "time": "14:05"} on standard output."""
 import datetime
 import json
 import sys
