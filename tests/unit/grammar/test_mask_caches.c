@@ -35,11 +35,11 @@ static const char *const schemas[] = {
     "{\"type\": \"string\", \"minLength\": 100000}",
     "{\"type\": \"string\", \"pattern\": \"^[a-z]{2,9}-[^0-9]*$\", \"maxLength\": 20}",
     "{\"type\": \"string\", \"pattern\": \"[a-f0-9]{4}-\\\\d\"}",
-    "{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}, \"names\": {\"type\": \"integer\"},"
+    ("{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}, \"names\": {\"type\": \"integer\"},"
     " \"n\": {\"enum\": [\"x\", \"xy\", 3]}},"
-    " \"additionalProperties\": {\"type\": [\"string\", \"null\"], \"maxLength\": 4}}",
-    "{\"anyOf\": [{\"type\": \"string\", \"format\": \"date\"}, {\"type\": \"string\", \"minLength\": 2},"
-    " {\"type\": \"array\", \"items\": {\"type\": \"string\", \"maxLength\": 3}}]}",
+    " \"additionalProperties\": {\"type\": [\"string\", \"null\"], \"maxLength\": 4}}"),
+    ("{\"anyOf\": [{\"type\": \"string\", \"format\": \"date\"}, {\"type\": \"string\", \"minLength\": 2},"
+    " {\"type\": \"array\", \"items\": {\"type\": \"string\", \"maxLength\": 3}}]}"),
     "{\"type\": \"string\", \"not\": {\"pattern\": \"^a\"}, \"maxLength\": 12}",
     "{}",
 };
