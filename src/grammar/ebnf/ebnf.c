@@ -10,12 +10,15 @@ enum { ARENA_BYTES_MAX = 64 << 20, EXPR_PARTS_MAX = 400, TERMINAL_PARTS_MAX = 20
 /* What is known of a rule. */
 enum { RULE_UNKNOWN, RULE_LOOKING, RULE_IS_EXPR, RULE_IS_NONE };
 
-void ebnf_init(struct ebnf *g, struct grammar_builder *b, const char *name) {
+void ebnf_begin(struct ebnf *g, struct grammar_builder *b, const char *name, size_t bytes) {
     *g = (struct ebnf){.b = b, .name = name, .ignored = GRAMMAR_NONE};
     arena_init(&g->arena, ARENA_BYTES_MAX);
+    if (bytes > EBNF_BYTES_MAX)
+        grammar_builder_fail(b, QUERN_ERR_LIMIT, "%s: the grammar has %zu bytes, more than %d",
+                             name, bytes, EBNF_BYTES_MAX);
 }
 
-void ebnf_release(struct ebnf *g) {
+static void release(struct ebnf *g) {
     arena_release(&g->arena);
     free(g->rules);
     map_release(&g->names);
@@ -236,7 +239,7 @@ static symbol_id node_symbol(struct ebnf *g, const struct ebnf_node *x, const ch
     return list_symbol(g, x, name, apart, depth);
 }
 
-symbol_id ebnf_emit(struct ebnf *g, const char *start) {
+static symbol_id emit(struct ebnf *g, const char *start) {
     const bool apart = g->ignored != GRAMMAR_NONE;
     char name[64];
     size_t first = 0;
@@ -261,4 +264,15 @@ symbol_id ebnf_emit(struct ebnf *g, const char *start) {
         }
     }
     return apart ? grammar_sequence2(g->b, out, g->ignored) : out;
+}
+
+enum quern_status ebnf_finish(struct ebnf *g, const char *start, symbol_id *out,
+                              struct quern_error *err) {
+    struct grammar_builder *b = g->b;
+    const symbol_id symbol = grammar_builder_failed(b) ? GRAMMAR_NONE : emit(g, start);
+    release(g);
+    if (grammar_builder_failed(b))
+        return grammar_builder_status(b, err);
+    *out = symbol;
+    return QUERN_OK;
 }

@@ -54,8 +54,9 @@ enum {
     EBNF_REPEAT_MAX = 2000
 };
 
-void ebnf_init(struct ebnf *g, struct grammar_builder *b, const char *name);
-void ebnf_release(struct ebnf *g);
+/* Ready for the rules of a text of `bytes`; one that is too long is the builder's failure. End with
+ * ebnf_finish. */
+void ebnf_begin(struct ebnf *g, struct grammar_builder *b, const char *name, size_t bytes);
 /* The number of a rule, made on first use; GRAMMAR_NONE when the builder has failed. */
 uint32_t ebnf_rule(struct ebnf *g, struct str name, size_t line);
 /* All NULL when memory is short: the builder has failed then. */
@@ -69,7 +70,9 @@ void *ebnf_fail(struct ebnf *g, size_t line, const char *fmt, ...) PRINTF_LIKE(3
 
 /* The expression of a part without rules that recurse; GRAMMAR_NONE: it has none. */
 expr_id ebnf_expr(struct ebnf *g, const struct ebnf_node *x);
-/* The symbol of the rule `start`; every rule that is used must have a body. */
-symbol_id ebnf_emit(struct ebnf *g, const char *start);
+/* *out is the symbol of the rule `start`; every rule that is used must have a body. Also after the
+ * builder's failure, whose status it returns; `g` is released. */
+enum quern_status ebnf_finish(struct ebnf *g, const char *start, symbol_id *out,
+                              struct quern_error *err);
 
 #endif

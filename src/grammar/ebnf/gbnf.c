@@ -318,22 +318,12 @@ static void read_rule(struct reader *r) {
 enum quern_status gbnf_build(struct grammar_builder *b, struct str text, const char *name,
                              symbol_id *out, struct quern_error *err) {
     struct ebnf g;
-    symbol_id start = GRAMMAR_NONE;
-    ebnf_init(&g, b, name);
+    ebnf_begin(&g, b, name, text.len);
     struct reader r = {.g = &g, .at = text.ptr, .end = text.ptr + text.len, .line = 1};
-    if (text.len > EBNF_BYTES_MAX)
-        grammar_builder_fail(b, QUERN_ERR_LIMIT, "%s: the grammar has %zu bytes, more than %d",
-                             name, text.len, EBNF_BYTES_MAX);
     skip_space(&r, true);
     while (r.at < r.end && !failed(&r)) {
         read_rule(&r);
         skip_space(&r, true);
     }
-    if (!grammar_builder_failed(b))
-        start = ebnf_emit(&g, "root");
-    ebnf_release(&g);
-    if (grammar_builder_failed(b))
-        return grammar_builder_status(b, err);
-    *out = start;
-    return QUERN_OK;
+    return ebnf_finish(&g, "root", out, err);
 }

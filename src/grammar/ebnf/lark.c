@@ -542,12 +542,8 @@ static void set_ignored(struct reader *r) {
 enum quern_status lark_build(struct grammar_builder *b, struct str text, const char *name,
                              symbol_id *out, struct quern_error *err) {
     struct ebnf g;
-    symbol_id start = GRAMMAR_NONE;
-    ebnf_init(&g, b, name);
+    ebnf_begin(&g, b, name, text.len);
     struct reader r = {.g = &g, .at = text.ptr, .end = text.ptr + text.len, .line = 1};
-    if (text.len > EBNF_BYTES_MAX)
-        grammar_builder_fail(b, QUERN_ERR_LIMIT, "%s: the grammar has %zu bytes, more than %d",
-                             name, text.len, EBNF_BYTES_MAX);
     skip_space(&r, true);
     while (r.at < r.end && !failed(&r)) {
         read_statement(&r);
@@ -555,11 +551,5 @@ enum quern_status lark_build(struct grammar_builder *b, struct str text, const c
     }
     if (!failed(&r))
         set_ignored(&r);
-    if (!failed(&r))
-        start = ebnf_emit(&g, "start");
-    ebnf_release(&g);
-    if (grammar_builder_failed(b))
-        return grammar_builder_status(b, err);
-    *out = start;
-    return QUERN_OK;
+    return ebnf_finish(&g, "start", out, err);
 }
