@@ -1,7 +1,6 @@
 #include "formats/hf_config_edit.h"
 
 #include "base/os.h"
-#include "text/json.h"
 
 enum { CONFIG_BYTES_MAX = 16 << 20, PATH_BYTES = 4096 };
 
@@ -23,8 +22,10 @@ static bool apply(const struct hf_config_edit *edit, json_t *root) {
         json_object_del(root, "quantization_config");
         json_object_del(root, "compression_config");
     }
+    if (edit->quantization)
+        ok = !json_object_set(root, "quantization_config", edit->quantization);
     if (edit->dtype)
-        ok = set_dtype(root, *edit->dtype);
+        ok = ok && set_dtype(root, *edit->dtype);
     if (edit->untie)
         ok = ok && !json_object_set_new(root, "tie_word_embeddings", json_false());
     return ok;

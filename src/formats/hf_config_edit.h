@@ -5,9 +5,11 @@
 
 #include "base/error.h"
 #include "quant/dtype.h"
+#include "text/json.h"
 
 struct hf_config_edit {
-    bool drop_quantization;  /* the weights are not coded any more */
+    bool drop_quantization;  /* the weights are not coded any more, or otherwise */
+    json_t *quantization;    /* the new quantization_config, borrowed; NULL: none */
     bool untie;              /* the head is a matrix of its own */
     const enum dtype *dtype; /* what weights are held in (F32, F16, BF16); NULL: as before */
 };

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/os.h"
+#include "formats/hf_config_edit.h"
 #include "quant/quantizer.h"
 #include "text/json.h"
 
@@ -12,8 +12,6 @@ enum {
     STATE_BYTES = 256,
     PIECE_BYTES = 1 << 20,
     NESTED_BLOCK = 256,
-    PATH_BYTES = 4096,
-    CONFIG_MAX_BYTES = 16 << 20,
 };
 
 static size_t ceil_div(size_t a, size_t b) {
@@ -257,30 +255,11 @@ enum quern_status quantized_layout_write_config(enum quantized_layout layout,
                                                 const struct quantized_head *head, size_t head_group,
                                                 const char *from_dir, const char *to_dir,
                                                 struct quern_error *err) {
-    char from[PATH_BYTES], to[PATH_BYTES];
-    json_t *root = NULL;
-    struct buffer b;
-    buffer_init(&b, CONFIG_MAX_BYTES);
-    enum quern_status st = os_path_join(from, sizeof from, from_dir, "config.json", err);
-    if (st == QUERN_OK)
-        st = os_path_join(to, sizeof to, to_dir, "config.json", err);
-    if (st == QUERN_OK)
-        st = json_load_regular(from, CONFIG_MAX_BYTES, &root, err);
-    if (st == QUERN_OK) {
-        json_object_del(root, "compression_config");
-        json_t *how = quantization_config(layout, config, group, head, head_group);
-        if (json_object_set_new(root, "quantization_config", how) ||
-            (head->is_coded && json_object_set_new(root, "tie_word_embeddings", json_false())))
-            st = error_nomem(err);
-    }
-    if (st == QUERN_OK) {
-        json_write_python(root, 2, &b);
-        buffer_putc(&b, '\n');
-        st = buffer_status(&b, "config.json", err);
-    }
-    if (st == QUERN_OK)
-        st = os_write_file(to, b.data, b.len, err);
-    buffer_release(&b);
-    json_decref(root);
+    json_t *how = quantization_config(layout, config, group, head, head_group);
+    const struct hf_config_edit edit = {
+        .drop_quantization = true, .quantization = how, .untie = head->is_coded};
+    const enum quern_status st =
+        how ? hf_config_copy(from_dir, to_dir, &edit, err) : error_nomem(err);
+    json_decref(how);
     return st;
 }
