@@ -4,6 +4,13 @@
 
 #include "grammar/answer_form.h"
 
+/* Lists for form_judges. */
+#define ACCEPTED(...)       \
+    (const char *const[]) { \
+        __VA_ARGS__, NULL   \
+    }
+#define REFUSED(...) ACCEPTED(__VA_ARGS__)
+
 /* Lists end with NULL. Fails the test, naming the text, when one is judged otherwise. */
 void form_judges(enum answer_form form, const char *text, const char *const *accepted,
                  const char *const *refused);

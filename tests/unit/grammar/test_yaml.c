@@ -1,15 +1,6 @@
 #include "support/form_check.h"
 #include "support/support.h"
 
-#define ACCEPTED(...)       \
-    (const char *const[]) { \
-        __VA_ARGS__, NULL   \
-    }
-#define REFUSED(...)        \
-    (const char *const[]) { \
-        __VA_ARGS__, NULL   \
-    }
-
 static void judges(const char *schema, const char *const *accepted, const char *const *refused) {
     form_judges(ANSWER_YAML, schema, accepted, refused);
 }
