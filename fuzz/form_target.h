@@ -16,8 +16,7 @@ static int form_target(enum answer_form form, const uint8_t *data, size_t size) 
     struct matcher m;
     const char *text = size ? memchr(data, 0, size) : NULL;
     const size_t n = text ? (size_t)(text - (const char *)data) : size;
-    const struct form_source source = {
-        .form = form, .text = {(const char *)data, n}, .name = "it"};
+    const struct form_source source = {.form = form, .text = {(const char *)data, n}, .name = "it"};
     limits.max_exprs = 1 << 16;
     limits.max_bytes = 32 << 20;
     limits.compile_fuel = limits.step_fuel = 1 << 20;

@@ -1,5 +1,5 @@
-/* hf_config_edit.h - config.json of a model that is written anew: everything in it is kept but what the new
- * weights make untrue. */
+/* hf_config_edit.h - config.json of a model that is written anew: everything in it is kept but what
+ * the new weights make untrue. */
 #ifndef QUERN_FORMATS_HF_CONFIG_EDIT_H
 #define QUERN_FORMATS_HF_CONFIG_EDIT_H
 
