@@ -50,6 +50,9 @@ need_test() {
     need python3 "Python 3" has_command "$python"
     need python3-numpy "NumPy for $python" has_module numpy
     need python3-pytest "pytest for $python" has_module pytest
+    need python3-jsonschema "jsonschema for $python, to read what grammars make" has_module jsonschema
+    need python3-lxml "lxml for $python, likewise" has_module lxml
+    need python3-yaml "PyYAML for $python, likewise" has_module yaml
 }
 need_dev() {
     need clang "clang" has_command clang
