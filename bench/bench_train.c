@@ -119,7 +119,7 @@ static int steps(const struct setup *s) {
     const double before = measure_peak(&c);
     for (size_t i = 0; i < s->steps; i++) {
         const uint64_t start = os_now_ns();
-        if (trainer_step(t, &row, 1, 1, 0, &r, &err)) {
+        if (trainer_step(t, &row, 1, 1, (struct train_label_weights){0, 1}, &r, &err)) {
             fprintf(stderr, "%s\n", err.message);
             return 1;
         }

@@ -13,8 +13,18 @@ struct loss_call {
     double loss[HEAD_ROWS_MAX];
 };
 
+static enum train_label_kind kind_of(const struct train_row *row, size_t t) {
+    return row->kinds ? (enum train_label_kind)row->kinds[t] : TRAIN_LABEL_ANSWER;
+}
+
 static bool is_prompt(const struct train_row *row, size_t t) {
-    return row->is_prompt && row->is_prompt[t];
+    return kind_of(row, t) == TRAIN_LABEL_PROMPT;
+}
+
+static float weight_of(const struct row_weights *w, enum train_label_kind kind) {
+    return kind == TRAIN_LABEL_PROMPT       ? w->prompt
+           : kind == TRAIN_LABEL_EMPHASIZED ? w->emphasized
+                                            : w->answer;
 }
 
 static void loss_share(void *ctx, size_t begin, size_t end) {
@@ -24,7 +34,7 @@ static void loss_share(void *ctx, size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) {
         float *z = c->p->logits + i * V;
         const size_t t = c->rows[i], label = (size_t)c->p->row->labels[t];
-        const float weight = is_prompt(c->p->row, t) ? c->w.prompt : c->w.answer;
+        const float weight = weight_of(&c->w, kind_of(c->p->row, t));
         const float most = k->largest(z, V), said = z[label];
         const float sum = k->exp_sum(z, V, 1.0f, most);
         c->loss[i] = log((double)sum) + ((double)most - (double)said);

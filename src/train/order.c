@@ -186,14 +186,47 @@ void order_release(struct order *o) {
 
 /* ---- rows ------------------------------------------------------------------------------------- */
 
-static void fill_segment(struct data_example e, bool prompts, int32_t *tokens, int32_t *labels,
-                         uint8_t *is_prompt) {
+static int32_t token_at(struct data_example e, size_t i) {
+    return (int32_t)(e.tokens[i] & ~DATA_TRAINED);
+}
+
+/* Whether token i is the first word of an answer that begins in the prompt. */
+static bool is_first_word(struct data_example e, size_t i, const struct label_rules *rules) {
+    const size_t n = rules->n_opening;
+    if (!n || i < n || token_at(e, i) == rules->thought)
+        return false;
+    for (size_t k = 0; k < n; k++)
+        if (token_at(e, i - n + k) != rules->opening[k])
+            return false;
+    return true;
+}
+
+static bool is_emphasized(struct data_example e, size_t i, const struct label_rules *rules) {
+    if (!rules->n_words || !i || token_at(e, i - 1) != rules->after)
+        return false;
+    for (size_t k = 0; k < rules->n_words; k++)
+        if (token_at(e, i) == rules->words[k])
+            return true;
+    return false;
+}
+
+static void fill_segment(struct data_example e, const struct label_rules *rules, int32_t *tokens,
+                         int32_t *labels, uint8_t *kinds) {
     for (size_t i = 0; i < e.n; i++) {
-        tokens[i] = (int32_t)(e.tokens[i] & ~DATA_TRAINED);
-        const bool last = i + 1 == e.n;
-        const bool trained = !last && e.tokens[i + 1] & DATA_TRAINED;
-        labels[i] = !last && (trained || prompts) ? (int32_t)(e.tokens[i + 1] & ~DATA_TRAINED) : -1;
-        is_prompt[i] = labels[i] >= 0 && !trained;
+        const size_t next = i + 1;
+        tokens[i] = token_at(e, i);
+        labels[i] = -1;
+        kinds[i] = TRAIN_LABEL_ANSWER;
+        if (next == e.n)
+            continue;
+        if (e.tokens[next] & DATA_TRAINED) {
+            labels[i] = token_at(e, next);
+            if (is_emphasized(e, next, rules))
+                kinds[i] = TRAIN_LABEL_EMPHASIZED;
+        } else if (rules->prompts && !is_first_word(e, next, rules)) {
+            labels[i] = token_at(e, next);
+            kinds[i] = TRAIN_LABEL_PROMPT;
+        }
     }
 }
 
@@ -211,7 +244,7 @@ static bool allocate(const struct train_data *data, const struct order *order, s
 }
 
 enum quern_status row_set_make(const struct train_data *data, const struct order *order, size_t i,
-                               size_t n, bool prompts, struct row_set *out,
+                               size_t n, const struct label_rules *rules, struct row_set *out,
                                struct quern_error *err) {
     *out = (struct row_set){.n = n};
     if (!allocate(data, order, i, n, out)) {
@@ -227,12 +260,11 @@ enum quern_status row_set_make(const struct train_data *data, const struct order
         for (uint32_t k = begin; k < end; k++)
             count += train_data_at(data, order->examples[k]).n;
         int32_t *labels = numbers + count;
-        out->rows[r] = (struct train_row){count, numbers, labels, prompts ? flags : NULL, starts,
-                                          end - begin};
+        out->rows[r] = (struct train_row){count, numbers, labels, flags, starts, end - begin};
         for (uint32_t k = begin; k < end; k++) {
             struct data_example e = train_data_at(data, order->examples[k]);
             starts[k - begin] = (uint32_t)at;
-            fill_segment(e, prompts, numbers + at, labels + at, flags + at);
+            fill_segment(e, rules, numbers + at, labels + at, flags + at);
             at += e.n;
         }
         starts[end - begin] = (uint32_t)count;

@@ -32,6 +32,20 @@ enum quern_status order_make(const struct train_data *data, const struct order_o
                              size_t epoch, struct order *out, struct quern_error *err);
 void order_release(struct order *o); /* zeroed is fine */
 
+enum { LABEL_WORDS_MAX = 16, LABEL_OPENING_MAX = 16 };
+
+/* Which tokens are labels besides those that the examples train, and of which kind. */
+struct label_rules {
+    bool prompts; /* the prompts' tokens too, as TRAIN_LABEL_PROMPT */
+    /* But not the one after `opening`, what begins an answer: a chat template drops the thoughts of
+     * earlier answers, and a model would learn to answer without. `thought` begins one that is there. */
+    int32_t opening[LABEL_OPENING_MAX], thought;
+    size_t n_opening; /* 0: no such rule */
+    /* Trained tokens among `words` right after `after` are TRAIN_LABEL_EMPHASIZED. */
+    int32_t after, words[LABEL_WORDS_MAX];
+    size_t n_words; /* 0: no such rule */
+};
+
 /* Rows i .. i+n-1 as the training core takes them. */
 struct row_set {
     struct train_row *rows;
@@ -40,9 +54,8 @@ struct row_set {
     uint8_t *flags;
     uint32_t *starts;
 };
-/* `prompts`: the prompts' tokens are labels too, marked as such. */
 enum quern_status row_set_make(const struct train_data *data, const struct order *order, size_t i,
-                               size_t n, bool prompts, struct row_set *out,
+                               size_t n, const struct label_rules *rules, struct row_set *out,
                                struct quern_error *err);
 void row_set_release(struct row_set *s); /* zeroed is fine */
 

@@ -72,7 +72,7 @@ void pass_release(struct pass *p); /* zeroed is fine */
 size_t pass_bytes(const struct pass *p);
 
 struct row_weights {
-    float answer, prompt; /* what each label's cross entropy is multiplied by */
+    float answer, emphasized, prompt; /* what each label's cross entropy is multiplied by */
 };
 struct row_losses {
     double answer, prompt; /* sums over the labels */

@@ -150,6 +150,49 @@ enum quern_status run_maker_open(const char *model, const struct example_options
     return status;
 }
 
+static enum quern_status find_ids(struct run *r, struct str text, struct token_ids *ids,
+                                  struct quern_error *err) {
+    const struct encode_options options = {.parse_special = true};
+    ids->n = 0;
+    return tokenizer_encode(r->tokenizer, text, options, ids, err);
+}
+
+static enum quern_status find_emphasized(struct run *r, struct token_ids *ids,
+                                         struct quern_error *err) {
+    const struct run_list *words = &r->config->emphasized;
+    enum quern_status status = QUERN_OK;
+    for (size_t i = 0; i < words->n && !status; i++) {
+        status = find_ids(r, str_from(words->items[i]), ids, err);
+        if (!status && !ids->n)
+            return error_set(err, QUERN_ERR_ARG, "emphasized_words[%zu] is empty", i);
+        if (!status)
+            r->labels.words[r->labels.n_words++] = ids->ids[0];
+    }
+    if (!words->n || status)
+        return status;
+    status = find_ids(r, str_from(r->config->emphasized_after), ids, err);
+    if (!status && ids->n != 1)
+        return error_set(err, QUERN_ERR_ARG,
+                         "emphasized_after is %zu tokens of this tokenizer, expected one", ids->n);
+    if (!status)
+        r->labels.after = ids->ids[0];
+    return status;
+}
+
+static enum quern_status find_label_rules(struct run *r, struct quern_error *err) {
+    struct token_ids ids = {0};
+    enum quern_status status = find_emphasized(r, &ids, err);
+    r->labels.thought = tokenizer_added_id(r->tokenizer, STR_LIT("<think>"));
+    if (!status)
+        status = find_ids(r, buffer_str(&r->maker.headers[0]), &ids, err);
+    if (!status && ids.n <= LABEL_OPENING_MAX && r->labels.thought != TOKENIZER_NONE) {
+        memcpy(r->labels.opening, ids.ids, ids.n * sizeof *ids.ids);
+        r->labels.n_opening = ids.n;
+    }
+    token_ids_release(&ids);
+    return status;
+}
+
 static enum quern_status prepare(struct run *r, struct data_problem *problem,
                                  struct quern_error *err) {
     const struct run_config *c = r->config;
@@ -167,6 +210,8 @@ static enum quern_status prepare(struct run *r, struct data_problem *problem,
         status = train_data_hash_model(c->model, &hash_seed, err);
     if (!status)
         status = run_maker_open(c->model, &c->example, &r->tokenizer, &r->chat, &r->maker, err);
+    if (!status)
+        status = find_label_rules(r, err);
     if (!status)
         status = thread_pool_create(c->train.threads, &r->pool, err);
     for (size_t i = 0; i < c->n_stages && !status; i++)

@@ -40,6 +40,9 @@ static const struct key keys[] = {
     {"last_turns_only", BOOL, AT(example.last_turns), 0, 0, NULL},
     {"raw_prompts", BOOL, AT(example.raw), 0, 0, NULL},
     {"prompt_weight", SPECIAL, 0, 0, 0, "number or list of [first step, number]"},
+    {"emphasis_weight", SPECIAL, 0, 0, 0, "number or list of [first step, number]"},
+    {"emphasized_words", TEXTS, AT(emphasized), 0, 0, NULL},
+    {"emphasized_after", TEXT, AT(emphasized_after), 0, 0, NULL},
     {"optim", WORD, AT(train.optimizer), 0, 0, "adamw|adamw_8bit|lion|adafactor|muon"},
     {"learning_rate", REAL32, AT(train.learning_rate), 0, 10, NULL},
     {"muon_learning_rate", REAL32, AT(train.muon_learning_rate), 0, 10, NULL},
@@ -199,37 +202,37 @@ static enum quern_status read_key(const json_t *json, const char *name, const st
 
 /* ---- keys of their own ------------------------------------------------------------------------ */
 
-static enum quern_status read_prompt_weight(const json_t *json, const char *name,
-                                            struct run_config *out, struct quern_error *err) {
-    const json_t *value = json_object_get(json, "prompt_weight");
+static enum quern_status read_weights(const json_t *json, const char *name, const char *key,
+                                      struct run_weights *out, struct quern_error *err) {
+    const json_t *value = json_object_get(json, key);
     const size_t n = json_array_size(value);
     if (!value)
         return QUERN_OK;
     if (json_is_number(value) && json_number_value(value) >= 0) {
-        out->prompt_weights[0].weight = json_number_value(value);
-        out->n_prompt_weights = 1;
+        out->at[0].weight = json_number_value(value);
+        out->n = 1;
         return QUERN_OK;
     }
     if (!n || n > RUN_WEIGHTS_MAX)
-        return wrong(name, "prompt_weight", value, "a number or a short list", err);
+        return wrong(name, key, value, "a number or a short list", err);
     for (size_t i = 0; i < n; i++) {
         const json_t *pair = json_array_get(value, i);
         const json_t *first = json_array_get(pair, 0), *weight = json_array_get(pair, 1);
         if (!json_is_integer(first) || json_integer_value(first) < 0 || !json_is_number(weight) ||
             json_number_value(weight) < 0)
-            return wrong(name, "prompt_weight", pair, "[first step, weight]", err);
-        out->prompt_weights[i].first_step = (size_t)json_integer_value(first);
-        out->prompt_weights[i].weight = json_number_value(weight);
+            return wrong(name, key, pair, "[first step, weight]", err);
+        out->at[i].first_step = (size_t)json_integer_value(first);
+        out->at[i].weight = json_number_value(weight);
     }
-    out->n_prompt_weights = n;
+    out->n = n;
     return QUERN_OK;
 }
 
-double run_config_prompt_weight(const struct run_config *c, size_t step) {
-    double weight = 0;
-    for (size_t i = 0; i < c->n_prompt_weights; i++)
-        if (step >= c->prompt_weights[i].first_step)
-            weight = c->prompt_weights[i].weight;
+double run_weight_at(const struct run_weights *w, size_t step, double otherwise) {
+    double weight = otherwise;
+    for (size_t i = 0; i < w->n; i++)
+        if (step >= w->at[i].first_step)
+            weight = w->at[i].weight;
     return weight;
 }
 
@@ -392,6 +395,12 @@ static enum quern_status complete(struct run_config *c, const char *name, struct
                          c->model ? "output_dir" : "model_name_or_path");
     if (c->train.learning_rate <= 0)
         c->train.learning_rate = c->train.method == TRAIN_FULL ? 2e-5f : 2e-4f;
+    if (c->emphasized.n && (!c->emphasized_after || !c->emphasis_weight.n))
+        return error_set(err, QUERN_ERR_FORMAT, "%s: emphasized_words without %s", name,
+                         c->emphasized_after ? "emphasis_weight" : "emphasized_after");
+    if (c->emphasized.n > LABEL_WORDS_MAX)
+        return error_set(err, QUERN_ERR_FORMAT, "%s: %zu emphasized_words, at most %d", name,
+                         c->emphasized.n, LABEL_WORDS_MAX);
     if (!c->order.row_tokens)
         c->order.row_tokens = c->example.max_length;
     if ((c->patience || c->load_best) && !c->eval_data.n)
@@ -413,7 +422,9 @@ enum quern_status run_config_parse(json_t *json, const char *name, struct run_co
     for (size_t i = 0; i < N_KEYS && !status; i++)
         status = read_key(json, name, &keys[i], out, err);
     if (!status)
-        status = read_prompt_weight(json, name, out, err);
+        status = read_weights(json, name, "prompt_weight", &out->prompt_weight, err);
+    if (!status)
+        status = read_weights(json, name, "emphasis_weight", &out->emphasis_weight, err);
     if (!status)
         status = read_targets(json, name, out, err);
     if (!status)

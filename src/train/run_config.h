@@ -22,6 +22,15 @@ struct run_stage {
     struct schedule schedule;
 };
 
+/* A weight of the loss over the steps. */
+struct run_weights {
+    struct {
+        size_t first_step;
+        double weight;
+    } at[RUN_WEIGHTS_MAX]; /* the last that has begun counts */
+    size_t n;
+};
+
 struct run_config {
     json_t *json; /* own; strings below are borrowed from it */
     const char *model, *output_dir;
@@ -35,11 +44,9 @@ struct run_config {
     struct train_options train;
     const char *targets[RUN_LIST_MAX];
     size_t layers[RUN_LIST_MAX];
-    struct {
-        size_t first_step;
-        double weight;
-    } prompt_weights[RUN_WEIGHTS_MAX]; /* the last that has begun counts */
-    size_t n_prompt_weights;
+    struct run_weights prompt_weight, emphasis_weight;
+    struct run_list emphasized; /* words, right after emphasized_after */
+    const char *emphasized_after;
     size_t save_steps, save_total_limit, eval_steps, logging_steps; /* eval_steps 0: at the end */
     size_t patience;                                                /* 0: no early stop */
     bool load_best;
@@ -53,6 +60,7 @@ void run_config_release(struct run_config *c); /* zeroed is fine */
 /* The index-th key there is, with what it takes, NULL after the last: for messages and documents. */
 const char *run_config_key(size_t index, const char **takes);
 
-double run_config_prompt_weight(const struct run_config *c, size_t step);
+/* `otherwise`: before any has begun. */
+double run_weight_at(const struct run_weights *w, size_t step, double otherwise);
 
 #endif

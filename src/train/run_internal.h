@@ -32,6 +32,7 @@ struct run {
     size_t n_stages, n_steps, longest_row;
     struct train_data eval_data;
     struct order eval_order;
+    struct label_rules labels; /* prompts: as the step says */
     struct trainer *trainer;
     struct run_log log;
     bool log_failed; /* as was said */

@@ -193,7 +193,10 @@ static void report(struct run *r, const struct train_step_result *result, double
 static enum quern_status train_step(struct run *r, struct train_step_result *result, double *share,
                                     struct quern_error *err) {
     const struct cursor *c = &r->cursor;
-    const double weight = run_config_prompt_weight(r->config, r->step);
+    const struct train_label_weights weights = {
+        .prompt = (float)run_weight_at(&r->config->prompt_weight, r->step, 0),
+        .emphasis = (float)run_weight_at(&r->config->emphasis_weight, r->step, 1)};
+    struct label_rules labels = r->labels;
     struct row_set rows = {0};
     enum quern_status status = run_cursor_ready(r, err);
     if (status)
@@ -201,10 +204,11 @@ static enum quern_status train_step(struct run *r, struct train_step_result *res
     const struct stage *s = &r->stages[c->stage];
     const size_t left = c->order.n_rows - c->row, a_step = run_rows_a_step(r);
     *share = schedule_at(&r->config->stages[c->stage].schedule, c->stage_step, s->n_steps);
-    status = row_set_make(s->data, &c->order, c->row, left < a_step ? left : a_step, weight > 0, &rows,
+    labels.prompts = weights.prompt > 0;
+    status = row_set_make(s->data, &c->order, c->row, left < a_step ? left : a_step, &labels, &rows,
                           err);
     if (!status)
-        status = r->ops->step(r->trainer, rows.rows, rows.n, (float)*share, (float)weight, result, err);
+        status = r->ops->step(r->trainer, rows.rows, rows.n, (float)*share, weights, result, err);
     row_set_release(&rows);
     if (status)
         return error_prefix(err, status, "step %zu", r->step + 1);
@@ -225,7 +229,7 @@ static enum quern_status evaluate(struct run *r, double *loss, struct quern_erro
         const size_t left = r->eval_order.n_rows - i, n = left < EVAL_ROWS ? left : EVAL_ROWS;
         if (r->events.on_work)
             r->events.on_work(r->events.user, "Evaluating", (double)i / (double)r->eval_order.n_rows);
-        status = row_set_make(&r->eval_data, &r->eval_order, i, n, false, &rows, err);
+        status = row_set_make(&r->eval_data, &r->eval_order, i, n, &r->labels, &rows, err);
         if (!status)
             status = r->ops->evaluate(r->trainer, rows.rows, rows.n, &result, err);
         row_set_release(&rows);

@@ -95,10 +95,9 @@ static void count_row(const struct train_row *r, struct train_step_result *s) {
     for (size_t i = 0; i < r->count; i++) {
         if (r->labels[i] < 0)
             continue;
-        if (r->is_prompt && r->is_prompt[i])
-            s->n_prompt_labels++;
-        else
-            s->n_labels++;
+        const unsigned kind = r->kinds ? r->kinds[i] : TRAIN_LABEL_ANSWER;
+        *(kind == TRAIN_LABEL_PROMPT ? &s->n_prompt_labels : &s->n_labels) += 1;
+        s->n_emphasized += kind == TRAIN_LABEL_EMPHASIZED;
     }
 }
 
@@ -182,12 +181,15 @@ static enum quern_status row_gradients(struct trainer *t, const struct train_row
 }
 
 enum quern_status trainer_gradients(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                                    float prompt_weight, struct train_step_result *result,
-                                    struct quern_error *err) {
+                                    struct train_label_weights weights,
+                                    struct train_step_result *result, struct quern_error *err) {
     enum quern_status st = check_rows(t, rows, n_rows, result, err);
+    const float answers =
+        (float)result->n_labels + (weights.emphasis - 1) * (float)result->n_emphasized;
     const struct row_weights w = {
-        .answer = 1.0f / (float)(result->n_labels ? result->n_labels : 1),
-        .prompt = prompt_weight / (float)(result->n_prompt_labels ? result->n_prompt_labels : 1)};
+        .answer = 1.0f / (answers > 0 ? answers : 1),
+        .emphasized = weights.emphasis / (answers > 0 ? answers : 1),
+        .prompt = weights.prompt / (float)(result->n_prompt_labels ? result->n_prompt_labels : 1)};
     double answer = 0, prompt = 0;
     if (st == QUERN_OK)
         prepare_linears(t);
@@ -208,10 +210,11 @@ enum quern_status trainer_gradients(struct trainer *t, const struct train_row *r
 /* ---- steps ------------------------------------------------------------------------------------------------- */
 
 enum quern_status trainer_step(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                               float lr_scale, float prompt_weight, struct train_step_result *result,
+                               float lr_scale, struct train_label_weights weights,
+                               struct train_step_result *result,
                                struct quern_error *err) {
     struct train_step_result r;
-    enum quern_status st = trainer_gradients(t, rows, n_rows, prompt_weight, &r, err);
+    enum quern_status st = trainer_gradients(t, rows, n_rows, weights, &r, err);
     if (st != QUERN_OK)
         return st;
     if (!isfinite(r.loss) || !isfinite(r.grad_norm))
@@ -235,7 +238,7 @@ enum quern_status trainer_evaluate(struct trainer *t, const struct train_row *ro
     t->pass.grads = NULL;
     t->pass.is_training = false;
     for (size_t i = 0; i < n_rows; i++) {
-        const struct row_losses losses = pass_row(&t->pass, &rows[i], (struct row_weights){1, 1});
+        const struct row_losses losses = pass_row(&t->pass, &rows[i], (struct row_weights){1, 1, 1});
         answer += losses.answer;
         prompt += losses.prompt;
     }

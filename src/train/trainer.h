@@ -46,7 +46,8 @@ struct train_step_result {
     double loss;        /* mean cross entropy of the answer's labels, nats */
     double prompt_loss; /* of the prompt's; 0 without any */
     double grad_norm;   /* before clipping */
-    size_t n_labels, n_prompt_labels, n_tokens;
+    size_t n_labels; /* of the answer, n_emphasized among them */
+    size_t n_emphasized, n_prompt_labels, n_tokens;
 };
 
 struct trainer; /* one thread at a time; it has its own pool */
@@ -57,12 +58,11 @@ enum quern_status trainer_create(const char *dir, const struct train_options *op
 void trainer_destroy(struct trainer *t); /* NULL is fine */
 
 /* Gradients over all rows, clipping, one optimizer step at `lr_scale` times the options' rates. The
- * loss is the mean over the answer's labels of all rows plus prompt_weight times the mean over the
- * prompt's; with prompt_weight 0 these are left out, and prompt_loss is 0. Rows are summed in a fixed
- * binary tree by index. QUERN_ERR_ARG: a bad row; nothing has changed then. QUERN_ERR_LIMIT: the loss
- * is not finite; nothing has changed. */
+ * loss is what row.h says, over all rows; with weights.prompt 0 the prompts' labels are left out, and
+ * prompt_loss is 0. Rows are summed in a fixed binary tree by index. QUERN_ERR_ARG: a bad row; nothing
+ * has changed then. QUERN_ERR_LIMIT: the loss is not finite; nothing has changed. */
 enum quern_status trainer_step(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                               float lr_scale, float prompt_weight,
+                               float lr_scale, struct train_label_weights weights,
                                struct train_step_result *result, struct quern_error *err);
 
 /* The losses alone. */

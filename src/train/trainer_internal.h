@@ -22,7 +22,7 @@ struct trainer {
 
 /* Gradients over all rows into t->current, and the losses; parameters stay. */
 enum quern_status trainer_gradients(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                                    float prompt_weight, struct train_step_result *result,
+                                    struct train_label_weights weights, struct train_step_result *result,
                                     struct quern_error *err);
 
 #endif

@@ -9,7 +9,7 @@ struct trainer_ops {
                                 struct trainer **out, struct quern_error *err);
     void (*destroy)(struct trainer *t);
     enum quern_status (*step)(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                              float lr_scale, float prompt_weight,
+                              float lr_scale, struct train_label_weights w,
                               struct train_step_result *result, struct quern_error *err);
     enum quern_status (*evaluate)(struct trainer *t, const struct train_row *rows, size_t n_rows,
                                   struct train_step_result *result, struct quern_error *err);

@@ -51,6 +51,7 @@ static enum quern_status open_and_order(const struct example_maker *maker, struc
     struct train_data_options files = {.paths = paths, .n_paths = 1};
     struct train_data data = {0};
     struct data_problem problem;
+    const struct label_rules rules = {.prompts = true};
     struct order order = {0};
     struct row_set rows = {0};
     if (!path[0]) {
@@ -63,7 +64,7 @@ static enum quern_status open_and_order(const struct example_maker *maker, struc
     if (!status)
         status = order_make(&data, &options, 0, &order, err);
     if (!status)
-        status = row_set_make(&data, &order, 0, order.n_rows, true, &rows, err);
+        status = row_set_make(&data, &order, 0, order.n_rows, &rules, &rows, err);
     if (!status && (rows.n != 1 || rows.rows[0].segments != 2))
         status = error_set(err, QUERN_ERR_STATE, "%zu rows", rows.n);
     row_set_release(&rows);

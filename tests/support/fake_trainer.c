@@ -42,7 +42,7 @@ static double pass(const struct trainer *t, const struct train_row *rows, size_t
     for (size_t r = 0; r < n_rows; r++)
         for (size_t i = 0; i < rows[r].count; i++) {
             result->n_tokens++;
-            if (rows[r].labels[i] < 0 || (rows[r].is_prompt && rows[r].is_prompt[i]))
+            if (rows[r].labels[i] < 0 || (rows[r].kinds && rows[r].kinds[i] == TRAIN_LABEL_PROMPT))
                 continue;
             result->n_labels++;
             loss -= t->bias[rows[r].labels[i] % VOCAB] - max - log(sum);
@@ -52,10 +52,10 @@ static double pass(const struct trainer *t, const struct train_row *rows, size_t
 }
 
 static enum quern_status step(struct trainer *t, const struct train_row *rows, size_t n_rows,
-                              float lr_scale, float prompt_weight,
+                              float lr_scale, struct train_label_weights w,
                               struct train_step_result *result, struct quern_error *err) {
     double *gradient = calloc(VOCAB, sizeof *gradient);
-    (void)prompt_weight;
+    (void)w;
     if (!gradient)
         return error_nomem(err);
     result->loss = pass(t, rows, n_rows, gradient, result);

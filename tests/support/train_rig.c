@@ -56,7 +56,7 @@ struct train_rig train_rig_open(const char *name, const struct train_options *o)
         size_t n = 0;
         r->tokens = data_of(&g, "row.%zu.tokens", i, &r->count);
         r->labels = data_of(&g, "row.%zu.labels", i, NULL);
-        r->is_prompt = data_of(&g, "row.%zu.is_prompt", i, NULL);
+        r->kinds = data_of(&g, "row.%zu.is_prompt", i, NULL);
         r->starts = data_of(&g, "row.%zu.starts", i, &n);
         r->segments = n - 1;
     }

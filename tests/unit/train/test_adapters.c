@@ -181,6 +181,7 @@ static void dropout_drops_its_share_and_the_same_again(void **state) {
 static void noise_is_for_training_and_the_same_for_all_threads(void **state) {
     (void)state;
     struct train_options o = train_rig_options("lora");
+    const struct train_label_weights weights = {.prompt = 0.3f, .emphasis = 1};
     struct train_step_result r[3];
     o.lora.dropout = 0.1f;
     o.neftune_alpha = 5;
@@ -191,7 +192,7 @@ static void noise_is_for_training_and_the_same_for_all_threads(void **state) {
         if (i == 2)
             o.lora.dropout = o.neftune_alpha = 0;
         struct train_rig g = train_rig_open("lora", &o);
-        assert_int_equal(trainer_step(g.trainer, g.rows, g.n_rows, 1, 0.3f, &r[i], &err), QUERN_OK);
+        assert_int_equal(trainer_step(g.trainer, g.rows, g.n_rows, 1, weights, &r[i], &err), QUERN_OK);
         train_rig_close(&g);
     }
     assert_true(r[0].loss == r[1].loss && r[0].grad_norm == r[1].grad_norm);

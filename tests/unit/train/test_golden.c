@@ -7,6 +7,8 @@
 #include "support/support.h"
 #include "support/train_rig.h"
 
+static const struct train_label_weights weights = {.prompt = 0.3f, .emphasis = 1};
+
 /* 1e-4 of the tensor's norm: issue and float32, whose own error here is below 1e-5. */
 static void check_gradients(const char *name, bool checkpointing) {
     struct train_options o = train_rig_options(name);
@@ -14,7 +16,7 @@ static void check_gradients(const char *name, bool checkpointing) {
     struct train_rig g = train_rig_open(name, &o);
     struct train_step_result r;
     struct quern_error err = {0};
-    assert_int_equal(trainer_gradients(g.trainer, g.rows, g.n_rows, 0.3f, &r, &err), QUERN_OK);
+    assert_int_equal(trainer_gradients(g.trainer, g.rows, g.n_rows, weights, &r, &err), QUERN_OK);
     const struct net *n = &g.trainer->net;
     for (size_t i = 0; i < n->n_params; i++) {
         char key[PARAM_NAME_MAX + 8];
@@ -35,7 +37,7 @@ static void check_steps_by(const char *name, const struct train_options *o, cons
     for (int i = 0; i < 10; i++) {
         struct train_step_result r;
         struct quern_error err = {0};
-        if (trainer_step(g.trainer, g.rows, g.n_rows, 1.0f, 0.3f, &r, &err))
+        if (trainer_step(g.trainer, g.rows, g.n_rows, 1.0f, weights, &r, &err))
             fail_msg("%s", err.message);
         const double got[] = {r.loss, r.prompt_loss};
         for (int j = 0; j < 2; j++)

@@ -113,20 +113,50 @@ static void a_row_shifts_labels_within_its_segments(void **state) {
     (void)state;
     assert_int_equal(order_make(&data, &options, 0, &o, &err), QUERN_OK);
     for (int prompts = 0; prompts < 2; prompts++) {
-        assert_int_equal(row_set_make(&data, &o, 0, o.n_rows, prompts, &set, &err), QUERN_OK);
+        const struct label_rules rules = {.prompts = prompts};
+        assert_int_equal(row_set_make(&data, &o, 0, o.n_rows, &rules, &set, &err), QUERN_OK);
         const struct train_row *row = &set.rows[0];
         assert_int_equal(row->starts[row->segments], row->count);
-        assert_int_equal(row->is_prompt != NULL, prompts);
         for (size_t s = 0; s < row->segments; s++)
             for (uint32_t i = row->starts[s]; i < row->starts[s + 1]; i++) {
                 const bool last = i + 1 == row->starts[s + 1], trained = i + 2 == row->starts[s + 1];
                 const bool labelled = !last && (trained || prompts);
                 assert_int_equal(row->labels[i], labelled ? row->tokens[i + 1] : -1);
-                if (prompts)
-                    assert_int_equal(row->is_prompt[i], labelled && !trained);
+                assert_int_equal(row->kinds[i], labelled && !trained ? TRAIN_LABEL_PROMPT
+                                                                     : TRAIN_LABEL_ANSWER);
             }
         row_set_release(&set);
     }
+    order_release(&o);
+}
+
+/* 7 8 opens an answer, 9 a thought; 3 after 5 is a word that counts more. */
+static void label_rules_leave_out_first_words_and_mark_emphasized_ones(void **state) {
+    static const uint32_t ids[] = {1,  7, 8, 4, 5, 3, 7, 8, 9, 7, 8,
+                                   9 | DATA_TRAINED, 5 | DATA_TRAINED, 3 | DATA_TRAINED,
+                                   3 | DATA_TRAINED, 6 | DATA_TRAINED};
+    enum { COUNT = sizeof ids / sizeof *ids };
+    static uint64_t ends[] = {0, COUNT};
+    const struct train_data one = {
+        .n_examples = 1, .n_tokens = COUNT, .starts = ends, .words = ids, .longest = COUNT};
+    const struct order_options options = {ORDER_FILE, false, 100, 0, 0};
+    const struct label_rules rules = {.prompts = true, .opening = {7, 8}, .n_opening = 2, .thought = 9,
+                                      .after = 5, .words = {2, 3}, .n_words = 2};
+    struct order o;
+    struct row_set set;
+    (void)state;
+    assert_int_equal(order_make(&one, &options, 0, &o, &err), QUERN_OK);
+    assert_int_equal(row_set_make(&one, &o, 0, 1, &rules, &set, &err), QUERN_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        const bool first_word = i == 2; /* of "7 8 4"; the one in "7 8 9" is a thought */
+        const int32_t next = i + 1 < COUNT ? (int32_t)(ids[i + 1] & ~DATA_TRAINED) : -1;
+        assert_int_equal(set.rows[0].labels[i], first_word ? -1 : next);
+        const unsigned kind = i < 10 && !first_word ? TRAIN_LABEL_PROMPT
+                              : i == 12             ? TRAIN_LABEL_EMPHASIZED
+                                                    : TRAIN_LABEL_ANSWER;
+        assert_int_equal(set.rows[0].kinds[i], kind);
+    }
+    row_set_release(&set);
     order_release(&o);
 }
 
@@ -174,6 +204,7 @@ int main(void) {
         cmocka_unit_test(the_order_is_one_of_seed_and_epoch_alone),
         cmocka_unit_test(windows_give_rows_of_like_lengths_within_their_padded_size),
         cmocka_unit_test(a_row_shifts_labels_within_its_segments),
+        cmocka_unit_test(label_rules_leave_out_first_words_and_mark_emphasized_ones),
         cmocka_unit_test(schedules_rise_and_fall_as_described),
         cmocka_unit_test(records_for_tensorboard_are_framed_and_checked),
     };

@@ -219,7 +219,8 @@ static void stages_follow_each_other_with_their_own_steps(void **state) {
     char more[8192];
     (void)state;
     snprintf(more, sizeof more,
-             ",\"prompt_weight\":[[0,0],[2,0.5]],\"order\":\"windows\",\"packing_window\":64,"
+             ",\"prompt_weight\":[[0,0],[2,0.5]],\"emphasized_words\":[\"a\",\"e\"],"
+             "\"emphasized_after\":\"b\",\"emphasis_weight\":[[0,1],[3,4]],\"order\":\"windows\",\"packing_window\":64,"
              "\"stages\":[{\"max_steps\":5},{\"data\":\"%s\",\"max_steps\":4,\"seed\":9,"
              "\"learning_rate_scale\":0.5}]",
              data_file());
@@ -240,6 +241,14 @@ static void settings_that_are_none_are_named(void **state) {
     assert_non_null(strstr(err.message, "optim is \"sgd\", expected adamw|"));
     assert_int_equal(go("bad", ",\"r\":0", RUN_FRESH, 0, &end), QUERN_ERR_FORMAT);
     assert_int_equal(go("bad", ",\"early_stopping_patience\":1", RUN_FRESH, 0, &end), QUERN_ERR_FORMAT);
+    assert_int_equal(go("bad", ",\"emphasized_words\":\"a\",\"emphasized_after\":\"b\"", RUN_FRESH, 0,
+                        &end),
+                     QUERN_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "emphasized_words without emphasis_weight"));
+    const char *many = ",\"emphasized_words\":\"a\",\"emphasized_after\":\"a b c d\","
+                       "\"emphasis_weight\":2";
+    assert_int_equal(go("bad", many, RUN_FRESH, 0, &end), QUERN_ERR_ARG);
+    assert_non_null(strstr(err.message, "emphasized_after is"));
     assert_int_equal(go("bad", ",\"stages\":[{\"lr\":1}]", RUN_FRESH, 0, &end), QUERN_ERR_FORMAT);
 }
 

@@ -18,7 +18,7 @@ static struct train_rig rig(const char *name, int threads) {
 static struct train_step_result step(struct train_rig *g, const struct train_row *rows, size_t n) {
     struct train_step_result r = {0};
     struct quern_error err = {0};
-    if (trainer_step(g->trainer, rows, n, 1.0f, 0.3f, &r, &err))
+    if (trainer_step(g->trainer, rows, n, 1.0f, (struct train_label_weights){0.3f, 1}, &r, &err))
         fail_msg("%s", err.message);
     return r;
 }
@@ -26,7 +26,7 @@ static struct train_step_result step(struct train_rig *g, const struct train_row
 static struct train_step_result gradients(struct train_rig *g, const struct train_row *rows, size_t n) {
     struct train_step_result r = {0};
     struct quern_error err = {0};
-    if (trainer_gradients(g->trainer, rows, n, 0.3f, &r, &err))
+    if (trainer_gradients(g->trainer, rows, n, (struct train_label_weights){0.3f, 1}, &r, &err))
         fail_msg("%s", err.message);
     return r;
 }
@@ -83,7 +83,7 @@ static size_t unpack(const struct train_row *row, struct train_row *out, uint32_
         out[s] = (struct train_row){.count = b - a,
                                     .tokens = row->tokens + a,
                                     .labels = row->labels + a,
-                                    .is_prompt = row->is_prompt + a,
+                                    .kinds = row->kinds + a,
                                     .starts = starts[s],
                                     .segments = 1};
     }
@@ -243,14 +243,15 @@ static void bad_rows_are_refused_and_change_nothing(void **state) {
     struct quern_error err = {0};
     int32_t tokens[] = {1, 2, 99}, none[] = {-1, -1, -1};
     uint32_t starts[] = {0, 3}, wrong[] = {0, 2};
+    const struct train_label_weights plain = {0, 1};
     struct train_row row = {.count = 3, .tokens = tokens, .labels = none, .starts = starts, .segments = 1};
-    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, 0, &r, &err), QUERN_ERR_ARG);
+    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, plain, &r, &err), QUERN_ERR_ARG);
     assert_non_null(strstr(err.message, "token 2 is 99"));
     tokens[2] = 3;
-    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, 0, &r, &err), QUERN_ERR_ARG);
+    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, plain, &r, &err), QUERN_ERR_ARG);
     assert_non_null(strstr(err.message, "no token"));
     row.starts = wrong;
-    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, 0, &r, &err), QUERN_ERR_ARG);
+    assert_int_equal(trainer_step(a.trainer, &row, 1, 1, plain, &r, &err), QUERN_ERR_ARG);
     same_values(&a, &b);
     train_rig_close(&a);
     train_rig_close(&b);
@@ -270,13 +271,14 @@ static void rows_are_added_in_a_fixed_tree(void **state) {
     struct train_step_result all = {0};
     for (size_t i = 0; i < 5; i++)
         for (size_t t = 0; t < rows[i].count; t++)
-            *(rows[i].is_prompt[t] ? &all.n_prompt_labels : &all.n_labels) += rows[i].labels[t] >= 0;
+            *(rows[i].kinds[t] ? &all.n_prompt_labels : &all.n_labels) += rows[i].labels[t] >= 0;
     struct pass *p = &g.trainer->pass;
     for (size_t i = 0; i < 5; i++) {
         each[i] = calloc(1, bytes);
         p->grads = each[i];
         pass_row(p, &rows[i],
-                 (struct row_weights){1.0f / (float)all.n_labels, 0.3f / (float)all.n_prompt_labels});
+                 (struct row_weights){.answer = 1.0f / (float)all.n_labels,
+                                      .prompt = 0.3f / (float)all.n_prompt_labels});
     }
     for (size_t j = 0; j < n; j++) {
         const float want = ((each[0][j] + each[1][j]) + (each[2][j] + each[3][j])) + each[4][j];
@@ -285,6 +287,54 @@ static void rows_are_added_in_a_fixed_tree(void **state) {
     for (size_t i = 0; i < 5; i++)
         free(each[i]);
     free(sum);
+    train_rig_close(&g);
+}
+
+/* A label of weight w is as good as w labels: the gradient is that of a row which has only the emphasized
+ * ones, times w - 1 and their number, added to the plain one times the number of all. */
+static void an_emphasized_label_counts_as_often_as_its_weight_says(void **state) {
+    (void)state;
+    struct train_rig g = rig("dense", 2);
+    struct train_row row = g.rows[0];
+    const size_t n = g.trainer->net.n_values;
+    float *plain = malloc(n * sizeof *plain), *few = malloc(n * sizeof *few);
+    float *want = malloc(n * sizeof *want);
+    uint8_t *kinds = calloc(row.count, 1), *none = calloc(row.count, 1);
+    int32_t *labels = malloc(row.count * sizeof *labels);
+    size_t n_all = 0, n_few = 0;
+    for (size_t t = 0; t < row.count; t++) {
+        const bool is_one = row.labels[t] >= 0 && t % 3 == 0;
+        kinds[t] = is_one ? TRAIN_LABEL_EMPHASIZED : TRAIN_LABEL_ANSWER;
+        labels[t] = is_one ? row.labels[t] : -1;
+        n_all += row.labels[t] >= 0;
+        n_few += is_one;
+    }
+    struct train_step_result r = {0};
+    struct quern_error err = {0};
+    const struct train_label_weights eight = {0, 8}, one = {0, 1};
+    struct train_row only = row;
+    row.kinds = only.kinds = none;
+    only.labels = labels;
+    assert_int_equal(trainer_gradients(g.trainer, &row, 1, one, &r, &err), QUERN_OK);
+    const double loss = r.loss;
+    memcpy(plain, g.trainer->current, n * sizeof *plain);
+    assert_int_equal(trainer_gradients(g.trainer, &only, 1, one, &r, &err), QUERN_OK);
+    memcpy(few, g.trainer->current, n * sizeof *few);
+    row.kinds = kinds;
+    assert_int_equal(trainer_gradients(g.trainer, &row, 1, eight, &r, &err), QUERN_OK);
+    assert_true(r.loss == loss);
+    assert_int_equal(r.n_emphasized, n_few);
+    const double all = (double)n_all + 7 * (double)n_few;
+    for (size_t i = 0; i < n; i++)
+        want[i] = (float)((plain[i] * (double)n_all + 7 * few[i] * (double)n_few) / all);
+    /* Another order of the same sums in float32. */
+    assert_true(train_relative_error(g.trainer->current, want, n) < 1e-5);
+    free(plain);
+    free(few);
+    free(want);
+    free(kinds);
+    free(none);
+    free(labels);
     train_rig_close(&g);
 }
 
@@ -297,6 +347,7 @@ int main(void) {
         cmocka_unit_test(the_loss_falls_along_every_gradient_as_it_says),
         cmocka_unit_test(a_saved_state_goes_on_bit_for_bit),
         cmocka_unit_test(a_state_of_another_model_is_refused),
+        cmocka_unit_test(an_emphasized_label_counts_as_often_as_its_weight_says),
         cmocka_unit_test(bad_rows_are_refused_and_change_nothing),
         cmocka_unit_test(rows_are_added_in_a_fixed_tree),
     };
