@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,7 +41,34 @@ static void reset_signals(posix_spawnattr_t *attr) {
                                        POSIX_SPAWN_SETSIGMASK);
 }
 
-static int spawn(struct process *p, const char *const *argv, const int child[3]) {
+static bool is_in(const char *variable, const char *const *env) {
+    const size_t name = strcspn(variable, "=");
+    for (; *env; env++)
+        if (strncmp(*env, variable, name) == 0 && (*env)[name] == '=')
+            return true;
+    return false;
+}
+
+/* Ours with `env` instead of or beside it; the list is the caller's, the strings are borrowed. */
+static const char **merged_environment(const char *const *env) {
+    size_t n = 0, k = 0;
+    for (char **v = environ; *v; v++)
+        n++;
+    for (const char *const *v = env; *v; v++)
+        n++;
+    const char **merged = calloc(n + 1, sizeof *merged);
+    if (!merged)
+        return NULL;
+    for (char **v = environ; *v; v++)
+        if (!is_in(*v, env))
+            merged[k++] = *v;
+    for (; *env; env++)
+        merged[k++] = *env;
+    return merged;
+}
+
+static int spawn(struct process *p, const char *const *argv, const char *const *env,
+                 const int child[3]) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     pid_t pid = 0;
@@ -57,15 +85,18 @@ static int spawn(struct process *p, const char *const *argv, const int child[3])
         problem = posix_spawn_file_actions_adddup2(&actions, child[i], i);
     if (!problem)
         problem = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *)(uintptr_t)argv,
-                               environ);
+                               (char *const *)(uintptr_t)env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     p->pid = pid;
     return problem;
 }
 
-enum quern_status process_start(struct process *p, const char *const *argv,
+enum quern_status process_start(struct process *p, const char *const *argv, const char *const *env,
                                 struct quern_error *err) {
+    const char **merged = env ? merged_environment(env) : NULL;
+    if (env && !merged)
+        return error_nomem(err);
     int child[3] = {-1, -1, -1}, *ours[3] = {&p->in, &p->out, &p->err}, problem = 0;
     *p = (struct process){.in = -1, .out = -1, .err = -1};
     for (int i = 0; i < 3 && !problem; i++) {
@@ -79,7 +110,8 @@ enum quern_status process_start(struct process *p, const char *const *argv,
         fcntl(*ours[i], F_SETFL, O_NONBLOCK);
     }
     if (!problem)
-        problem = spawn(p, argv, child);
+        problem = spawn(p, argv, merged ? merged : (const char *const *)environ, child);
+    free(merged);
     for (int i = 0; i < 3; i++)
         close_fd(&child[i]);
     if (!problem)

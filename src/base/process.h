@@ -17,8 +17,9 @@ struct process {
     int code;         /* its exit code, or 128 + the signal that ended it */
 };
 
-/* argv[0] is searched for in PATH unless it has a slash; argv ends with NULL. No shell. */
-enum quern_status process_start(struct process *p, const char *const *argv,
+/* argv[0] is searched for in PATH unless it has a slash; argv ends with NULL. No shell. `env`:
+ * "NAME=value" that replace variables of our own environment, NULL at the end; NULL: none. */
+enum quern_status process_start(struct process *p, const char *const *argv, const char *const *env,
                                 struct quern_error *err);
 
 enum process_event {

@@ -142,7 +142,7 @@ enum tool_end tool_command_run(const struct tool_command *c, struct str argument
     buffer_append_str(&input, arguments);
     buffer_putc(&input, '\n');
     enum tool_end end = TOOL_FAILED;
-    if (process_start(&r.process, (const char *const *)c->argv, &err)) {
+    if (process_start(&r.process, (const char *const *)c->argv, NULL, &err)) {
         buffer_printf(result, "error: %s", err.message);
     } else {
         communicate(c, buffer_str(&input), &r);

@@ -19,7 +19,7 @@ int cli_tools_open(const struct cli_tool_args *args, struct tool_set *set) {
         status = tool_set_load(set, args->files.items[i], &err);
     const struct mcp_options options = {(int64_t)(args->timeout_s * 1000), interrupt_pending};
     for (size_t i = 0; !status && i < args->servers.n; i++)
-        status = tool_set_add_server(set, args->servers.items[i], &options, &err);
+        status = tool_set_add_servers(set, args->servers.items[i], &options, &err);
     if (!status)
         status = tool_set_finish(set, &err);
     return status ? cli_fail(&err) : CLI_GO_ON;

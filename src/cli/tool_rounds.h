@@ -20,8 +20,8 @@ enum { CLI_TOOL_ROUNDS = 8 };
              "let the model call the commands that this JSON file describes (docs/cli.md); may be " \
              "given several times"),                                                               \
         OPT_LIST(0, "mcp", "SERVER", type, field.servers,                                          \
-                 "let the model call the tools of an MCP server, a command or an http(s) URL; may " \
-                 "be given several times"),                                                        \
+                 "let the model call the tools of an MCP server: a command, an http(s) URL, or a " \
+                 "file .json with \"mcpServers\" (docs/cli.md); may be given several times"),      \
         OPT_FLOAT(0, "mcp-timeout", "S", type, field.timeout_s, 0.01, 86400,                       \
                   "most seconds an MCP server may take for an answer (default: 60)"),              \
         OPT_FLAG(0, "allow-tools", type, field.allow, "run tools without asking"),                 \

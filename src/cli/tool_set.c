@@ -94,11 +94,17 @@ static enum quern_status add_from_server(struct tool_set *set, struct mcp_client
     return error_nomem(err);
 }
 
-enum quern_status tool_set_add_server(struct tool_set *set, const char *target,
-                                      const struct mcp_options *options, struct quern_error *err) {
+struct server_adder {
+    struct tool_set *set;
+    const struct mcp_options *options;
+};
+
+static enum quern_status add_server(void *user, struct mcp_server *where, struct quern_error *err) {
+    const struct server_adder *a = user;
+    struct tool_set *set = a->set;
     struct mcp_client *server = NULL;
     json_t *list = NULL;
-    enum quern_status status = mcp_open(target, options, &server, err);
+    enum quern_status status = mcp_open(where, a->options, &server, err);
     if (status)
         return status;
     struct mcp_client **servers = realloc(set->servers, (set->n_servers + 1) * sizeof(void *));
@@ -113,6 +119,26 @@ enum quern_status tool_set_add_server(struct tool_set *set, const char *target,
         status = add_from_server(set, server, json_array_get(list, i), err);
     json_decref(list);
     return status;
+}
+
+static const char *variable(const char *name) {
+    return getenv(name);
+}
+
+static bool is_config_file(const char *text) {
+    const size_t n = strlen(text);
+    return n > 5 && strcmp(text + n - 5, ".json") == 0 && !strpbrk(text, " \t\n'\"") &&
+           !strstr(text, "://");
+}
+
+enum quern_status tool_set_add_servers(struct tool_set *set, const char *target,
+                                       const struct mcp_options *options, struct quern_error *err) {
+    struct server_adder adder = {set, options};
+    struct mcp_server server;
+    if (is_config_file(target))
+        return mcp_servers_load(target, variable, add_server, &adder, err);
+    enum quern_status status = mcp_server_parse(target, &server, err);
+    return status ? status : add_server(&adder, &server, err);
 }
 
 static enum tool_end call_server(const struct cli_tool *tool, struct str arguments,

@@ -25,9 +25,10 @@ struct tool_set {
 /* Adds the tools of a file: an array, or an object with one as "tools", of OpenAI's tool objects with
  * "command" and perhaps "timeout", "max_output_bytes", "allow" beside "function". */
 enum quern_status tool_set_load(struct tool_set *set, const char *path, struct quern_error *err);
-/* Adds the tools of an MCP server (mcp_client.h). A name that is taken gets a number. */
-enum quern_status tool_set_add_server(struct tool_set *set, const char *target,
-                                      const struct mcp_options *options, struct quern_error *err);
+/* Adds the tools of an MCP server, or of all that a file NAME.json lists (mcp_server.h). A name that is
+ * taken gets a number. */
+enum quern_status tool_set_add_servers(struct tool_set *set, const char *target,
+                                       const struct mcp_options *options, struct quern_error *err);
 /* After the last one was added. */
 enum quern_status tool_set_finish(struct tool_set *set, struct quern_error *err);
 void tool_set_release(struct tool_set *set); /* zeroed is fine */

@@ -11,7 +11,7 @@ enum { TIMEOUT_MS = 60000, PAGES_MAX = 100, TOOLS_MAX = 512 };
 #define PROTOCOL_VERSION "2025-06-18"
 
 struct mcp_client {
-    char *target;
+    struct mcp_server server;
     struct mcp_options options;
     struct mcp_transport transport;
     bool connected;
@@ -104,7 +104,7 @@ static enum quern_status send(struct mcp_client *c, const char *method, json_t *
     if (status) {
         json_decref(x.reply);
         disconnect(c);
-        return error_prefix(err, status, "%s", c->target);
+        return error_prefix(err, status, "%s", c->server.name);
     }
     if (result)
         *result = x.reply;
@@ -122,7 +122,7 @@ static enum quern_status request(struct mcp_client *c, const char *method, json_
         return QUERN_OK;
     const char *why =
         json_string_value(json_object_get(json_object_get(*reply, "error"), "message"));
-    status = error_set(err, QUERN_ERR_FORMAT, "%s: %s: %s", c->target, method,
+    status = error_set(err, QUERN_ERR_FORMAT, "%s: %s: %s", c->server.name, method,
                        why ? why : "the reply has no result");
     json_decref(*reply);
     return status;
@@ -143,32 +143,27 @@ static enum quern_status introduce(struct mcp_client *c, struct quern_error *err
     return send(c, "notifications/initialized", NULL, NULL, err);
 }
 
-static bool is_url(const char *target) {
-    return strncmp(target, "http://", 7) == 0 || strncmp(target, "https://", 8) == 0;
-}
-
 static enum quern_status connect_to(struct mcp_client *c, struct quern_error *err) {
     if (c->connected)
         return QUERN_OK;
     disconnect(c);
-    enum quern_status status = is_url(c->target) ? mcp_http_open(c->target, &c->transport, err)
-                                                 : mcp_stdio_open(c->target, &c->transport, err);
+    enum quern_status status = c->server.url ? mcp_http_open(&c->server, &c->transport, err)
+                                             : mcp_stdio_open(&c->server, &c->transport, err);
     if (status)
-        return error_prefix(err, status, "%s", c->target);
+        return error_prefix(err, status, "%s", c->server.name);
     status = introduce(c, err);
     c->connected = status == QUERN_OK;
     return status;
 }
 
-enum quern_status mcp_open(const char *target, const struct mcp_options *options,
+enum quern_status mcp_open(struct mcp_server *server, const struct mcp_options *options,
                            struct mcp_client **out, struct quern_error *err) {
     struct mcp_client *c = calloc(1, sizeof *c);
-    if (c)
-        c->target = strdup(target);
-    if (!c || !c->target) {
-        free(c);
+    if (!c) {
+        mcp_server_release(server);
         return error_nomem(err);
     }
+    c->server = *server;
     c->options = *options;
     enum quern_status status = connect_to(c, err);
     if (status)
@@ -182,7 +177,7 @@ void mcp_close(struct mcp_client *c) {
     if (!c)
         return;
     disconnect(c);
-    free(c->target);
+    mcp_server_release(&c->server);
     free(c);
 }
 
@@ -237,7 +232,7 @@ enum quern_status mcp_list_tools(struct mcp_client *c, json_t **out, struct quer
             status = list_page(c, &cursor, list, err);
         if (!status && (++pages > PAGES_MAX || json_array_size(list) > TOOLS_MAX))
             status = error_set(err, QUERN_ERR_LIMIT, "%s: it has more than %d tools or %d pages of them",
-                               c->target, TOOLS_MAX, PAGES_MAX);
+                               c->server.name, TOOLS_MAX, PAGES_MAX);
     } while (!status && cursor);
     free(cursor);
     if (status)

@@ -4,6 +4,7 @@
 #define QUERN_MCP_MCP_CLIENT_H
 
 #include "base/buffer.h"
+#include "mcp/mcp_server.h"
 #include "text/json.h"
 
 struct mcp_options {
@@ -13,9 +14,9 @@ struct mcp_options {
 
 struct mcp_client;
 
-/* `target`: "http://..." or "https://...", else a command line, split into words as a shell would and
- * run without one. Connects and introduces itself. Errors name the target. */
-enum quern_status mcp_open(const char *target, const struct mcp_options *options,
+/* Takes *server over, also after a failure. Connects and introduces itself. A program is run without a
+ * shell. Errors name the server. */
+enum quern_status mcp_open(struct mcp_server *server, const struct mcp_options *options,
                            struct mcp_client **out, struct quern_error *err);
 void mcp_close(struct mcp_client *c); /* NULL is fine */
 

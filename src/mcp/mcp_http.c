@@ -13,7 +13,7 @@ enum { CONNECT_MS = 10000, HEADER_BYTES = 512, GOODBYE_MS = 1000 };
 
 struct http {
     CURL *curl;
-    char *url;
+    const struct mcp_server *server;
     char session[HEADER_BYTES], version[64]; /* "" : none yet */
     /* of the transfer going on */
     struct mcp_exchange *x;
@@ -108,11 +108,15 @@ static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, cur
 
 /* ---- requests --------------------------------------------------------------------------------- */
 
+static struct curl_slist *append_line(struct curl_slist *list, const char *line) {
+    struct curl_slist *longer = curl_slist_append(list, line);
+    return longer ? longer : list;
+}
+
 static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value) {
     char line[HEADER_BYTES + 64];
     snprintf(line, sizeof line, "%s: %s", name, value);
-    struct curl_slist *longer = curl_slist_append(list, line);
-    return longer ? longer : list;
+    return append_line(list, line);
 }
 
 static struct curl_slist *make_headers(const struct http *h) {
@@ -123,6 +127,8 @@ static struct curl_slist *make_headers(const struct http *h) {
         list = add_header(list, "Mcp-Session-Id", h->session);
     if (*h->version)
         list = add_header(list, "MCP-Protocol-Version", h->version);
+    for (size_t i = 0; h->server->headers && h->server->headers[i]; i++)
+        list = append_line(list, h->server->headers[i]);
     return list;
 }
 
@@ -135,7 +141,7 @@ static long transfer(struct http *h, const char *method, struct str message, int
     h->is_stream = false;
     h->why[0] = '\0';
     buffer_clear(&h->body);
-    curl_easy_setopt(curl, CURLOPT_URL, h->url);
+    curl_easy_setopt(curl, CURLOPT_URL, h->server->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, h->why);
@@ -223,22 +229,19 @@ static void close_http(void *state) {
         transfer(h, "DELETE", (struct str){0}, GOODBYE_MS);
     curl_easy_cleanup(h->curl);
     buffer_release(&h->body);
-    free(h->url);
     free(h);
 }
 
-enum quern_status mcp_http_open(const char *url, struct mcp_transport *out, struct quern_error *err) {
+enum quern_status mcp_http_open(const struct mcp_server *server, struct mcp_transport *out,
+                                struct quern_error *err) {
     static const struct mcp_transport_ops ops = {exchange, set_version, close_http};
     struct http *h = calloc(1, sizeof *h);
     if (!h)
         return error_nomem(err);
     h->curl = curl_easy_init();
-    h->url = strdup(url);
+    h->server = server;
     buffer_init(&h->body, MCP_MESSAGE_BYTES_MAX);
-    if (!h->curl || !h->url) {
-        if (h->curl)
-            curl_easy_cleanup(h->curl);
-        free(h->url);
+    if (!h->curl) {
         free(h);
         return error_nomem(err);
     }

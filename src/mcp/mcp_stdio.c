@@ -5,55 +5,13 @@
 #include "base/process.h"
 #include "mcp/mcp_transport.h"
 
-enum { WORDS_MAX = 256, ERRORS_BYTES = 2048, GRACE_MS = 1000 };
+enum { ERRORS_BYTES = 2048, GRACE_MS = 1000 };
 
 struct stdio {
     struct process process;
     struct buffer in;     /* read, not yet taken */
     struct buffer errors; /* the last of what it said on standard error */
 };
-
-/* ---- words ------------------------------------------------------------------------------- */
-
-/* The next word of *p, unquoted in place: '...' as it stands, "..." and bare words with backslashes.
- * NULL at the end; *broken: a quote is open. */
-static char *next_word(char **p, bool *broken) {
-    char *from = *p, quote = '\0';
-    from += strspn(from, " \t\n");
-    if (!*from)
-        return NULL;
-    char *word = from, *to = from;
-    for (; *from && (quote || !strchr(" \t\n", *from)); from++) {
-        if (quote ? *from == quote : *from == '\'' || *from == '"')
-            quote = quote ? '\0' : *from;
-        else if (*from == '\\' && quote != '\'' && from[1])
-            *to++ = *++from;
-        else
-            *to++ = *from;
-    }
-    *broken = quote != '\0';
-    *p = *from ? from + 1 : from;
-    *to = '\0';
-    return word;
-}
-
-static enum quern_status start(struct stdio *s, const char *command, struct quern_error *err) {
-    const char *argv[WORDS_MAX + 1] = {NULL};
-    char *copy = strdup(command), *at = copy, *word;
-    size_t n = 0;
-    bool broken = false;
-    if (!copy)
-        return error_nomem(err);
-    while (n < WORDS_MAX && (word = next_word(&at, &broken)) != NULL)
-        argv[n++] = word;
-    enum quern_status status =
-        broken ? error_set(err, QUERN_ERR_ARG, "a quote is not closed")
-        : n == 0 || n == WORDS_MAX
-            ? error_set(err, QUERN_ERR_ARG, "expected a command of 1 to %d words", WORDS_MAX - 1)
-            : process_start(&s->process, argv, err);
-    free(copy);
-    return status;
-}
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
@@ -136,7 +94,7 @@ static void close_stdio(void *state) {
     free(s);
 }
 
-enum quern_status mcp_stdio_open(const char *command, struct mcp_transport *out,
+enum quern_status mcp_stdio_open(const struct mcp_server *server, struct mcp_transport *out,
                                  struct quern_error *err) {
     static const struct mcp_transport_ops ops = {exchange, set_version, close_stdio};
     struct stdio *s = calloc(1, sizeof *s);
@@ -144,7 +102,8 @@ enum quern_status mcp_stdio_open(const char *command, struct mcp_transport *out,
         return error_nomem(err);
     buffer_init(&s->in, MCP_MESSAGE_BYTES_MAX);
     buffer_init(&s->errors, ERRORS_BYTES);
-    enum quern_status status = start(s, command, err);
+    enum quern_status status = process_start(&s->process, (const char *const *)server->argv,
+                                             (const char *const *)server->env, err);
     if (status)
         free(s);
     else

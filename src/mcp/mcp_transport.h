@@ -29,9 +29,11 @@ struct mcp_transport_ops {
     void (*close)(void *state);
 };
 
-enum quern_status mcp_stdio_open(const char *command, struct mcp_transport *out,
+/* The server is borrowed and outlives the transport. */
+enum quern_status mcp_stdio_open(const struct mcp_server *server, struct mcp_transport *out,
                                  struct quern_error *err);
-enum quern_status mcp_http_open(const char *url, struct mcp_transport *out, struct quern_error *err);
+enum quern_status mcp_http_open(const struct mcp_server *server, struct mcp_transport *out,
+                                struct quern_error *err);
 
 /* Takes a message of the server: the reply waited for is kept, a request is answered in x->own,
  * everything else ignored. */

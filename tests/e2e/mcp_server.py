@@ -112,6 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         keep(message)
         assert "text/event-stream" in self.headers["Accept"] and "application/json" in self.headers["Accept"]
+        if options.mode == "login" and self.headers.get("Authorization") != "Bearer s3cret":
+            return self.send(401, b"who are you?", "text/plain")
         if message.get("method") == "initialize":
             return self.send(200, json.dumps(answer(message)).encode(), Mcp_Session_Id="s-77")
         if self.headers.get("Mcp-Session-Id") != "s-77" or self.headers.get("MCP-Protocol-Version") != "2025-03-26":
@@ -151,4 +153,6 @@ if __name__ == "__main__":
     parser.add_argument("--log")
     parser.add_argument("--mode", default="fine")
     options = parser.parse_args()
+    if options.mode == "login" and not options.http and os.environ.get("MCP_KEY") != "s3cret":
+        sys.exit("who are you?")
     over_http() if options.http else over_streams()

@@ -111,6 +111,22 @@ def test_http_errors_are_told(quern, tmp_path):
         process.wait()
 
 
+def test_a_file_of_servers_has_their_logins(quern, server, tmp_path):
+    target, log = server("login")
+    if target.startswith("http"):
+        entry = {"url": target, "headers": {"Authorization": "Bearer ${QUERN_TEST_KEY}"}}
+    else:
+        entry = {"command": sys.executable, "args": [str(SERVER), "--mode", "login", "--log", str(log)], "env": {"MCP_KEY": "${env:QUERN_TEST_KEY}"}}
+    file = tmp_path / "servers.json"
+    file.write_text(json.dumps({"mcpServers": {"toy": entry, "off": {"command": "no-such-program", "disabled": True}}}))
+    done = quern("run", *OPTIONS, "--mcp", file, "--allow-tools", "-p", PROMPT, env={"QUERN_TEST_KEY": "s3cret"})
+    assert done.code == 0 and "12:34" in done.out, done.err
+    done = quern("run", *OPTIONS, "--mcp", file, "--allow-tools", "-p", PROMPT, env={"QUERN_TEST_KEY": "wrong"})
+    assert done.code == 1 and "toy: " in done.err and "who are you?" in done.err, done.err
+    done = run(quern, file)
+    assert done.code == 1 and "the variable QUERN_TEST_KEY is not set" in done.err, done.err
+
+
 @pytest.mark.parametrize("target, part", [("./no-such-server x", "cannot run"), ("'open", "quote"), ("true", "has ended with code 0"), ("", "expected a command"),
                                           ("http://127.0.0.1:1/mcp", "127.0.0.1"), ("sh -c 'echo {}; exit 7'", "code 7")])
 def test_what_is_no_server_is_named(quern, target, part):

@@ -12,7 +12,7 @@ static struct process start(const char *script) {
     const char *const argv[] = {"sh", "-c", script, NULL};
     struct process p;
     struct quern_error err = {0};
-    if (process_start(&p, argv, &err))
+    if (process_start(&p, argv, NULL, &err))
         fail_msg("%s", err.message);
     return p;
 }
@@ -117,7 +117,7 @@ static void a_program_that_is_not_there_is_named(void **state) {
     const char *const argv[] = {"./no-such-program", NULL};
     struct process p;
     struct quern_error err = {0};
-    assert_int_equal(process_start(&p, argv, &err), QUERN_ERR_IO);
+    assert_int_equal(process_start(&p, argv, NULL, &err), QUERN_ERR_IO);
     assert_non_null(strstr(err.message, "no-such-program"));
     process_end(&p, 0);
 }
