@@ -26,7 +26,7 @@ say        = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 # ---- what to build ----------------------------------------------------------
 KERNEL_DIRS_x86_64  := generic avx2 avx512 avx512vnni avx512bf16 avx512amx
-KERNEL_DIRS_aarch64 := generic neon neondot
+KERNEL_DIRS_aarch64 := generic neon neondot neonmmla
 KERNEL_DIRS := $(or $(KERNEL_DIRS_$(ARCH)),generic)
 
 ALL_SRCS  := $(sort $(shell find src -name '*.c'))
@@ -127,6 +127,7 @@ ISA_FLAGS_avx512amx := $(ISA_FLAGS_avx512bf16)
 NO_EARLY_LOADS    := $(if $(findstring clang,$(CC)),,-fno-schedule-insns)
 ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)
 ISA_FLAGS_neondot := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod
+ISA_FLAGS_neonmmla := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod+i8mm+bf16
 # Quantizers are loops that want vectors.
 file_flags = $(if $(filter src/quant/%,$(1)),-O3)
 # gcc 12 aligns a sanitized function's frame to 32 bytes, whatever its variables need (zmm: 64).
@@ -297,7 +298,7 @@ NEON_CC   ?= aarch64-linux-gnu-gcc
 NEON_RUN  ?= qemu-aarch64-static -cpu max
 NEON_CASES ?= 60
 NEON_OUT  := $(BUILD)/neon
-NEON_DIRS := generic neon neondot
+NEON_DIRS := $(KERNEL_DIRS_aarch64)
 NEON_SRCS := $(filter-out src/base/net.c,$(wildcard src/base/*.c src/quant/*.c src/kernels/*.c)) \
              $(filter $(foreach d,$(NEON_DIRS),src/kernels/$(d)/%),$(ALL_SRCS)) \
              $(wildcard tests/support/guarded.c tests/support/bench_*.c)

@@ -451,6 +451,14 @@ unsigned long os_hwcap(void) {
 #endif
 }
 
+unsigned long os_hwcap2(void) {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP2);
+#else
+    return 0;
+#endif
+}
+
 bool os_permit_tiles(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of asm/prctl.h, Linux 5.16 */

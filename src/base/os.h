@@ -78,6 +78,7 @@ uint64_t os_thread_cpu_ns(void); /* what the calling thread has computed so far 
 void os_sleep_ns(uint64_t ns);
 uint64_t os_random(void); /* from the system's source: for seeds and names, not for sampling */
 unsigned long os_hwcap(void); /* the processor's abilities as Linux numbers them; 0 elsewhere */
+unsigned long os_hwcap2(void); /* more of them */
 /* Asks for the registers of AMX, for this process and its threads. False: they are not to be had. */
 bool os_permit_tiles(void);
 int os_cpu_count(void);   /* cores this process may use, at least 1 */

@@ -74,10 +74,21 @@ static bool has_dot_products(void) {
 #endif
 }
 
+/* Products of small matrices, of bytes and of bfloat16: ARMv8.6 has both, and no CPU is known with one alone. */
+static bool has_matrix_products(void) {
+#if defined(__ARM_FEATURE_MATMUL_INT8) && defined(__ARM_FEATURE_BF16)
+    return true;
+#else
+    const unsigned long i8mm = 1ul << 13, bf16 = 1ul << 14;
+    return (os_hwcap2() & (i8mm | bf16)) == (i8mm | bf16);
+#endif
+}
+
 /* Every 64-bit ARM has NEON. */
 const struct kernels *const *kernels_available(size_t *n) {
-    static const struct kernels *const tables[] = {&kernels_generic, &kernels_neon, &kernels_neondot};
-    *n = has_dot_products() ? 3 : 2;
+    static const struct kernels *const tables[] = {&kernels_generic, &kernels_neon, &kernels_neondot,
+                                                   &kernels_neonmmla};
+    *n = !has_dot_products() ? 2 : !has_matrix_products() ? 3 : 4;
     return tables;
 }
 #else

@@ -14,9 +14,10 @@ extern const struct kernels kernels_avx512;
 extern const struct kernels kernels_avx512vnni;
 extern const struct kernels kernels_avx512bf16;
 extern const struct kernels kernels_avx512amx;
-/* In neon.c: only the packed part differs. */
+/* In neon.c: they differ in products of integers and of bfloat16. */
 extern const struct kernels kernels_neon;
 extern const struct kernels kernels_neondot;
+extern const struct kernels kernels_neonmmla;
 
 extern const struct packed_kernels packed_generic;
 extern const struct packed_kernels packed_avx2;
@@ -26,5 +27,6 @@ extern const struct packed_kernels packed_avx512bf16;
 extern const struct packed_kernels packed_avx512amx;
 extern const struct packed_kernels packed_neon;
 extern const struct packed_kernels packed_neondot;
+extern const struct packed_kernels packed_neonmmla;
 
 #endif

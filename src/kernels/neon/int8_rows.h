@@ -1,7 +1,7 @@
 /* int8_rows.h - MATH_INT8 for a file that defines dot4() beforehand:
  *     int32x4_t dot4(int32x4_t s, int8x16_t w, int8x16_t x)
- * adds to each lane of s the four products of its bytes, all exactly. 32 rows (eight registers of
- * sums) by up to three tokens at a time. */
+ * adds to each lane of s the four products of its bytes, all exactly; CODES_ARE_UNSIGNED is defined where w counts as
+ * unsigned. 32 rows (eight registers of sums) by up to three tokens at a time. */
 #ifndef QUERN_KERNELS_NEON_INT8_ROWS_H
 #define QUERN_KERNELS_NEON_INT8_ROWS_H
 
@@ -59,7 +59,14 @@ static inline void add_int8(const struct packed_tile *a, size_t t, size_t row, i
     add_int8(a, t, row + 24, s##t##6, taken);       \
     add_int8(a, t, row + 28, s##t##7, taken);
 
-/* `taken` is 128 for codes of 8 bits, which flipping the upper bit takes off, 0 for smaller ones. */
+/* What flipping the upper bit takes off codes of 8 bits. */
+#if defined(CODES_ARE_UNSIGNED)
+enum { TAKEN_OFF_BYTES = 0 };
+#else
+enum { TAKEN_OFF_BYTES = 128 };
+#endif
+
+/* `taken`: off each code, TAKEN_OFF_BYTES or, for smaller ones, 0. */
 #define DEFINE_INT8(T)                                                                       \
     static inline void rows_##T(const struct packed_tile *a, int32_t taken) {                \
         const uint8x16_t flip = vdupq_n_u8((uint8_t)taken);                                  \
@@ -83,15 +90,41 @@ static inline void add_int8(const struct packed_tile *a, size_t t, size_t row, i
         }                                                                                    \
     }                                                                                        \
     static void bytes_##T(const struct packed_tile *a) {                                     \
-        rows_##T(a, 128);                                                                    \
-    }                                                                                        \
-    static void small_##T(const struct packed_tile *a) {                                     \
-        rows_##T(a, 0);                                                                      \
+        rows_##T(a, TAKEN_OFF_BYTES);                                                        \
     }
 
+/* Codes of 4 bits as they lie: columns k .. k+3 and k+4 .. k+7 of four rows. */
+#define NIBBLES(r)                                                                      \
+    {                                                                                   \
+        const uint8x16_t both = vld1q_u8(q + 16 * r);                                   \
+        s0##r = dot4(s0##r, vreinterpretq_s8_u8(vandq_u8(both, low)), v0);              \
+        s0##r = dot4(s0##r, vreinterpretq_s8_u8(vshrq_n_u8(both, 4)), high);            \
+    }
+
+/* One token, for which unpacking does not pay. */
+static void nibbles_1(const struct packed_tile *a) {
+    const uint8x16_t low = vdupq_n_u8(15);
+    const int32_t taken = 0;
+    for (size_t row = 0; row < PACKED_ROWS; row += 32) {
+        const unsigned char *q = (const unsigned char *)a->codes + 4 * row;
+        DECLARE_8(0)
+        for (size_t k = 0; k < a->n_cols; k += 8, q += PACKED_CHUNK_BYTES) {
+            fetch(q + a->ahead), fetch(q + a->ahead + 64);
+            LOAD_8(0)
+            const int8x16_t high = four_of(x0 + k + 4);
+            EACH_8(NIBBLES)
+        }
+        FINISH_8(0)
+    }
+}
+
+static packed_tile_fn *const nibbles[] = {NULL, nibbles_1};
+
 DEFINE_INT8(1)
+#if !defined(CODES_ARE_UNSIGNED)
 DEFINE_INT8(2)
 DEFINE_INT8(3)
+#endif
 
 /* Codes of 4 bits as bytes, in chunks of four columns. */
 static void unpack_nibbles(void *to, const struct packed_tile *a) {
@@ -108,12 +141,27 @@ static void unpack_nibbles(void *to, const struct packed_tile *a) {
     }
 }
 
+#if !defined(CODES_ARE_UNSIGNED)
+static void small_1(const struct packed_tile *a) {
+    rows_1(a, 0);
+}
+
+static void small_2(const struct packed_tile *a) {
+    rows_2(a, 0);
+}
+
+static void small_3(const struct packed_tile *a) {
+    rows_3(a, 0);
+}
+
 static void int8_matmul(const struct packed_args *a) {
     static packed_tile_fn *const bytes[] = {NULL, bytes_1, bytes_2, bytes_3};
     static packed_tile_fn *const small[] = {NULL, small_1, small_2, small_3};
     static const struct packed_parts parts8 = {.dot = bytes, .n_tokens = 3};
-    static const struct packed_parts parts4 = {.dot = small, .n_tokens = 3, .unpack = unpack_nibbles};
+    static const struct packed_parts parts4 = {.dot = small, .n_tokens = 3, .unpack = unpack_nibbles,
+                                               .direct = nibbles, .n_direct = 1, .direct_most = 1};
     packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
 }
+#endif
 
 #endif

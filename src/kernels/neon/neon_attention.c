@@ -1,7 +1,6 @@
 /* neon_attention.c - softmax, and attention over float32 keys and values. Scores have 4 positions in
  * a register, values 4 dimensions: nothing is ever folded. */
-#include "kernels/attention.h"
-#include "kernels/neon/neon.h"
+#include "kernels/neon/neon_attention.h"
 
 /* In place; the sum of the results. */
 float neon_exp_scores(float *s, size_t n, float scale) {
@@ -108,31 +107,26 @@ DEFINE_SCORES(3)
 
 /* ---- weights ---------------------------------------------------------------------------------- */
 
-static inline uint32x4_t lanes_between(size_t j, size_t begin, size_t end) {
-    static const uint32_t index[NEON_LANES] = {0, 1, 2, 3};
-    const uint32x4_t at = vaddq_u32(vdupq_n_u32((uint32_t)j), vld1q_u32(index));
-    return vandq_u32(vcgeq_u32(at, vdupq_n_u32((uint32_t)begin)),
-                     vcltq_u32(at, vdupq_n_u32((uint32_t)end)));
+float neon_scale_scores(float *s, size_t begin, size_t end, float factor) {
+    float32x4_t top = vdupq_n_f32(-INFINITY);
+    for (size_t j = begin / NEON_LANES * NEON_LANES; j < end; j += NEON_LANES) {
+        const float32x4_t x = vmulq_n_f32(vld1q_f32(s + j), factor);
+        vst1q_f32(s + j, x);
+        top = vmaxq_f32(top, vbslq_f32(lanes_between(j, begin, end), x, top));
+    }
+    return vmaxvq_f32(top);
 }
 
 static void soften_f32(struct soften *a) {
-    const size_t first = a->begin / NEON_LANES * NEON_LANES;
-    float32x4_t top = vdupq_n_f32(-INFINITY);
     float sums[KERNEL_LANES] = {0};
-    for (size_t j = first; j < a->end; j += NEON_LANES) {
-        const float32x4_t x = vmulq_n_f32(vld1q_f32(a->s + j), a->factor);
-        vst1q_f32(a->s + j, x);
-        top = vmaxq_f32(top, vbslq_f32(lanes_between(j, a->begin, a->end), x, top));
-    }
-    a->max = vmaxvq_f32(top);
+    a->max = neon_scale_scores(a->s, a->begin, a->end, a->factor);
     const float32x4_t max = vdupq_n_f32(a->max);
-    for (size_t j = first; j < a->end; j += NEON_LANES) {
+    for (size_t j = a->begin / NEON_LANES * NEON_LANES; j < a->end; j += NEON_LANES) {
         const uint32x4_t m = lanes_between(j, a->begin, a->end);
-        const float32x4_t p = exp4(vsubq_f32(vld1q_f32(a->s + j), max));
-        const float32x4_t seen = vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(p)));
+        const float32x4_t p = keep_lanes(m, exp4(vsubq_f32(vld1q_f32(a->s + j), max)));
         float *to = sums + j % KERNEL_LANES;
-        vst1q_f32(a->s + j, seen);
-        vst1q_f32(to, vaddq_f32(vld1q_f32(to), seen));
+        vst1q_f32(a->s + j, p);
+        vst1q_f32(to, vaddq_f32(vld1q_f32(to), p));
     }
     a->sum = fold_lanes(sums);
 }

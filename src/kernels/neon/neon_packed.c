@@ -1,16 +1,8 @@
 /* neon_packed.c - packed matrices without dot product instructions. */
-#include <arm_neon.h>
-
-#include "kernels/tables.h"
-
-/* Products of bytes have 15 bits, so that pairs of them still fit: of codes made signed, down to
- * -128, with activations from -127 to 127. */
-static inline int32x4_t dot4(int32x4_t s, int8x16_t w, int8x16_t x) {
-    const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x)), high = vmull_high_s8(w, x);
-    return vpadalq_s16(s, vpaddq_s16(low, high));
-}
+#include "kernels/neon/neon_dot4.h"
 
 #include "kernels/neon/int8_rows.h"
+#include "kernels/tables.h"
 
 /* ---- activations ------------------------------------------------------------------- */
 

@@ -1,9 +1,5 @@
-/* neondot_packed.c - MATH_INT8 with SDOT. Needs FEAT_DotProd (ARMv8.2, asimddp). */
-#include <arm_neon.h>
-
-static inline int32x4_t dot4(int32x4_t s, int8x16_t w, int8x16_t x) {
-    return vdotq_s32(s, w, x);
-}
+/* neondot_packed.c - MATH_INT8 with SDOT. */
+#include "kernels/neondot/neondot.h"
 
 #include "kernels/neon/int8_rows.h"
 #include "kernels/tables.h"
