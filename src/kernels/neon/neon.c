@@ -116,23 +116,23 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
     }
 }
 
-#define TABLE(table_name, packed_table, int8_attention)                                                         \
-    {                                                                                            \
-        .name = table_name, .packed = packed_table, .train = &train_generic,                     \
-        .matmul = {[DTYPE_F32] = neon_matmul_f32,                                                \
-                   [DTYPE_F16] = neon_matmul_f16,                                                \
-                   [DTYPE_BF16] = neon_matmul_bf16},                                             \
-        .attention = {neon_attention_f32, generic_attention_bf16, int8_attention},               \
-        .attention_join = neon_attention_join,                                                   \
-        .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},        \
-        .divide = neon_divide, .matmul_bf16 = neon_matmul_bf16_pairs,                            \
-        .to_bf16 = neon_to_bf16, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,       \
-        .add = add, .axpy = axpy, .softmax = softmax,                                            \
-        .to_f32 = {[DTYPE_F32] = f32_to_f32,                                                     \
-                   [DTYPE_F16] = f16_to_f32_n,                                                   \
-                   [DTYPE_BF16] = bf16_to_f32_n},                                                \
-    }
+#define SHARED                                                                                   \
+    .train = &train_generic,                                                                     \
+    .matmul = {[DTYPE_F32] = neon_matmul_f32,                                                    \
+               [DTYPE_F16] = neon_matmul_f16,                                                    \
+               [DTYPE_BF16] = neon_matmul_bf16},                                                 \
+    .attention_join = neon_attention_join,                                                       \
+    .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},            \
+    .divide = neon_divide, .to_bf16 = neon_to_bf16, .rms_norm = rms_norm, .rope = rope,          \
+    .silu_mul = silu_mul, .add = add, .axpy = axpy, .softmax = softmax,                          \
+    .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}
 
-const struct kernels kernels_neon = TABLE("neon", &packed_neon, neon_attention_int8);
-const struct kernels kernels_neondot = TABLE("neondot", &packed_neondot, neondot_attention_int8);
-const struct kernels kernels_neonmmla = TABLE("neonmmla", &packed_neonmmla, neondot_attention_int8);
+const struct kernels kernels_neon = {
+    .name = "neon", .packed = &packed_neon, .matmul_bf16 = neon_matmul_bf16_pairs,
+    .attention = {neon_attention_f32, neon_attention_bf16, neon_attention_int8}, SHARED};
+const struct kernels kernels_neondot = {
+    .name = "neondot", .packed = &packed_neondot, .matmul_bf16 = neon_matmul_bf16_pairs,
+    .attention = {neon_attention_f32, neon_attention_bf16, neondot_attention_int8}, SHARED};
+const struct kernels kernels_neonmmla = {
+    .name = "neonmmla", .packed = &packed_neonmmla, .matmul_bf16 = neonmmla_matmul_bf16_pairs,
+    .attention = {neon_attention_f32, neonmmla_attention_bf16, neondot_attention_int8}, SHARED};

@@ -15,8 +15,10 @@ enum { NEON_LANES = 4 };
 enum { NEON_TOKENS = 3, NEON_ROWS = 2 };
 
 matmul_fn neon_matmul_f32, neon_matmul_f16, neon_matmul_bf16;
-attention_fn neon_attention_f32, neon_attention_int8;
-attention_fn neondot_attention_int8; /* in ../neondot/ */
+attention_fn neon_attention_f32, neon_attention_bf16, neon_attention_int8;
+/* In ../neondot/ and ../neonmmla/ */
+attention_fn neondot_attention_int8, neonmmla_attention_bf16;
+matmul_bf16_fn neonmmla_matmul_bf16_pairs;
 void neon_attention_join(const struct attention_join *a);
 matmul_bf16_fn neon_matmul_bf16_pairs;
 void neon_to_bf16(uint16_t *y, const float *x, size_t n);

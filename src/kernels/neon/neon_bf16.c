@@ -1,7 +1,11 @@
-/* neon_bf16.c - products of activations rounded to bfloat16, as kernels.h defines them. ARM's own
- * instructions for bfloat16 round otherwise and count results as subnormal before rounding, so this
- * is plain arithmetic, four rows at a time; it is here for equal results, not for speed. */
-#include "kernels/neon/neon.h"
+/* neon_bf16.c - products of activations rounded to bfloat16, as kernels.h defines them: by multiply-adds that flush, and
+ * by plain arithmetic where these do not suffice. */
+#include "kernels/neon/neon_bf16.h"
+
+#define MAC2_LANE(s, w, x, i) \
+    vfmaq_laneq_f32(vfmaq_laneq_f32(s, upper(w), upper(x), i), lower(w), lower(x), i)
+
+#include "kernels/neon/bf16_rows.h"
 
 static inline float32x4_t flush4(float32x4_t x) {
     const uint32x4_t bits = vreinterpretq_u32_f32(x);
@@ -45,7 +49,7 @@ static inline void columns(const unsigned char *const w[NEON_LANES], size_t k, f
     c[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 
-static float32x4_t dot4_rows(const unsigned char *const w[NEON_LANES], const uint16_t *x, size_t n) {
+float32x4_t neon_dot_pairs(const unsigned char *const w[NEON_LANES], const uint16_t *x, size_t n) {
     float32x4_t s = vdupq_n_f32(0), c[4];
     size_t k = 0;
     for (; k + 4 <= n; k += 4) {
@@ -63,23 +67,8 @@ static float32x4_t dot4_rows(const unsigned char *const w[NEON_LANES], const uin
     return s;
 }
 
-/* Rows r .. r+3; of those from row_end on the last row is taken again, and not stored. */
-static void four_rows(const struct matmul_bf16_args *a, size_t r) {
-    const unsigned char *w[NEON_LANES];
-    const size_t n = a->row_end - r < NEON_LANES ? a->row_end - r : NEON_LANES;
-    for (size_t i = 0; i < NEON_LANES; i++)
-        w[i] = (const unsigned char *)a->w + (r + (i < n ? i : n - 1)) * a->n_cols * 2;
-    for (size_t t = 0; t < a->n_tokens; t++) {
-        float y[NEON_LANES];
-        vst1q_f32(y, dot4_rows(w, a->x + t * a->x_stride, a->n_cols));
-        for (size_t i = 0; i < n; i++)
-            a->y[t * a->y_stride + r + i] = a->bias ? y[i] + a->bias[r + i] : y[i];
-    }
-}
-
 void neon_matmul_bf16_pairs(const struct matmul_bf16_args *a) {
-    for (size_t r = a->row_begin; r < a->row_end; r += NEON_LANES)
-        four_rows(a, r);
+    matmul_pairs(a);
 }
 
 void neon_to_bf16(uint16_t *y, const float *x, size_t n) {
