@@ -297,6 +297,8 @@ check-kernels: $(CHECK_BINS)
 NEON_CC   ?= aarch64-linux-gnu-gcc
 NEON_RUN  ?= qemu-aarch64-static -cpu max
 NEON_CASES ?= 60
+# CPUs that lack some of the instructions, for what is then chosen.
+NEON_OLDER ?= neoverse-n1 cortex-a72
 NEON_OUT  := $(BUILD)/neon
 NEON_DIRS := $(KERNEL_DIRS_aarch64)
 NEON_SRCS := $(filter-out src/base/net.c,$(wildcard src/base/*.c src/quant/*.c src/kernels/*.c)) \
@@ -316,7 +318,8 @@ $(NEON_BINS): %: %.o $(NEON_OBJS)
 .PHONY: check-kernels-neon neon-programs run-neon-programs
 neon-programs: $(NEON_BINS)
 run-neon-programs: $(NEON_BINS)
-	$(RUN_PROGRAMS) $(foreach b,$(NEON_BINS),"$(NEON_RUN) $(b) 1 $(NEON_CASES)")
+	$(RUN_PROGRAMS) $(foreach b,$(NEON_BINS),"$(NEON_RUN) $(b) 1 $(NEON_CASES)") \
+	    $(foreach c,$(NEON_OLDER),$(foreach b,$(NEON_BINS),"$(firstword $(NEON_RUN)) -cpu $(c) $(b) 1 12"))
 	@# And the reference itself computes there what it computes here.
 	@native=$(OUT)/tests/kernels/check_kernels; [ -x $$native ] || exit 0; \
 	    here=$$($$native 1 20 | grep digest); \

@@ -1,11 +1,11 @@
-/* neon_bf16.c - products of activations rounded to bfloat16, as kernels.h defines them: by multiply-adds that flush, and
- * by plain arithmetic where these do not suffice. */
+/* neon_bf16.c - products of activations rounded to bfloat16, as kernels.h defines them: by multiply-adds
+ * that flush, and by plain arithmetic where these do not suffice. */
 #include "kernels/neon/neon_bf16.h"
 
 #define MAC2_LANE(s, w, x, i) \
     vfmaq_laneq_f32(vfmaq_laneq_f32(s, upper(w), upper(x), i), lower(w), lower(x), i)
 
-#include "kernels/neon/bf16_rows.h"
+#include "kernels/neon/bf16_pairs.h"
 
 static inline float32x4_t flush4(float32x4_t x) {
     const uint32x4_t bits = vreinterpretq_u32_f32(x);

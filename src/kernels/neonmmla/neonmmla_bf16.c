@@ -1,6 +1,6 @@
-/* neonmmla_bf16.c - products of bfloat16 with BFMLALT and BFMLALB, which widen and multiply-add with one rounding: the two
- * steps of a pair. (BFDOT and BFMMLA round differently, so they would give other numbers than other CPUs.) Needs
- * FEAT_BF16. */
+/* neonmmla_bf16.c - products of bfloat16 with BFMLALT and BFMLALB, which widen and multiply-add with one
+ * rounding: the two steps of a pair. (BFDOT and BFMMLA round differently, so they would give other numbers
+ * than other CPUs.) Needs FEAT_BF16. */
 #include "kernels/neon/neon_bf16.h"
 
 static inline bfloat16x8_t halves(uint32x4_t pairs) {
@@ -23,7 +23,7 @@ static inline float32x4_t mac2_lane(float32x4_t s, uint32x4_t w, uint32x4_t x, i
 #define MAC2_LANE mac2_lane
 
 #include "kernels/neon/bf16_attention.h"
-#include "kernels/neon/bf16_rows.h"
+#include "kernels/neon/bf16_pairs.h"
 
 void neonmmla_attention_bf16(const struct attention_args *a) {
     attention_bf16(a);

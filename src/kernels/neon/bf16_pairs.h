@@ -1,8 +1,9 @@
-/* bf16_rows.h - matmul_bf16 of kernels.h, for a file that defines
+/* bf16_pairs.h - matmul_bf16 of kernels.h, for a file that defines
  *     MAC2_LANE(s, w, x, i)   s after the two steps of a pair: pairs of four rows in w, and pair i of x
- * in the mode of neon_bf16.h. Rows stand in the lanes: 8 columns of 4 rows are transposed in registers for all tokens. */
-#ifndef QUERN_KERNELS_NEON_BF16_ROWS_H
-#define QUERN_KERNELS_NEON_BF16_ROWS_H
+ * in the mode of neon_bf16.h. Rows stand in the lanes: 8 columns of 4 rows are transposed in registers for
+ * all tokens. */
+#ifndef QUERN_KERNELS_NEON_BF16_PAIRS_H
+#define QUERN_KERNELS_NEON_BF16_PAIRS_H
 
 #include "kernels/neon/neon_bf16.h"
 
