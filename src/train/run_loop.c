@@ -37,13 +37,25 @@ static json_t *make_state(const struct run *r) {
                      r->config->json);
 }
 
+/* Stages may be added behind those there were. */
+static bool stages_go_on(const json_t *then, const json_t *now) {
+    const size_t n = json_array_size(then);
+    bool same = json_is_array(then) && n <= json_array_size(now);
+    for (size_t i = 0; i < n && same; i++)
+        same = json_equal(json_array_get(then, i), json_array_get(now, i));
+    return same;
+}
+
 static enum quern_status same_config(const json_t *then, const json_t *now, const char *path,
                                      struct quern_error *err) {
     const char *key;
     json_t *value;
+    const bool longer = stages_go_on(json_object_get(then, "stages"), json_object_get(now, "stages"));
     for (int pass = 0; pass < 2; pass++) {
         const json_t *a = pass ? now : then, *b = pass ? then : now;
         json_object_foreach((json_t *)(uintptr_t)a, key, value) {
+            if (longer && strcmp(key, "stages") == 0)
+                continue;
             if (!may_change(key) && !json_equal(value, json_object_get(b, key)))
                 return error_set(err, QUERN_ERR_ARG,
                                  "%s was trained with another %s; go on with the same, or begin "
@@ -56,7 +68,8 @@ static enum quern_status same_config(const json_t *then, const json_t *now, cons
 
 static enum quern_status same_data(const struct run *r, const json_t *hashes, const char *path,
                                    struct quern_error *err) {
-    for (size_t i = 0; i < r->n_stages; i++) {
+    const size_t n = json_array_size(hashes);
+    for (size_t i = 0; i < r->n_stages && (i < n || i == 0); i++) {
         char text[32];
         const char *then = json_string_value(json_array_get(hashes, i));
         snprintf(text, sizeof text, "%016" PRIx64, r->stages[i].data->hash);

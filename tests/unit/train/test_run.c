@@ -232,6 +232,22 @@ static void stages_follow_each_other_with_their_own_steps(void **state) {
     expect_same_output("stages", "stages-stopped");
 }
 
+static void a_run_goes_on_into_a_stage_that_was_added(void **state) {
+    enum run_end end;
+    const char *first = ",\"stages\":[{\"max_steps\":5,\"seed\":3}]";
+    const char *both = ",\"stages\":[{\"max_steps\":5,\"seed\":3},{\"max_steps\":4,\"seed\":9}]";
+    const char *other = ",\"stages\":[{\"max_steps\":5,\"seed\":4},{\"max_steps\":4,\"seed\":9}]";
+    (void)state;
+    must(go("two-stages", both, RUN_FRESH, 0, &end));
+    must(go("stage-added", first, RUN_FRESH, 0, &end));
+    assert_int_equal(steps_seen, 5);
+    assert_int_equal(go("stage-added", other, RUN_RESUME, 0, &end), QUERN_ERR_ARG);
+    assert_non_null(strstr(err.message, "another stages"));
+    must(go("stage-added", both, RUN_RESUME, 0, &end));
+    assert_int_equal(steps_seen, 4);
+    expect_same_output("two-stages", "stage-added");
+}
+
 static void settings_that_are_none_are_named(void **state) {
     enum run_end end;
     (void)state;
@@ -294,6 +310,7 @@ int main(void) {
         cmocka_unit_test(other_settings_or_data_are_refused_when_going_on),
         cmocka_unit_test(it_stops_when_the_evaluation_gets_no_better_and_keeps_the_best),
         cmocka_unit_test(stages_follow_each_other_with_their_own_steps),
+        cmocka_unit_test(a_run_goes_on_into_a_stage_that_was_added),
         cmocka_unit_test(settings_that_are_none_are_named),
         cmocka_unit_test(a_bad_line_is_named_by_file_and_number),
     };
