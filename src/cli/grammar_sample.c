@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "grammar/ending.h"
 
-enum { GIVE_UP_FACTOR = 4, TEXT_BYTES_MAX = 16 << 20, GRAMMAR_BYTES = 48 << 20, CLOSE_AGAIN = 8 };
+enum { GIVE_UP_FACTOR = 4, TEXT_BYTES_MAX = 16 << 20, GRAMMAR_BYTES = 48 << 20 };
 
 struct sampler_state {
     const struct grammar_sample_args *args;
@@ -57,9 +57,12 @@ static int32_t draw_token(struct sampler_state *s, bool short_ones) {
 static enum quern_status next_token(struct sampler_state *s, int64_t n_made, int32_t *out,
                                     struct quern_error *err) {
     size_t n;
-    if (!s->closing && n_made >= s->args->max_tokens &&
-        (n_made - s->args->max_tokens) % CLOSE_AGAIN == 0)
+    if (!s->closing && n_made >= s->args->max_tokens) {
         s->closing = ending_find(&s->m, &s->ending);
+        if (!s->closing)
+            return error_set(err, QUERN_ERR_LIMIT, "no end was found after %lld tokens",
+                             (long long)n_made);
+    }
     if (s->closing) {
         *out = ending_next_token(&s->ending, s->image, &n);
         s->ending.at += n;
@@ -84,7 +87,7 @@ static enum quern_status one_text(struct sampler_state *s, struct buffer *text,
     s->drawn = 0;
     buffer_clear(text);
     for (int64_t i = 0;; i++) {
-        int32_t token;
+        int32_t token = -1;
         if (i > s->args->max_tokens * GIVE_UP_FACTOR + ENDING_MAX)
             return error_set(err, QUERN_ERR_LIMIT, "no end was found within %lld tokens",
                              (long long)i);
@@ -156,6 +159,7 @@ static int without_model(const struct cli_command *command,
     }
     code = st == QUERN_OK ? by_chance_all(command, args, &s) : cli_fail(&err);
     free(s.mask);
+    ending_release(&s.ending);
     token_image_destroy(image);
     tokenizer_close(tokenizer);
     return code;

@@ -24,7 +24,8 @@ struct answer_guard {
     enum answer_thinking thinking;
     struct answer_markers markers;
     uint32_t n_tokens, close_after;
-    struct ending *ending; /* once the answer is being closed */
+    struct ending ending; /* while the answer is being closed */
+    bool closing;
 };
 
 /* ---- markers --------------------------------------------------------------------- */
@@ -202,17 +203,14 @@ static void thinking_mask(const struct answer_guard *g, uint32_t *mask, int32_t 
 
 /* Past its length the answer goes the shortest way to its end, found once. False: it does not. */
 static bool is_closing(struct answer_guard *g) {
-    if (g->ending)
-        return g->ending->at < g->ending->n;
+    if (g->closing)
+        return g->ending.at < g->ending.n;
     if (!g->close_after || g->n_tokens < g->close_after || matcher_can_end(&g->matcher))
         return false;
-    g->ending = malloc(sizeof *g->ending);
-    if (g->ending && !ending_find(&g->matcher, g->ending)) {
-        free(g->ending);
-        g->ending = NULL;
+    g->closing = ending_find(&g->matcher, &g->ending);
+    if (!g->closing)
         g->close_after += CLOSE_AGAIN;
-    }
-    return g->ending != NULL;
+    return g->closing;
 }
 
 /* Leaves of the mask what goes that way: one token, or where the text may end its end. */
@@ -220,7 +218,7 @@ static void close_mask(struct answer_guard *g, uint32_t *mask, int32_t n_vocab) 
     size_t n;
     const size_t words = ((size_t)n_vocab + 31) / 32;
     if (is_closing(g)) {
-        const int32_t token = ending_next_token(g->ending, g->image, &n);
+        const int32_t token = ending_next_token(&g->ending, g->image, &n);
         if (token < 0 || token >= n_vocab || !(mask[token / 32] >> (token % 32) & 1))
             return;
         memset(mask, 0, words * sizeof *mask);
@@ -237,14 +235,12 @@ static void close_mask(struct answer_guard *g, uint32_t *mask, int32_t n_vocab) 
 static void follow_ending(struct answer_guard *g, int32_t token) {
     size_t n;
     g->n_tokens++;
-    if (!g->ending)
+    if (!g->closing)
         return;
-    if (token == ending_next_token(g->ending, g->image, &n)) {
-        g->ending->at += n;
-    } else {
-        free(g->ending);
-        g->ending = NULL;
-    }
+    if (token == ending_next_token(&g->ending, g->image, &n))
+        g->ending.at += n;
+    else
+        g->closing = false;
 }
 
 static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab,
@@ -286,7 +282,7 @@ static enum quern_status guard_accept(void *state, int32_t token, struct quern_e
 
 static size_t guard_guess(void *state, int32_t *tokens, size_t max) {
     struct answer_guard *g = state;
-    if (g->thinking != THINKING_OVER || g->ending)
+    if (g->thinking != THINKING_OVER || g->closing)
         return 0;
     shared_grammar_lock(g->shared);
     const size_t n = matcher_guess(&g->matcher, tokens, max);
@@ -389,6 +385,8 @@ enum quern_status answer_guard_create(const struct token_image *image, const int
     if (st == QUERN_OK) {
         shared_grammar_lock(g->shared);
         st = matcher_init(&g->matcher, g->shared->grammar, image, end_tokens, n_end_tokens, err);
+        if (st == QUERN_OK && g->close_after && !ending_prepare(g->shared->grammar))
+            st = error_nomem(err);
         shared_grammar_unlock(g->shared);
     }
     if (st != QUERN_OK) {
@@ -403,6 +401,6 @@ void answer_guard_destroy(struct answer_guard *g) {
     if (!g)
         return;
     grammar_cache_drop(g->image->grammars, g->shared);
-    free(g->ending);
+    ending_release(&g->ending);
     free(g);
 }

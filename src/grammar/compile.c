@@ -161,6 +161,7 @@ void grammar_destroy(struct grammar *g) {
     if (!g)
         return;
     mask_cache_destroy(g->masks);
+    distances_destroy(g->distances);
     free(g->productions);
     free(g->rule_items);
     free(g->dots);

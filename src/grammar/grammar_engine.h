@@ -32,6 +32,7 @@ struct lexer_state {
 enum { SET_DEAD = 0, LEXER_DEAD = 0 };
 
 struct mask_cache;
+struct distances; /* ending.c */
 
 struct grammar {
     struct grammar_builder b;
@@ -53,6 +54,7 @@ struct grammar {
     struct pair_map advance_map, step_map, exit_map;
     uint32_t start_set;
     struct mask_cache *masks;
+    struct distances *distances; /* NULL: not worked out yet */
 };
 
 #define DOT_END GRAMMAR_NONE
@@ -68,6 +70,7 @@ uint32_t set_token(struct grammar *g, uint32_t set, uint32_t token);
 /* The row that follows `row` when any of the terminals `lexer` accepts ends. */
 uint32_t row_exit(struct grammar *g, uint32_t row, uint32_t lexer);
 void mask_cache_destroy(struct mask_cache *c);
+void distances_destroy(struct distances *d); /* NULL is fine */
 
 static inline bool set_can_end(const struct grammar *g, uint32_t set) {
     return g->pool.v[g->sets[set].start] != 0;

@@ -1,3 +1,4 @@
+#include "grammar/ending.h"
 #include "grammar/matcher.h"
 
 #include <stdlib.h>
@@ -200,15 +201,17 @@ static void spell(unsigned k, char *text) {
     text[len] = 0;
 }
 
-/* From a live state some text leads to the end: breadth first over the states. */
-static bool can_finish(const struct matcher *start) {
-    struct matcher queue[400];
+enum { NO_WAY = -1, TOO_FAR = -2, STATES_MAX = 400 };
+
+/* The bytes to the nearest end, breadth first over the states. */
+static int way_to_the_end(const struct matcher *start) {
+    struct matcher queue[STATES_MAX];
     size_t n = 1;
     queue[0] = *start;
     for (size_t i = 0; i < n; i++) {
         if (matcher_can_end(&queue[i]))
-            return true;
-        for (unsigned c = 0; c < 3 && n < 400; c++) {
+            return (int)(queue[i].state.n_bytes - start->state.n_bytes);
+        for (unsigned c = 0; c < 3 && n < STATES_MAX; c++) {
             struct matcher m = queue[i];
             bool seen =
                 matcher_accept_bytes(&m, (struct str){&"abz"[c], 1}, NULL, NULL) != QUERN_OK;
@@ -218,7 +221,26 @@ static bool can_finish(const struct matcher *start) {
                 queue[n++] = m;
         }
     }
-    return n == 400; /* too far to tell */
+    return n == STATES_MAX ? TOO_FAR : NO_WAY;
+}
+
+/* The ending found is as short as the shortest, and is one. */
+static void check_the_ending(struct matcher m, const char *text, int round) {
+    const int length = way_to_the_end(&m);
+    struct ending e = {0};
+    if (length == NO_WAY)
+        fail_msg("round %d: \"%s\" is accepted but leads nowhere", round, text);
+    if (!ending_find(&m, &e))
+        fail_msg("round %d: no ending after \"%s\"", round, text);
+    if (length != TOO_FAR && (int)e.n != length)
+        fail_msg("round %d: after \"%s\" an ending of %zu, the shortest has %d", round, text, e.n,
+                 length);
+    for (size_t i = 0; i < e.n; i++) {
+        const char byte = (char)e.steps[i];
+        assert_int_equal(matcher_accept_bytes(&m, (struct str){&byte, 1}, NULL, NULL), QUERN_OK);
+    }
+    assert_true(matcher_can_end(&m));
+    ending_release(&e);
 }
 
 static void compare_all_texts(struct naive *v, struct grammar *g, int round) {
@@ -243,8 +265,8 @@ static void compare_all_texts(struct naive *v, struct grammar *g, int round) {
         if ((alive && matcher_can_end(&m)) != in_language[k] || (prefix[k] && !alive))
             fail_msg("round %d, \"%s\": alive %d, can end %d, in the language %d, prefix %d", round,
                      text, alive, alive && matcher_can_end(&m), in_language[k], prefix[k]);
-        if (alive && k % 7 == 0 && !can_finish(&m))
-            fail_msg("round %d: \"%s\" is accepted but leads nowhere", round, text);
+        if (alive && k % 7 == 0)
+            check_the_ending(m, text, round);
     }
     for (unsigned k = 1; !g && k < N; k++)
         if (in_language[k])
