@@ -387,6 +387,11 @@ bench-programs: $(BENCH_BINS)
 bench: $(BENCH_BINS)
 	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
 
+# 2,000 random answers of the demo model under 200 random forms, read by jsonschema, lxml, PyYAML, ast, sqlite3 and gcc.
+.PHONY: check-forms
+check-forms: $(OUT)/quern
+	@$(PYTHON) tests/forms/check_forms.py --quern $(OUT)/quern
+
 # Every mask of MaskBench's instances, with caches and made anew token by token: some ten minutes.
 MASKBENCH ?= ../shared
 .PHONY: check-masks
@@ -414,6 +419,7 @@ help:
 	    'make check-symbols    what the libraries show, and clashes with those we link' \
 	    'make check-kernels    kernels of every instruction set against the reference' \
 	    'make check-kernels-neon  the same for ARM, cross-compiled and under qemu-user' \
+	    'make check-forms      2,000 random answers under 200 forms, read by the reference libraries' \
 	    'make check-masks      masks of all of MaskBench with and without caches' \
 	    'make e2e              end-to-end tests of the program' \
 	    'make alloc            every allocation failing in turn' \

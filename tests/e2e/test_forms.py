@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import sys
 import warnings
 
 import jsonschema
@@ -141,6 +142,12 @@ def test_the_server_takes_every_form(tiny_server, form, holds):
         assert reply.json["choices"][0]["finish_reason"] == "stop"
         text = reply.json["choices"][0]["message"]["content"].lstrip("\n")  # of the thinking block
         assert holds(text) is not False, text
+
+
+def test_random_answers_under_random_forms_are_valid(program):
+    done = subprocess.run([sys.executable, str(conftest.ROOT / "tests" / "forms" / "check_forms.py"), "--forms", "40", "-n", "2", "--quern", str(program)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_answer_is_closed_in_time(quern, tiny_model, tmp_path):

@@ -1,16 +1,20 @@
 /* schema_format.c - the formats of JSON Schema as patterns: RFC 3339 dates and times, RFC 5321
  * mailboxes, RFC 1123 host names, RFC 2673 and 4291 addresses, RFC 3986 URIs, RFC 4122 UUIDs, RFC
- * 6570 templates, RFC 6901 pointers. Day numbers follow the month; leap years are not told apart,
- * and a second of 60 is allowed where the RFC allows it, in any minute. */
+ * 6570 templates, RFC 6901 pointers. Day numbers follow the month and the year, which is 0001 or
+ * later, as most libraries have it; a second of 60 is allowed where the RFC allows it, in any
+ * minute. */
 #include <stdio.h>
 
 #include "grammar/regex/regex_emit.h"
 #include "grammar/regex/regex_syntax.h"
 #include "grammar/schema/schema.h"
 
-#define DATE                                                                   \
-    "[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-" \
-    "(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|[12][0-9]))"
+#define YEAR "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+#define FOURTH "(?:0[48]|[2468][048]|[13579][26])"
+#define DATE                                                                             \
+    "(?:" YEAR "-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-"        \
+    "(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}" FOURTH "|" FOURTH \
+    "00)-02-29)"
 #define CLOCK "(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?"
 #define ZONE "(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 #define LABEL "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
