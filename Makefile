@@ -303,7 +303,7 @@ NEON_OUT  := $(BUILD)/neon
 NEON_DIRS := $(KERNEL_DIRS_aarch64)
 NEON_SRCS := $(filter-out src/base/net.c,$(wildcard src/base/*.c src/quant/*.c src/kernels/*.c)) \
              $(filter $(foreach d,$(NEON_DIRS),src/kernels/$(d)/%),$(ALL_SRCS)) \
-             $(wildcard tests/support/guarded.c tests/support/bench_*.c)
+             $(wildcard tests/support/guarded.c tests/support/bench_*.c tests/support/amx_*.c)
 NEON_OBJS := $(NEON_SRCS:%.c=$(NEON_OUT)/%.o)
 NEON_BINS := $(CHECK_SRCS:%.c=$(NEON_OUT)/%)
 neon_flags = $(foreach d,$(NEON_DIRS),$(if $(findstring src/kernels/$(d)/,$(1)),$(ISA_FLAGS_$(d))))

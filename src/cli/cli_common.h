@@ -63,7 +63,7 @@ struct cli_model_args {
     bool cache;
 };
 
-#define CLI_CPU_CHOICES "auto|generic|avx2|avx512|avx512vnni|avx512bf16|avx512amx|neon|neondot|neonmmla"
+#define CLI_CPU_CHOICES "auto|generic|avx2|avx512|avx512vnni|avx512bf16|avx512amx|avx512amxbf16|neon|neondot|neonmmla"
 #define CLI_MODEL_DIR_OPTION(type, field)            \
     OPT_STRING('m', "model", "DIR", type, field.dir, \
                "model directory or .gguf file (default: $QUERN_MODEL, else models/quern-demo)")

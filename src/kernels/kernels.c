@@ -12,7 +12,7 @@
 #include <cpuid.h>
 
 struct cpu_features {
-    bool avx2, avx512, avx512vnni, avx512bf16, avx512amx;
+    bool avx2, avx512, avx512vnni, avx512bf16, avx512amx, avx512amxbf16;
 };
 
 /* What the operating system saves on a task switch; an instruction set counts only with its
@@ -36,6 +36,7 @@ static struct cpu_features detect(void) {
     const uint64_t vbmi = 1u << 1;  /* in ecx too */
     const uint64_t avx512_bf16 = 1u << 5; /* of leaf 7, 1 */
     const uint64_t amx = 3u << 24;  /* in edx: tiles, and int8 */
+    const uint64_t amx_bf16 = 1u << 22;
     const uint64_t xcr0_tiles = 3u << 17;
     struct cpu_features none = {.avx2 = false}, found;
     unsigned a, b, c, d;
@@ -48,20 +49,22 @@ static struct cpu_features detect(void) {
     found.avx512 = found.avx2 && has_all(b, avx512_f | avx512_dq | avx512_bw | avx512_vl) &&
                    has_all(xcr0, xcr0_zmm);
     found.avx512vnni = found.avx512 && has_all(c, vnni);
-    const bool has_amx = has_all(d, amx) && has_all(xcr0, xcr0_tiles);
+    const bool has_amx = has_all(d, amx) && has_all(xcr0, xcr0_tiles), has_amx_bf16 = has_all(d, amx_bf16);
     found.avx512bf16 = found.avx512vnni && has_all(c, vbmi) && a >= 1 &&
                        __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, avx512_bf16);
     /* Linux gives the tiles' registers to those who ask. */
     found.avx512amx = found.avx512bf16 && has_amx && os_permit_tiles();
+    found.avx512amxbf16 = found.avx512amx && has_amx_bf16;
     return found;
 }
 
 const struct kernels *const *kernels_available(size_t *n) {
     static const struct kernels *const tables[] = {&kernels_generic, &kernels_avx2, &kernels_avx512,
                                                    &kernels_avx512vnni, &kernels_avx512bf16,
-                                                   &kernels_avx512amx};
+                                                   &kernels_avx512amx, &kernels_avx512amxbf16};
     struct cpu_features cpu = detect();
-    *n = cpu.avx512amx ? 6 : cpu.avx512bf16 ? 5 : cpu.avx512vnni ? 4 : cpu.avx512 ? 3 : cpu.avx2 ? 2 : 1;
+    /* Each has all that the one before has. */
+    *n = 1u + cpu.avx2 + cpu.avx512 + cpu.avx512vnni + cpu.avx512bf16 + cpu.avx512amx + cpu.avx512amxbf16;
     return tables;
 }
 #elif defined(__aarch64__)

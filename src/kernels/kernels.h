@@ -42,7 +42,11 @@ typedef void matmul_fn(const struct matmul_args *a);
  *     s = +0;  s = mac(w[2i+1], x[2i+1], s), then s = mac(w[2i], x[2i], s)  for i = 0, 1, ...;  y = s (+ bias)
  * mac(a, b, c) is fma(a, b, c) that takes subnormal a, b, c for zeros of their sign and gives a zero of its
  * sign for a result that would be subnormal (below 2^-126 after rounding to 24 bits). An odd last column has
- * +0 * +0 for its partner. Bias is added by plain addition. */
+ * +0 * +0 for its partner. Bias is added by plain addition.
+ *
+ * Tables with bf16_by_tiles sum as tdpbf16ps does, from y = +0, over each 32 columns filled up with +0:
+ *     e = o = +0;  e = mac(w[2i], x[2i], e), o = mac(w[2i+1], x[2i+1], o)  for i = 0 .. 15;  y = y + (e + o)
+ * subnormal results of additions being zeros of their sign. All else of such a table is as in the others. */
 struct matmul_bf16_args {
     float *y;          /* [n_tokens, >= row_end], y_stride floats between tokens */
     const uint16_t *x; /* [n_tokens, n_cols], x_stride (even) elements between tokens, 4-byte aligned;
@@ -150,6 +154,7 @@ struct kernels {
     kv_store_fn *kv_store[KV_TYPE_COUNT];
     matmul_bf16_fn *matmul_bf16;
     bool bf16_is_fast; /* matmul_bf16 by an instruction, several times as fast as matmul[DTYPE_BF16] */
+    bool bf16_by_tiles; /* matmul_bf16 in the order of tiles */
 
     /* y = x rounded to bfloat16: to nearest, ties to even; NaN stays NaN, subnormals stay. */
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);

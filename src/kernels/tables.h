@@ -14,6 +14,7 @@ extern const struct kernels kernels_avx512;
 extern const struct kernels kernels_avx512vnni;
 extern const struct kernels kernels_avx512bf16;
 extern const struct kernels kernels_avx512amx;
+extern const struct kernels kernels_avx512amxbf16;
 /* In neon.c: they differ in products of integers and of bfloat16. */
 extern const struct kernels kernels_neon;
 extern const struct kernels kernels_neondot;

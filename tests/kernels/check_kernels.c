@@ -16,6 +16,9 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/generic/generic.h"
+#include "kernels/tables.h"
+#include "support/amx_emulator.h"
 #include "support/bench_kernels.h"
 #include "support/guarded.h"
 
@@ -211,8 +214,8 @@ static void fill_bf16(void *to, size_t n, enum flavour flavour, bool edge) {
     }
 }
 
-static void check_matmul_bf16(size_t max_tokens, size_t max_rows, size_t n_cols) {
-    size_t row_begin = pick(0, 9), row_end = row_begin + pick(0, max_rows);
+static void check_matmul_bf16(size_t max_tokens, size_t min_rows, size_t max_rows, size_t n_cols) {
+    size_t row_begin = pick(0, 9), row_end = row_begin + pick(min_rows, max_rows);
     struct matmul_bf16_args a = {.n_tokens = pick(0, max_tokens), .n_cols = n_cols,
                                  .row_begin = row_begin, .row_end = row_end};
     size_t padded = (n_cols + 1) / 2 * 2, last = a.n_tokens ? a.n_tokens - 1 : 0;
@@ -238,7 +241,7 @@ static void check_matmul_bf16(size_t max_tokens, size_t max_rows, size_t n_cols)
     memset(a.scratch, 0xFF, MATMUL_BF16_SCRATCH_BYTES);
     struct matmul_bf16_args b = a;
     output_pair(last * a.y_stride + row_end, SMALL, &a.y, &b.y);
-    reference->matmul_bf16(&a);
+    (candidate->bf16_by_tiles ? generic_matmul_bf16_tiles : reference->matmul_bf16)(&a);
     candidate->matmul_bf16(&b);
     expect_same("matmul_bf16");
 }
@@ -271,7 +274,7 @@ static void check_flush_edge(void) {
     a.scratch = guarded_place(&scratch_area, MATMUL_BF16_SCRATCH_BYTES, false, 0);
     struct matmul_bf16_args b = a;
     output_pair(ROWS, SMALL, &a.y, &b.y);
-    reference->matmul_bf16(&a);
+    (candidate->bf16_by_tiles ? generic_matmul_bf16_tiles : reference->matmul_bf16)(&a);
     candidate->matmul_bf16(&b);
     expect_same("matmul_bf16 at 2^-126");
 }
@@ -389,15 +392,17 @@ static void check_case(uint64_t seed) {
     check_exp();
     check_to_f32();
     const size_t max_tokens = pick(0, 3) ? 9 : 30;
-    check_matmul_bf16(max_tokens, 90, any_size());
+    check_matmul_bf16(max_tokens, 0, 90, any_size());
     check_flush_edge();
     check_to_bf16();
     /* Now and then wide enough for several cache blocks of weights. */
     if (seed % 64 == 0)
         check_matmul(15, 90, pick(4000, 4100));
+    if (seed % 32 == 8)
+        check_matmul_bf16(3, 440, 480, pick(1000, 1100));
     if (seed % 16 == 0) {
         const size_t wide = 64 * pick(1, 40);
-        check_matmul_bf16(seed % 64 ? 3 : 40, 140, wide + pick(0, 2));
+        check_matmul_bf16(seed % 64 ? 3 : 40, 0, 140, wide + pick(0, 2));
     }
 }
 
@@ -423,6 +428,33 @@ static int bench(const struct kernels *const *tables, size_t n_tables, const cha
     return bench_kernels(tables, n_tables, line);
 }
 
+static void check_table(uint64_t seed, uint64_t cases, const struct kernels *table) {
+    const int before = failures;
+    candidate = table;
+    digest = 0xCBF29CE484222325u;
+    for (uint64_t i = 0; i < cases && failures - before < 10; i++)
+        check_case(seed + i);
+    printf("%s: %llu cases, %s\n", candidate->name, (unsigned long long)cases,
+           failures == before ? "bit-equal to generic" : "DIFFERS");
+}
+
+/* Where the CPU has all that the table needs but the tiles themselves. */
+static void check_amx_by_emulation(uint64_t seed, uint64_t cases, const struct kernels *best) {
+#if defined(__x86_64__)
+    if (best != &kernels_avx512bf16 || !amx_emulator_install())
+        return;
+    check_table(seed, cases, &kernels_avx512amxbf16);
+    if (amx_emulator_count() == 0 && cases > 1) {
+        printf("FAIL avx512amxbf16: no case came to its tiles\n");
+        failures++;
+    }
+    printf("avx512amxbf16: %lu of its instructions emulated\n", amx_emulator_count());
+    amx_emulator_remove();
+#else
+    (void)seed, (void)cases, (void)best;
+#endif
+}
+
 int main(int argc, char **argv) {
     size_t n_tables;
     const struct kernels *const *tables = kernels_available(&n_tables);
@@ -433,16 +465,11 @@ int main(int argc, char **argv) {
     areas_init();
     reference = tables[0];
     for (size_t t = 1; t < n_tables; t++) {
-        candidate = tables[t];
-        int before = failures;
-        digest = 0xCBF29CE484222325u;
-        for (uint64_t i = 0; i < cases && failures - before < 10; i++)
-            check_case(seed + i);
-        printf("%s: %llu cases, %s\n", candidate->name, (unsigned long long)cases,
-               failures == before ? "bit-equal to generic" : "DIFFERS");
-        if (t + 1 == n_tables)
+        check_table(seed, cases, tables[t]);
+        if (t == 1)
             printf("digest %016llx\n", (unsigned long long)digest);
     }
+    check_amx_by_emulation(seed, cases, tables[n_tables - 1]);
     if (n_tables == 1)
         printf("generic is the only table here: nothing to compare\n");
     areas_release();

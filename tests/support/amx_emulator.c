@@ -6,6 +6,8 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "kernels/math.h"
+
 enum { N_TILES = 8, ROWS = 16, ROW_BYTES = 64 };
 
 /* What ldtilecfg reads. */
@@ -115,6 +117,27 @@ static void dot(const struct decoded *d) {
     }
 }
 
+/* tdpbf16ps, by the pseudocode of its manual: even and odd columns apart, then both to the sum. */
+static void dot_bf16(const struct decoded *d) {
+    const unsigned to = d->reg, a = d->rm, b = d->vvvv;
+    for (size_t m = 0; m < config.rows[to]; m++) {
+        for (size_t n = 0; n < config.row_bytes[to] / 4u; n++) {
+            float sum, part[2] = {0.0f, 0.0f};
+            for (size_t k = 0; k < config.row_bytes[a] / 4u; k++) {
+                for (size_t j = 0; j < 2; j++) {
+                    uint16_t x, y;
+                    memcpy(&x, tiles[a][m] + 4 * k + 2 * j, sizeof x);
+                    memcpy(&y, tiles[b][k] + 4 * n + 2 * j, sizeof y);
+                    part[j] = mac_bf16(bf16_to_f32(x), bf16_to_f32(y), part[j]);
+                }
+            }
+            memcpy(&sum, tiles[to][m] + 4 * n, sizeof sum);
+            sum = flush_subnormal(flush_subnormal(sum) + flush_subnormal(part[0] + part[1]));
+            memcpy(tiles[to][m] + 4 * n, &sum, sizeof sum);
+        }
+    }
+}
+
 static bool emulate(const struct decoded *d) {
     const bool is_configured = config.palette == 1;
     if (d->opcode == 0x49 && d->prefix == 0 && d->mod != 3)
@@ -129,6 +152,8 @@ static bool emulate(const struct decoded *d) {
         move_tile(d, d->prefix == 3);
     else if (d->opcode == 0x5E && d->prefix == 2 && d->mod == 3)
         dot(d);
+    else if (d->opcode == 0x5C && d->prefix == 2 && d->mod == 3)
+        dot_bf16(d);
     else
         return false;
     return true;

@@ -1,5 +1,6 @@
 /* avx512.c - the element-wise functions and the table. Needs F, BW, VL, DQ. */
 #include "kernels/avx512/avx512.h"
+#include "kernels/avx512amx/avx512amx.h"
 #include "kernels/avx512bf16/avx512bf16.h"
 #include "kernels/avx512vnni/avx512vnni.h"
 #include "kernels/generic/generic.h"
@@ -144,3 +145,9 @@ const struct kernels kernels_avx512amx = {
     .name = "avx512amx", .packed = &packed_avx512amx, .train = &train_avx512bf16, .matmul_bf16 = avx512bf16_matmul,
     .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
     .bf16_is_fast = true, SHARED};
+/* For bfloat16 weights in the order of tiles, the one thing that no other table computes. */
+const struct kernels kernels_avx512amxbf16 = {
+    .name = "avx512amxbf16", .packed = &packed_avx512amx, .train = &train_avx512bf16,
+    .matmul_bf16 = avx512amx_matmul_bf16,
+    .attention = {avx512_attention_f32, avx512bf16_attention, avx512vnni_attention_int8},
+    .bf16_is_fast = true, .bf16_by_tiles = true, SHARED};

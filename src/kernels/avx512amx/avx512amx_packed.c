@@ -3,44 +3,19 @@
  * A chunk of a packed group, four columns of 64 rows, is four lines of what tdpbsud wants of its second
  * operand, so that tiles of codes are loaded from where they lie, or from where nibbles were unpacked
  * to. Sums are integers, so they are those of vpdpbusd; what follows is done in the same order.
- *
- * Written as assembly: gcc 12's intrinsics do not say that they read memory. The compiler uses no tiles
- * itself, and they are released after each product, so that the system need not save them. */
+ */
+#include "kernels/avx512amx/amx_tiles.h"
 #include "kernels/avx512bf16/avx512bf16.h"
 #include "kernels/avx512vnni/avx512vnni_packed.h"
 #include "kernels/tables.h"
 
 enum { TOKENS = 16, STEP_COLS = 64, ROWS_OF_TILE = 16 };
 
-/* ---- tiles ------------------------------------------------------------------------------ */
-
-struct tile_config {
-    uint8_t palette, start_row, zero[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-_Static_assert(sizeof(struct tile_config) == 64, "what ldtilecfg reads");
-
 /* 0 to 3: sums, [token][row]. 4: activations, [token][column]. 5 and 6: codes, [column / 4][row][4]. */
-static void begin_tiles(void) {
-    static const struct tile_config config = {
-        .palette = 1,
-        .row_bytes = {64, 64, 64, 64, 64, 64, 64},
-        .rows = {TOKENS, TOKENS, TOKENS, TOKENS, TOKENS, STEP_COLS / 4, STEP_COLS / 4}};
-    __asm__ volatile("ldtilecfg %0" : : "m"(config));
-}
-
-static void end_tiles(void) {
-    __asm__ volatile("tilerelease");
-}
-
-#define TILE_ZERO(n) __asm__ volatile("tilezero %%tmm" #n ::)
-#define TILE_LOAD(n, p, stride) \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n : : "r"(p), "r"((size_t)(stride)) : "memory")
-#define TILE_STORE(n, p, stride) \
-    __asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" : : "r"(p), "r"((size_t)(stride)) : "memory")
-/* sums += four signed bytes of x times four unsigned ones of w */
-#define TILE_DOT(sums, x, w) __asm__ volatile("tdpbsud %%tmm" #w ", %%tmm" #x ", %%tmm" #sums ::)
+static const struct tile_config tile_shapes = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64},
+    .rows = {TOKENS, TOKENS, TOKENS, TOKENS, TOKENS, STEP_COLS / 4, STEP_COLS / 4}};
 
 /* ---- sixteen tokens ------------------------------------------------------------------------ */
 
@@ -141,7 +116,7 @@ static void packed_int8(const struct packed_args *a) {
         avx512vnni_packed_int8(a);
         return;
     }
-    begin_tiles();
+    begin_tiles(&tile_shapes);
     packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
     end_tiles();
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device/device.h"
+#include "kernels/generic/generic.h"
 #include "kernels/kernels.h"
 #include "support/support.h"
 
@@ -45,10 +46,12 @@ static void free_weight(struct weight *w) {
     free((void *)(uintptr_t)w->data);
 }
 
-/* By the generic table, token after token. */
+/* By plain C, token after token. */
 static float *expected_of(const float *x, const struct weight *w, const float *bias, size_t n) {
     size_t n_tables, padded = (w->cols + 1) / 2 * 2;
-    const struct kernels *reference = kernels_available(&n_tables)[0];
+    const struct kernels *const *tables = kernels_available(&n_tables);
+    const bool tiles = tables[n_tables - 1]->bf16_by_tiles;
+    matmul_bf16_fn *reference = tiles ? generic_matmul_bf16_tiles : tables[0]->matmul_bf16;
     float *y = calloc(n * w->rows, sizeof *y), *row = calloc(padded, sizeof *row);
     void *scratch = malloc(MATMUL_BF16_SCRATCH_BYTES);
     assert_true(y && row && scratch);
@@ -58,7 +61,7 @@ static float *expected_of(const float *x, const struct weight *w, const float *b
         const struct matmul_bf16_args args = {
             .y = y + t * w->rows, .x = rounded, .w = w->data, .bias = bias, .y_stride = w->rows,
             .x_stride = padded, .n_tokens = 1, .n_cols = w->cols, .row_end = w->rows, .scratch = scratch};
-        reference->matmul_bf16(&args);
+        reference(&args);
         free(rounded);
     }
     free(scratch);
