@@ -104,7 +104,7 @@ typedef void packed_matmul_fn(const struct packed_args *a);
 /* Tokens that share a group of codes while it lies unpacked in a cache. */
 enum {
     PACKED_BLOCK_TOKENS = 96,
-    PACKED_UNPACKED_BYTES = PACKED_ROWS * PACKED_GROUP_MAX * 4,
+    PACKED_UNPACKED_BYTES = PACKED_ROWS * PACKED_GROUP_MAX * 16, /* a group in float32, or 4,096 columns in bytes */
     PACKED_SUMS_BYTES = PACKED_BLOCK_TOKENS * PACKED_ROWS * 4,
     PACKED_KERNEL_SCRATCH = PACKED_UNPACKED_BYTES + PACKED_SUMS_BYTES,
 };

@@ -20,6 +20,7 @@
 
 static uint64_t rng_state;
 static int failures;
+static bool long_rows; /* more columns than kernels keep of a panel at once */
 static bool wide_shapes; /* groups and rows of whole 64 columns, 16 tokens and more: what AMX takes */
 
 static uint64_t next_u64(void) {
@@ -39,12 +40,12 @@ static float unit(void) {
 
 /* ---- a source of random codes ---------------------------------------------------------- */
 
-enum { ROWS_MAX = 200, COLS_MAX = 700, TOKENS_MAX = 110 };
+enum { ROWS_MAX = 200, COLS_MAX = 700, LONG_COLS = 4400, TOKENS_MAX = 110 };
 
 struct random_source {
     struct quant_source source;
     float code[256];
-    uint32_t order[COLS_MAX];
+    uint32_t order[LONG_COLS];
     uint64_t seed;
     int number_form; /* 0: f16, 1: bf16, 2: f32 */
     bool same_zeros, extreme, fp8;
@@ -99,6 +100,12 @@ static void source_init(struct random_source *r) {
         r->source.spec.kind = (enum quant_kind)pick(0, 1);
         r->source.spec.group = (size_t)64 << pick(0, 2);
         r->source.cols = 64 * pick(1, COLS_MAX / 64);
+    }
+    /* Wider than what kernels take at once of a row. */
+    if (long_rows) {
+        r->source.spec.kind = QUANT_INT;
+        r->source.rows = pick(1, 70);
+        r->source.cols = pick(4000, LONG_COLS);
     }
     r->fp8 = r->source.spec.bits == 8 && pick(0, 1);
     for (size_t i = 0; i < 256; i++)
@@ -223,6 +230,8 @@ static void check_case(uint64_t seed, const struct kernels *reference, const str
         return;
     if (wide_shapes)
         p.n_tokens = pick(16, TOKENS_MAX);
+    if (long_rows)
+        p.n_tokens = pick(12, 40);
     const int flavour = (int)pick(0, 3);
     p.x_stride = p.m.cols + pick(0, 5);
     p.y_stride = p.m.rows + pick(0, 5);
@@ -296,9 +305,13 @@ int main(int argc, char **argv) {
     const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     const uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : 600;
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
-        guarded_init(areas[i], 1024 * 1024);
+        guarded_init(areas[i], 4 * 1024 * 1024);
     for (size_t t = 1; t < n_tables; t++)
         check_table(seed, cases, tables[0], tables[t]);
+    long_rows = true;
+    for (size_t t = 1; t < n_tables && cases > 1; t++)
+        check_table(seed, cases / 20, tables[0], tables[t]);
+    long_rows = false;
     check_amx_by_emulation(seed, cases, tables, n_tables);
     if (n_tables == 1)
         printf("generic is the only table here: nothing to compare\n");

@@ -5,9 +5,9 @@
 
 #include "base/pages.h"
 
-/* Tokens whose activations are prepared at a time: five blocks of the kernels, 20 MB in float32 at 12,288
- * columns. PREPARE_TOKENS are one task. */
-enum { INPUT_TOKENS = 5 * PACKED_BLOCK_TOKENS, PREPARE_TOKENS = 16 };
+/* Tokens whose activations are prepared at a time: all of a usual chunk of a prompt, 25 MB in float32 at
+ * 12,288 columns. PREPARE_TOKENS are one task. */
+enum { INPUT_TOKENS = 512, PREPARE_TOKENS = 16 };
 
 /* ---- products ---------------------------------------------------------------------- */
 

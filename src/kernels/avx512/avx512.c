@@ -125,7 +125,7 @@ static void bf16_to_f32_n(float *y, const void *x, size_t n) {
                [DTYPE_F16] = avx512_matmul_f16,                                                      \
                [DTYPE_BF16] = avx512_matmul_bf16},                                                   \
     .attention_join = avx512_attention_join,                                                          \
-    .kv_store = {generic_kv_store_f32, generic_kv_store_bf16, generic_kv_store_int8},                \
+    .kv_store = {generic_kv_store_f32, avx512_kv_store_bf16, generic_kv_store_int8},                 \
     .divide = divide, .rms_norm = rms_norm, .rope = rope, .silu_mul = silu_mul,                      \
     .add = add, .axpy = axpy, .softmax = softmax, .to_bf16 = avx512_to_bf16,                         \
     .to_f32 = {[DTYPE_F32] = f32_to_f32, [DTYPE_F16] = f16_to_f32_n, [DTYPE_BF16] = bf16_to_f32_n}

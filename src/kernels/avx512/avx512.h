@@ -19,6 +19,7 @@ matmul_bf16_fn avx512_matmul_bf16_pairs;
 void avx512_to_bf16(uint16_t *y, const float *x, size_t n);
 attention_fn avx512_attention_f32, avx2_attention_bf16, avx2_attention_int8;
 void avx512_attention_join(const struct attention_join *a);
+kv_store_fn avx512_kv_store_bf16;
 
 static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);

@@ -186,3 +186,43 @@ void avx512_attention_f32(const struct attention_args *a) {
                                           .join = avx512_attention_join};
     attention_walk(a, &parts);
 }
+
+/* ---- storing ---------------------------------------------------------------------------------- */
+
+/* bf16_flushed of 16 numbers, each in the low half of its lane. */
+static inline __m512i halves_of(__m512 v) {
+    const __m512i bits = _mm512_castps_si512(v), sign = _mm512_set1_epi32(INT32_MIN);
+    const __m512i size = _mm512_andnot_si512(sign, bits), top = _mm512_srli_epi32(bits, 16);
+    const __m512i round = _mm512_add_epi32(_mm512_set1_epi32(0x7FFF),
+                                           _mm512_and_si512(top, _mm512_set1_epi32(1)));
+    __m512i h = _mm512_srli_epi32(_mm512_add_epi32(bits, round), 16);
+    const __mmask16 nan = _mm512_cmpgt_epi32_mask(size, _mm512_set1_epi32(0x7f800000));
+    const __mmask16 small = _mm512_cmplt_epi32_mask(size, _mm512_set1_epi32(0x00800000));
+    h = _mm512_mask_or_epi32(h, nan, top, _mm512_set1_epi32(0x40));
+    return _mm512_mask_and_epi32(h, small, top, _mm512_set1_epi32(0x8000));
+}
+
+/* K: a pair of dimensions is a word, B of them to the next. V: a position is one half of its pair's words. */
+void avx512_kv_store_bf16(const struct kv_store_args *a) {
+    const struct kv_layout *l = a->layout;
+    const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i step = _mm512_mullo_epi32(_mm512_set1_epi32(KV_BLOCK_TOKENS),
+                                            _mm512_srli_epi32(evens, 1));
+    for (size_t i = 0; i < a->n_rows; i++) {
+        const size_t row = a->first_row + i, odd = row % 2;
+        const float *from_k = a->k + i * a->stride, *from_v = a->v + i * a->stride;
+        uint32_t *k = (uint32_t *)(void *)a->head + row;
+        uint32_t *v = (uint32_t *)(void *)(a->head + l->v_offset) + row / 2 * l->padded;
+        for (size_t d = 0; d < l->head_dim; d += 16) {
+            const __mmask16 m = lanes_between(d, 0, l->head_dim);
+            const __m512i hk = halves_of(_mm512_maskz_loadu_ps(m, from_k + d));
+            const __m512i hv = halves_of(_mm512_maskz_loadu_ps(m, from_v + d));
+            const __m512i pairs = _mm512_or_si512(hk, _mm512_srli_epi64(hk, 16));
+            _mm512_mask_i32scatter_epi32(k + d / 2 * KV_BLOCK_TOKENS, first_lanes((size_t)__builtin_popcount(m) / 2),
+                                         step, _mm512_permutexvar_epi32(evens, pairs), 4);
+            const __m512i old = _mm512_maskz_loadu_epi32(m, v + d);
+            const __m512i new = odd ? _mm512_slli_epi32(hv, 16) : hv;
+            _mm512_mask_storeu_epi32(v + d, m, _mm512_mask_blend_epi16(odd ? 0xAAAAAAAAu : 0x55555555u, old, new));
+        }
+    }
+}
