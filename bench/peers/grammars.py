@@ -2,16 +2,21 @@
 turns in groups of schemas. Times are what the thread computed, so that other work on the machine disturbs all alike.
 
     python bench/peers/grammars.py [--tokenizer DIR] [--maskbench DIR] [--every N] [--group 25] [--timeout 20]
-                                   [--json OUT]
+                                   [--state FILE] [--again NAME] [--json OUT]
 
 Needs `llguidance`, `xgrammar`, `transformers`, `torch` (PyPI) and build/release/quern. A schema passes when it
 compiles and every instance gets the right verdict. llguidance and xgrammar take their defaults, but xgrammar's
-strict_mode, which would forbid properties that are not declared. What a peer refuses or does not finish within
-the time limit counts as refused."""
+strict_mode, which would forbid properties that are not declared. Each engine is a process of its own with at most
+4 GB; what it refuses, or where it crashes or does not finish within the time limit, counts as refused.
+
+With --state every row is appended to the file as soon as it is known, and a run that was stopped goes on where it
+was; --again NAME measures that engine anew. "same" is the comparison over the schemas that all three pass: there
+they have computed the very same masks."""
 import argparse
 import json
 import os
 import pathlib
+import resource
 import select
 import shutil
 import subprocess
@@ -140,6 +145,13 @@ def run_schema(engine, encode, path):
     return row
 
 
+MEMORY = 4 << 30
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
 def serve(name, directory):
     engine = {"llguidance": LLGuidance, "xgrammar": XGrammar}[name](directory)
     encode = encoder(directory)
@@ -148,80 +160,163 @@ def serve(name, directory):
         print(json.dumps(run_schema(engine, encode, line.strip())), flush=True)
 
 
+def no_answer(why):
+    return {"times_us": [], "valid_rejected": 0, "invalid_accepted": 0, "refused": why}
+
+
 class Peer:
     """A process of its own, started again when a schema takes too long."""
 
     def __init__(self, name, directory):
         self.arguments = [sys.executable, __file__, "--serve", name, "--tokenizer", str(directory)]
         self.process = None
-        self.start()
 
     def start(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
+        self.stop()
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        stderr=subprocess.DEVNULL)
+                                        stderr=subprocess.DEVNULL, preexec_fn=limit_memory)
         if self.process.stdout.readline() != "ready\n":
             sys.exit(f"{self.arguments[3]} does not start")
 
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def ask(self, path, timeout):
+        if not self.process:
+            self.start()
+        try:
+            self.process.stdin.write(str(path) + "\n")
+            self.process.stdin.flush()
+            ready, _, _ = select.select([self.process.stdout], [], [], timeout)
+            line = self.process.stdout.readline() if ready else None
+            row = json.loads(line) if line else no_answer("time limit" if line is None else "crash")
+        except (BrokenPipeError, json.JSONDecodeError):
+            line, row = None, no_answer("crash")
+        if not line:
+            self.stop()
+        return row
+
     def run(self, paths, timeout):
-        rows = []
         for path in paths:
-            try:
-                self.process.stdin.write(str(path) + "\n")
-                self.process.stdin.flush()
-                ready, _, _ = select.select([self.process.stdout], [], [], timeout)
-                line = self.process.stdout.readline() if ready else ""
-            except BrokenPipeError:
-                line = ""
-            if line:
-                rows.append(json.loads(line))
-            else:
-                rows.append({"times_us": [], "valid_rejected": 0, "invalid_accepted": 0, "refused": "time limit or crash"})
-                self.start()
-        return rows
+            yield path, self.ask(path, timeout)
 
 
 class Quern:
     def __init__(self, directory):
         self.directory = directory
 
-    def run(self, paths, _timeout):
+    def bench(self, paths, timeout):
+        """The rows by name; fewer when the program ends early."""
         with tempfile.TemporaryDirectory() as folder:
             files, out = pathlib.Path(folder) / "files", pathlib.Path(folder) / "out.json"
             files.mkdir()
             for path in paths:
                 shutil.copy(path, files)
-            subprocess.run([PROGRAM, "grammar", "bench", "--cpu-time", "--tokenizer", self.directory, "--maskbench", files,
-                            "--json", out], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            rows = {row["file"]: row for row in json.loads(out.read_text())["rows"]}
-        return [rows[path.name] for path in paths]
+            try:
+                subprocess.run([PROGRAM, "grammar", "bench", "--cpu-time", "--tokenizer", self.directory, "--maskbench",
+                                files, "--json", out], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               timeout=timeout, preexec_fn=limit_memory)
+            except subprocess.TimeoutExpired:
+                return {}, "time limit"
+            return ({row["file"]: row for row in json.loads(out.read_text())["rows"]} if out.exists() else {}), "crash"
+
+    def run(self, paths, timeout):
+        rows, _ = self.bench(paths, timeout * len(paths))
+        for path in paths:
+            why = ""
+            if path.name not in rows:  # alone: the others of its group are not to suffer
+                alone, why = self.bench([path], timeout)
+                rows.update(alone)
+            yield path, rows.get(path.name, no_answer(why))
+
+    def stop(self):
+        pass
+
+
+class State:
+    """The rows by engine and file, in a file of lines when there is one."""
+
+    def __init__(self, path, again):
+        self.rows = {}
+        self.file = None
+        if not path:
+            return
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                name, file, row = json.loads(line)
+            except ValueError:  # the line that was being written
+                continue
+            if name != again:
+                self.rows[name, file] = row
+        self.file = path.open("w")
+        for (name, file), row in self.rows.items():
+            self.write(name, file, row)
+
+    def write(self, name, file, row):
+        self.file.write(json.dumps([name, file, row]) + "\n")
+        self.file.flush()
+
+    def add(self, name, file, row):
+        row = {k: row[k] for k in KEPT if k in row}
+        self.rows[name, file] = row
+        if self.file:
+            self.write(name, file, row)
+
+
+KEPT = ("times_us", "valid_rejected", "invalid_accepted", "refused", "first_mask_us", "compile_us", "not_enforced")
 
 
 def share(numbers, p):
     return sorted(numbers)[int(p * (len(numbers) - 1) + 0.5)] if numbers else 0.0
 
 
-def summary(rows):
+def passes(row):
+    return not row["refused"] and not row["valid_rejected"] and not row["invalid_accepted"]
+
+
+def percentiles(numbers):
+    return {k: round(share(numbers, p), 1) for k, p in
+            [("p50", .5), ("p90", .9), ("p99", .99), ("p99.9", .999), ("max", 1)]}
+
+
+def mask_times(rows):
     times = [t for row in rows for t in row["times_us"]]
-    first = [row["first_mask_us"] for row in rows if "first_mask_us" in row and not row["refused"]]
-    wrong = [row for row in rows if row["valid_rejected"] or row["invalid_accepted"]]
+    return {"masks": len(times), "mask_us": percentiles(times)}
+
+
+def first_times(rows):
+    return percentiles([row["first_mask_us"] for row in rows if "first_mask_us" in row and not row["refused"]])
+
+
+def summary(rows):
     silent = [row for row in rows if row["invalid_accepted"] and not row.get("not_enforced")]
     return {
         "schemas": len(rows),
-        "pass": sum(not r["refused"] and not r["valid_rejected"] and not r["invalid_accepted"] for r in rows),
+        "pass": sum(passes(row) for row in rows),
         "refused": sum(bool(r["refused"]) for r in rows),
-        "time_limit": sum(r["refused"].startswith("time limit") for r in rows),
-        "wrong": len(wrong),
+        "time_limit": sum(r["refused"] == "time limit" for r in rows),
+        "crash": sum(r["refused"] == "crash" for r in rows),
+        "wrong": sum(bool(r["valid_rejected"] or r["invalid_accepted"]) for r in rows),
         "valid_rejected": sum(r["valid_rejected"] > 0 for r in rows),
         "invalid_accepted": sum(r["invalid_accepted"] > 0 for r in rows),
         "invalid_accepted_silently": len(silent),
-        "masks": len(times),
-        "mask_us": {k: round(share(times, p), 1) for k, p in
-                    [("p50", .5), ("p90", .9), ("p99", .99), ("p99.9", .999), ("max", 1)]},
-        "first_mask_us": {k: round(share(first, p), 1) for k, p in [("p50", .5), ("p99", .99), ("max", 1)]},
+        **mask_times(rows), "first_mask_us": first_times(rows),
     }
+
+
+def compare(rows):
+    """All, and the schemas that everyone passes."""
+    result = {name: summary(list(of.values())) for name, of in rows.items()}
+    same = [file for file in rows["quern"] if all(file in of and passes(of[file]) for of in rows.values())]
+    result["same"] = {"schemas": len(same)}
+    for name, of in rows.items():
+        chosen = [of[file] for file in same]
+        result["same"][name] = {**mask_times(chosen), "first_mask_us": first_times(chosen)}
+    return result
 
 
 def main():
@@ -232,6 +327,8 @@ def main():
     parser.add_argument("--group", type=int, default=25, help="schemas in a turn")
     parser.add_argument("--timeout", type=float, default=20, help="seconds for a schema and its instances")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--state", type=pathlib.Path, help="rows as they come; a run that was stopped goes on")
+    parser.add_argument("--again", help="with --state: measure this engine anew")
     parser.add_argument("--serve")
     args = parser.parse_args()
     if args.serve:
@@ -239,19 +336,23 @@ def main():
     paths = sorted(args.maskbench.glob("*.json"))[::args.every]
     engines = {"quern": Quern(args.tokenizer), "llguidance": Peer("llguidance", args.tokenizer),
                "xgrammar": Peer("xgrammar", args.tokenizer)}
-    rows = {name: [] for name in engines}
+    state = State(args.state, args.again)
     for i in range(0, len(paths), args.group):
         for name, engine in engines.items():
-            rows[name] += engine.run(paths[i:i + args.group], args.timeout)
+            missing = [path for path in paths[i:i + args.group] if (name, path.name) not in state.rows]
+            for path, row in engine.run(missing, args.timeout) if missing else ():
+                state.add(name, path.name, row)
         print(f"\r{min(i + args.group, len(paths))}/{len(paths)}", end="", file=sys.stderr)
     print(file=sys.stderr)
-    result = {name: summary(r) for name, r in rows.items()}
+    for engine in engines.values():
+        engine.stop()
+    rows = {name: {path.name: state.rows[name, path.name] for path in paths} for name in engines}
+    result = compare(rows)
     print(json.dumps(result, indent=1))
     if args.json:
-        for r in rows.values():
-            for row in r:
-                row.pop("times_us")
-        args.json.write_text(json.dumps({"summary": result, "rows": rows}, indent=1))
+        short = {name: {file: {k: v for k, v in row.items() if k != "times_us"} for file, row in of.items()}
+                 for name, of in rows.items()}
+        args.json.write_text(json.dumps({"summary": result, "rows": short}, indent=1))
     return 0
 
 

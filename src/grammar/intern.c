@@ -45,8 +45,14 @@ void u32s_release(struct u32s *s) {
 uint32_t intern_hash(const void *bytes, size_t n, uint32_t seed) {
     const unsigned char *p = bytes;
     uint64_t h = 0x9e3779b97f4a7c15u ^ seed;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 0x100000001b3u;
+    for (; n >= 4; n -= 4, p += 4) {
+        uint32_t word;
+        memcpy(&word, p, sizeof word);
+        h = (h ^ word) * 0xd6e8feb86659fd93u;
+        h ^= h >> 32;
+    }
+    for (; n > 0; n--, p++)
+        h = (h ^ *p) * 0x100000001b3u;
     h ^= h >> 32;
     h *= 0xd6e8feb86659fd93u;
     return (uint32_t)(h >> 32);
@@ -101,10 +107,10 @@ void id_table_release(struct id_table *t) {
     *t = (struct id_table){0};
 }
 
-static size_t pair_slot(const uint64_t *keys, size_t capacity, uint64_t key) {
+static size_t find_pair(const struct pair_slot *slots, size_t capacity, uint64_t key) {
     uint64_t h = (key + 1) * 0x9e3779b97f4a7c15u;
     size_t i = (size_t)(h >> 32) & (capacity - 1);
-    while (keys[i] && keys[i] != key + 1)
+    while (slots[i].key && slots[i].key != key + 1)
         i = (i + 1) & (capacity - 1);
     return i;
 }
@@ -112,35 +118,26 @@ static size_t pair_slot(const uint64_t *keys, size_t capacity, uint64_t key) {
 bool pair_map_get(const struct pair_map *m, uint64_t key, uint32_t *value) {
     if (!m->capacity)
         return false;
-    size_t i = pair_slot(m->keys, m->capacity, key);
-    if (!m->keys[i])
+    const struct pair_slot *slot = &m->slots[find_pair(m->slots, m->capacity, key)];
+    if (!slot->key)
         return false;
-    *value = m->values[i];
+    *value = slot->value;
     return true;
 }
 
 static enum quern_status pair_map_grow(struct budget *b, struct pair_map *m) {
     size_t want = m->capacity ? m->capacity * 2 : 64;
-    size_t extra = (want - m->capacity) * (sizeof *m->keys + sizeof *m->values);
+    size_t extra = (want - m->capacity) * sizeof *m->slots;
     if (extra > b->max - b->used)
         return QUERN_ERR_LIMIT;
-    uint64_t *keys = calloc(want, sizeof *keys);
-    uint32_t *values = malloc(want * sizeof *values);
-    if (!keys || !values) {
-        free(keys);
-        free(values);
+    struct pair_slot *slots = calloc(want, sizeof *slots);
+    if (!slots)
         return QUERN_ERR_NOMEM;
-    }
-    for (size_t k = 0; k < m->capacity; k++) {
-        if (!m->keys[k])
-            continue;
-        size_t i = pair_slot(keys, want, m->keys[k] - 1);
-        keys[i] = m->keys[k];
-        values[i] = m->values[k];
-    }
-    free(m->keys);
-    free(m->values);
-    *m = (struct pair_map){keys, values, want, m->count};
+    for (size_t k = 0; k < m->capacity; k++)
+        if (m->slots[k].key)
+            slots[find_pair(slots, want, m->slots[k].key - 1)] = m->slots[k];
+    free(m->slots);
+    *m = (struct pair_map){slots, want, m->count};
     b->used += extra;
     return QUERN_OK;
 }
@@ -151,15 +148,34 @@ enum quern_status pair_map_put(struct budget *b, struct pair_map *m, uint64_t ke
         if (st != QUERN_OK)
             return st;
     }
-    size_t i = pair_slot(m->keys, m->capacity, key);
-    m->count += m->keys[i] == 0;
-    m->keys[i] = key + 1;
-    m->values[i] = value;
+    struct pair_slot *slot = &m->slots[find_pair(m->slots, m->capacity, key)];
+    m->count += slot->key == 0;
+    *slot = (struct pair_slot){key + 1, value};
     return QUERN_OK;
 }
 
 void pair_map_release(struct pair_map *m) {
-    free(m->keys);
-    free(m->values);
+    free(m->slots);
     *m = (struct pair_map){0};
+}
+
+static int compare_ids(const void *a, const void *b) {
+    uint32_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+void sort_ids(uint32_t *v, size_t n) {
+    if (n > 32) {
+        qsort(v, n, sizeof *v, compare_ids);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        const uint32_t x = v[i];
+        size_t k = i;
+        for (; k > 0 && v[k - 1] > x; k--)
+            v[k] = v[k - 1];
+        v[k] = x;
+    }
 }

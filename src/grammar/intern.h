@@ -35,14 +35,22 @@ enum quern_status id_table_add(struct budget *b, struct id_table *t, uint32_t ha
 void id_table_release(struct id_table *t);
 
 /* A map from 64-bit keys to 32-bit values. Zeroed is empty. */
+/* One line of the cache for a look-up. */
+struct pair_slot {
+    uint64_t key; /* + 1; 0 is free */
+    uint32_t value;
+};
+
 struct pair_map {
-    uint64_t *keys; /* key + 1; 0 is free */
-    uint32_t *values;
+    struct pair_slot *slots;
     size_t capacity, count;
 };
 bool pair_map_get(const struct pair_map *m, uint64_t key, uint32_t *value);
 enum quern_status pair_map_put(struct budget *b, struct pair_map *m, uint64_t key, uint32_t value);
 void pair_map_release(struct pair_map *m);
+
+/* Ascending. Most lists are short and nearly sorted. */
+void sort_ids(uint32_t *v, size_t n);
 
 uint32_t intern_hash(const void *bytes, size_t n, uint32_t seed);
 

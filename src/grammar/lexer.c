@@ -8,14 +8,15 @@
 #define UNKNOWN 0xffffff00u
 
 static enum quern_status fill_unknown(struct grammar *g, const struct u32s *pairs) {
-    const struct regex_store *re = &g->b.re;
-    uint8_t local[256];
-    if (pairs->n)
-        re_local_classes(re, pairs->v + 1, pairs->n / 2, 2, local);
-    enum quern_status st = QUERN_OK;
+    struct regex_store *re = &g->b.re;
+    const struct re_partition *local = re_local_classes(re, pairs->v + 1, pairs->n / 2, 2);
+    if (!local)
+        return re->error.code;
+    enum quern_status st = budget_grow(&re->budget, &g->pool.v, &g->pool.capacity,
+                                       g->pool.n + re->n_classes, sizeof *g->pool.v);
     for (unsigned k = 0; k < re->n_classes && st == QUERN_OK; k++)
-        st = u32s_push(&g->b.re.budget, &g->pool,
-                       pairs->n ? UNKNOWN + local[re->representative[k]] : LEXER_DEAD);
+        g->pool.v[g->pool.n++] =
+            pairs->n ? UNKNOWN + local->class_of[re->representative[k]] : LEXER_DEAD;
     return st;
 }
 

@@ -35,6 +35,9 @@ void regex_store_release(struct regex_store *s) {
     free(s->content);
     id_table_release(&s->table);
     pair_map_release(&s->derivatives);
+    free(s->partitions);
+    id_table_release(&s->partition_table);
+    pair_map_release(&s->meets);
     u32s_release(&s->scratch);
     memset(s, 0, sizeof *s);
 }
@@ -116,6 +119,46 @@ static bool same(const struct regex_store *s, expr_id id, const struct re_node *
     return o->a == node->a && o->b == node->b && o->c == node->c;
 }
 
+static uint32_t plus(uint32_t a, uint32_t b) {
+    return a < GRAMMAR_INF - b ? a + b : GRAMMAR_INF;
+}
+
+static uint32_t way_of_parts(const struct regex_store *s, const struct re_node *node,
+                             const uint32_t *parts, size_t n) {
+    uint32_t out = node->kind == RE_OR ? GRAMMAR_INF : 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t way = s->nodes[parts[i]].way;
+        if (node->kind == RE_AND)
+            out = plus(out, way);
+        else
+            out = way < out ? way : out;
+    }
+    return out;
+}
+
+static uint32_t way_of(const struct regex_store *s, const struct re_node *node, const void *content,
+                       size_t bytes) {
+    switch (node->kind) {
+    case RE_BYTES:
+        return 1;
+    case RE_LITERAL:
+        return (uint32_t)bytes;
+    case RE_CONCAT:
+        return plus(s->nodes[node->a].way, s->nodes[node->b].way);
+    case RE_OR:
+    case RE_AND:
+        return way_of_parts(s, node, content, bytes / sizeof(uint32_t));
+    case RE_REPEAT: {
+        const uint64_t way = (uint64_t)s->nodes[node->a].way * node->b;
+        return way < GRAMMAR_INF ? (uint32_t)way : GRAMMAR_INF;
+    }
+    case RE_JSON:
+        return plus(s->nodes[node->a].way, node->b & ~(uint32_t)RE_JSON_FLAGS ? 1 : 0);
+    default:
+        return !node->nullable;
+    }
+}
+
 /* `content` may lie in s->scratch, not in s->content. */
 static expr_id re_intern(struct regex_store *s, struct re_node node, const void *content,
                          size_t bytes) {
@@ -143,6 +186,7 @@ static expr_id re_intern(struct regex_store *s, struct re_node node, const void 
         st = id_table_add(&s->budget, &s->table, h, (uint32_t)s->n);
     if (st != QUERN_OK)
         return regex_fail(s, st, "out of its limit of bytes");
+    node.way = way_of(s, &node, content, bytes);
     if (content) {
         memcpy(s->content + s->n_content, content, bytes);
         node.a = (uint32_t)s->n_content;
@@ -340,7 +384,7 @@ static expr_id finish_nary(struct regex_store *s, enum re_kind kind, size_t base
     while (kind == RE_AND && narrow(s, base)) {
         if (s->failed)
             return GRAMMAR_NONE;
-        qsort(s->scratch.v + base, s->scratch.n - base, sizeof *s->scratch.v, compare_ids);
+        sort_ids(s->scratch.v + base, s->scratch.n - base);
         if (simplify(s, kind, base, &out))
             return out;
     }
@@ -382,7 +426,7 @@ expr_id re_nary_scratch(struct regex_store *s, enum re_kind kind, size_t base) {
         regex_fail(s, st, st == QUERN_ERR_ARG ? "invalid operand" : "out of its limit of bytes");
     } else if (regex_burn(s, s->scratch.n - base)) {
         if (s->scratch.n > base)
-            qsort(s->scratch.v + base, s->scratch.n - base, sizeof *s->scratch.v, compare_ids);
+            sort_ids(s->scratch.v + base, s->scratch.n - base);
         out = finish_nary(s, kind, base);
     }
     s->scratch.n = end;

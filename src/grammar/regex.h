@@ -40,6 +40,14 @@ struct re_node {
     uint8_t text;      /* what is known of all its matches: enum re_text */
     uint16_t depth;
     uint32_t a, b, c; /* content: a is the offset in words, b the bytes */
+    uint32_t way;       /* a guess of the bytes that are missing to a match */
+    uint32_t partition; /* 1 + the bytes it tells apart first; 0: not asked yet */
+};
+
+/* Classes of bytes, numbered in the order of their first bytes. */
+struct re_partition {
+    uint8_t class_of[256], first[256];
+    uint16_t n;
 };
 
 struct regex_store {
@@ -50,6 +58,10 @@ struct regex_store {
     struct id_table table;
     struct pair_map derivatives; /* (id, representative byte) -> id */
     struct u32s scratch;         /* a stack of temporary lists */
+    struct re_partition *partitions; /* regex_classes.c */
+    size_t n_partitions, partitions_capacity;
+    struct id_table partition_table;
+    struct pair_map meets; /* of two partitions: the one that both cut */
     struct budget budget;
     uint64_t fuel;
     uint64_t deadline_ns, asked; /* 0: none; times the clock was not looked at yet */
@@ -91,9 +103,10 @@ expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte);
 /* What a node of RE_JSON reads next. */
 enum re_json_reads { RE_JSON_READS_TEXT, RE_JSON_READS_ESCAPE, RE_JSON_READS_DIGITS };
 enum re_json_reads re_json_reads(const struct re_node *n);
-/* Numbers the classes of bytes after which the n expressions x[0], x[stride], ... may differ. */
-unsigned re_local_classes(const struct regex_store *s, const expr_id *x, size_t n, size_t stride,
-                          uint8_t class_of[256]);
+/* The bytes after which the n expressions x[0], x[stride], ... may differ. Valid until the next call
+ * that makes partitions. NULL: the store has failed. */
+const struct re_partition *re_local_classes(struct regex_store *s, const expr_id *x, size_t n,
+                                            size_t stride);
 /* Does x match nothing? *out is set; false when the store failed. */
 bool re_is_nothing(struct regex_store *s, expr_id x, bool *out);
 

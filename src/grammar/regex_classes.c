@@ -1,144 +1,189 @@
 /* Which bytes an expression tells apart at its beginning. The store's classes serve all of its
  * expressions and are as many as 256 once JSON strings are among them; those of one expression
- * are few, and a derivative for each is enough. */
+ * are few, and a derivative for each is enough. Partitions of the bytes are interned, and what
+ * two of them cut together is remembered, so that an expression asks its parts only once. */
 #include <string.h>
 
 #include "grammar/regex.h"
 
-enum { VISITS_MAX = 4096, SETS_MAX = 64 };
-
-struct byte_sets {
-    uint64_t single[4]; /* bytes that have a class of their own */
-    uint64_t sets[SETS_MAX][4];
-    size_t n;
-    unsigned visits;
-    bool full; /* gave up: every byte for itself */
+/* More of them are not told apart: every byte for itself, which is the first partition. */
+enum { PARTITIONS_MAX = 2048, PARTITION_NONE = 0x7fffffff };
+enum {
+    PARTITION_FULL,
+    PARTITION_ONE,
+    PARTITION_JSON_TEXT,
+    PARTITION_JSON_ESCAPE,
+    PARTITION_JSON_DIGITS,
+    PARTITION_DIGITS,
+    PARTITIONS_READY
 };
 
-static void add_single(struct byte_sets *out, unsigned c) {
-    out->single[c / 64] |= UINT64_C(1) << (c % 64);
-}
-
-static void add_text(struct byte_sets *out, const char *bytes) {
-    for (; *bytes; bytes++)
-        add_single(out, (unsigned char)*bytes);
-}
-
-static void add_set(struct byte_sets *out, const uint64_t set[4]) {
-    for (size_t i = out->n; i-- > 0;)
-        if (memcmp(out->sets[i], set, sizeof out->sets[i]) == 0)
-            return;
-    if (out->n == SETS_MAX) {
-        out->full = true;
-        return;
+/* Classes are numbered in the order of their first bytes: equal partitions are equal arrays. */
+static uint32_t intern(struct regex_store *s, const uint8_t class_of[256]) {
+    struct re_partition p = {.n = 0};
+    memcpy(p.class_of, class_of, sizeof p.class_of);
+    for (unsigned c = 0; c < 256; c++)
+        if (p.class_of[c] == p.n)
+            p.first[p.n++] = (uint8_t)c;
+    const uint32_t h = intern_hash(class_of, 256, 7);
+    size_t cursor = SIZE_MAX;
+    for (uint32_t id; (id = id_table_next(&s->partition_table, h, &cursor)) != GRAMMAR_NONE;)
+        if (memcmp(s->partitions[id].class_of, class_of, 256) == 0)
+            return id;
+    if (s->n_partitions == PARTITIONS_MAX)
+        return PARTITION_FULL;
+    enum quern_status st = budget_grow(&s->budget, &s->partitions, &s->partitions_capacity,
+                                       s->n_partitions + 1, sizeof p);
+    if (st == QUERN_OK)
+        st = id_table_add(&s->budget, &s->partition_table, h, (uint32_t)s->n_partitions);
+    if (st != QUERN_OK) {
+        regex_fail(s, st, "out of its limit of bytes");
+        return PARTITION_NONE;
     }
-    memcpy(out->sets[out->n++], set, sizeof out->sets[0]);
+    s->partitions[s->n_partitions] = p;
+    return (uint32_t)s->n_partitions++;
 }
 
-static void collect(const struct regex_store *s, expr_id x, struct byte_sets *out);
+/* class_of[c] = key[c], numbered anew; keys below 2^16. */
+static uint32_t intern_keys(struct regex_store *s, const uint16_t key[256]) {
+    uint8_t class_of[256];
+    uint16_t keys[256];
+    unsigned n = 0;
+    for (unsigned c = 0; c < 256; c++) {
+        unsigned k = n;
+        while (k > 0 && keys[k - 1] != key[c])
+            k--;
+        if (k == 0) {
+            keys[n] = key[c];
+            k = ++n;
+        }
+        class_of[c] = (uint8_t)(k - 1);
+    }
+    return intern(s, class_of);
+}
 
-static void collect_json(const struct regex_store *s, const struct re_node *n,
-                         struct byte_sets *out) {
-    static const uint64_t control[4] = {0xffffffff, 0, 0, 0};
+static uint32_t of_set(struct regex_store *s, const uint64_t set[4]) {
+    uint16_t key[256];
+    for (unsigned c = 0; c < 256; c++)
+        key[c] = set[c / 64] >> (c % 64) & 1;
+    return intern_keys(s, key);
+}
+
+/* Each of these bytes alone, control characters together, and the rest. */
+static uint32_t of_text(struct regex_store *s, const char *bytes, bool control) {
+    uint16_t key[256];
+    for (unsigned c = 0; c < 256; c++)
+        key[c] = control && c < 0x20;
+    for (uint16_t k = 2; *bytes; bytes++)
+        key[(unsigned char)*bytes] = k++;
+    return intern_keys(s, key);
+}
+
+static uint32_t meet(struct regex_store *s, uint32_t x, uint32_t y) {
+    if (x == PARTITION_NONE || y == PARTITION_NONE)
+        return PARTITION_NONE;
+    if (x == y || x == PARTITION_FULL || y == PARTITION_ONE)
+        return x;
+    if (y == PARTITION_FULL || x == PARTITION_ONE)
+        return y;
+    const uint64_t pair = x < y ? (uint64_t)x << 32 | y : (uint64_t)y << 32 | x;
+    uint32_t out;
+    if (pair_map_get(&s->meets, pair, &out))
+        return out;
+    uint16_t key[256];
+    for (unsigned c = 0; c < 256; c++)
+        key[c] = (uint16_t)(s->partitions[x].class_of[c] << 8 | s->partitions[y].class_of[c]);
+    out = intern_keys(s, key);
+    if (out == PARTITION_NONE)
+        return out;
+    enum quern_status st = pair_map_put(&s->budget, &s->meets, pair, out);
+    if (st == QUERN_OK)
+        return out;
+    regex_fail(s, st, "out of its limit of bytes");
+    return PARTITION_NONE;
+}
+
+/* The first partitions have the numbers above. */
+static bool prepare(struct regex_store *s) {
+    uint8_t class_of[256];
+    if (s->n_partitions >= PARTITIONS_READY)
+        return true;
+    for (unsigned c = 0; c < 256; c++)
+        class_of[c] = (uint8_t)c;
+    if (intern(s, class_of) != PARTITION_FULL)
+        return false;
+    memset(class_of, 0, sizeof class_of);
+    return intern(s, class_of) == PARTITION_ONE &&
+           of_text(s, "\"\\", true) == PARTITION_JSON_TEXT &&
+           of_text(s, "\"\\/bfnrtu", false) == PARTITION_JSON_ESCAPE &&
+           of_text(s, "0123456789abcdefABCDEF", false) == PARTITION_JSON_DIGITS &&
+           of_text(s, "0123456789", false) == PARTITION_DIGITS;
+}
+
+static uint32_t partition_of(struct regex_store *s, expr_id x);
+
+static uint32_t of_json(struct regex_store *s, const struct re_node *n) {
     switch (re_json_reads(n)) {
     case RE_JSON_READS_TEXT:
-        add_set(out, control);
-        add_text(out, "\"\\");
-        collect(s, n->a, out);
-        break;
+        return meet(s, PARTITION_JSON_TEXT, partition_of(s, n->a));
     case RE_JSON_READS_ESCAPE:
-        add_text(out, "\"\\/bfnrtu");
-        break;
+        return PARTITION_JSON_ESCAPE;
     default:
-        add_text(out, "0123456789abcdefABCDEF");
-        break;
+        return PARTITION_JSON_DIGITS;
     }
 }
 
-static void collect(const struct regex_store *s, expr_id x, struct byte_sets *out) {
-    struct re_node n = s->nodes[x];
-    if (++out->visits > VISITS_MAX)
-        out->full = true;
-    if (out->full)
-        return;
-    switch (n.kind) {
+static uint32_t of_node(struct regex_store *s, const struct re_node *n) {
+    uint32_t out = PARTITION_ONE;
+    switch (n->kind) {
     case RE_BYTES:
-        add_set(out, s->content + n.a);
-        break;
-    case RE_LITERAL:
-        add_single(out, *(const unsigned char *)(s->content + n.a));
-        break;
+        return of_set(s, s->content + n->a);
+    case RE_LITERAL: {
+        const unsigned first = *(const unsigned char *)(s->content + n->a);
+        uint64_t set[4] = {0};
+        set[first / 64] = UINT64_C(1) << (first % 64);
+        return of_set(s, set);
+    }
     case RE_CONCAT:
-        collect(s, n.a, out);
-        if (s->nodes[n.a].nullable)
-            collect(s, n.b, out);
-        break;
+        out = partition_of(s, n->a);
+        return s->nodes[n->a].nullable ? meet(s, out, partition_of(s, n->b)) : out;
     case RE_OR:
     case RE_AND:
-        for (size_t i = 0; i < n.b / sizeof(uint32_t); i++) {
+        for (size_t i = 0; i < n->b / sizeof(uint32_t) && out != PARTITION_FULL; i++) {
             uint32_t child;
-            memcpy(&child, (const char *)(s->content + n.a) + i * sizeof child, sizeof child);
-            collect(s, child, out);
+            memcpy(&child, (const char *)(s->content + n->a) + i * sizeof child, sizeof child);
+            out = meet(s, out, partition_of(s, child));
         }
-        break;
+        return out;
     case RE_NOT:
     case RE_REPEAT:
-        collect(s, n.a, out);
-        break;
+        return partition_of(s, n->a);
     case RE_MULTIPLE:
-        add_text(out, "0123456789");
-        break;
+        return PARTITION_DIGITS;
     case RE_JSON:
-        collect_json(s, &n, out);
-        break;
+        return of_json(s, n);
     default:
-        break;
+        return out;
     }
 }
 
-/* Splits every class along `set`; returns their new number. */
-static size_t split(uint64_t (*classes)[4], size_t n, const uint64_t set[4]) {
-    for (size_t i = 0, was = n; i < was; i++) {
-        uint64_t in[4], any = 0, left = 0;
-        for (int k = 0; k < 4; k++) {
-            in[k] = classes[i][k] & set[k];
-            any |= in[k];
-            left |= classes[i][k] & ~set[k];
-        }
-        if (!any || !left)
-            continue;
-        for (int k = 0; k < 4; k++)
-            classes[i][k] &= ~set[k];
-        memcpy(classes[n++], in, sizeof in);
-    }
-    return n;
+static uint32_t partition_of(struct regex_store *s, expr_id x) {
+    if (s->nodes[x].partition)
+        return s->nodes[x].partition - 1;
+    const struct re_node n = s->nodes[x];
+    const uint32_t out = of_node(s, &n);
+    if (out != PARTITION_NONE)
+        s->nodes[x].partition = out + 1;
+    return out;
 }
 
-static unsigned number_classes(const struct byte_sets *sets, uint8_t class_of[256]) {
-    uint64_t classes[256][4];
-    size_t n = 1;
-    for (int k = 0; k < 4; k++)
-        classes[0][k] = ~sets->single[k];
-    for (size_t i = 0; i < sets->n; i++)
-        n = split(classes, n, sets->sets[i]);
-    for (size_t i = 0; i < n; i++)
-        for (unsigned w = 0; w < 4; w++)
-            for (uint64_t v = classes[i][w]; v; v &= v - 1)
-                class_of[64 * w + (unsigned)__builtin_ctzll(v)] = (uint8_t)i;
-    for (unsigned w = 0; w < 4; w++)
-        for (uint64_t v = sets->single[w]; v; v &= v - 1)
-            class_of[64 * w + (unsigned)__builtin_ctzll(v)] = (uint8_t)n++;
-    return (unsigned)n;
-}
-
-unsigned re_local_classes(const struct regex_store *s, const expr_id *x, size_t n, size_t stride,
-                          uint8_t class_of[256]) {
-    struct byte_sets sets = {.n = 0};
-    for (size_t i = 0; i < n && !sets.full; i++)
+const struct re_partition *re_local_classes(struct regex_store *s, const expr_id *x, size_t n,
+                                            size_t stride) {
+    if (!prepare(s))
+        return NULL;
+    uint32_t out = PARTITION_ONE;
+    for (size_t i = 0; i < n && out != PARTITION_NONE; i++)
         if (x[i * stride] < s->n)
-            collect(s, x[i * stride], &sets);
-    if (!sets.full)
-        return number_classes(&sets, class_of);
-    memcpy(class_of, s->class_of, 256);
-    return s->n_classes;
+            out = meet(s, out, partition_of(s, x[i * stride]));
+    return out == PARTITION_NONE ? NULL : &s->partitions[out];
 }

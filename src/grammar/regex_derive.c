@@ -281,56 +281,117 @@ static int emptiness_quick(struct regex_store *s, expr_id *x) {
 
 struct search {
     struct u32s queue, parent;
+    struct u32s heap; /* indices into the queue, the least way first */
+    struct u32s done; /* of each index */
     struct id_table seen;
+    uint32_t oldest;
+    bool greedy;
 };
+
+/* Of two indices: is the first nearer to a match, or newer? */
+static bool nearer(const struct regex_store *s, const struct search *q, uint32_t i, uint32_t k) {
+    const uint32_t x = s->nodes[q->queue.v[i]].way, y = s->nodes[q->queue.v[k]].way;
+    return x != y ? x < y : i > k;
+}
+
+static enum quern_status heap_push(struct regex_store *s, struct search *q, uint32_t i) {
+    enum quern_status st = u32s_push(&s->budget, &q->heap, i);
+    if (st != QUERN_OK)
+        return st;
+    uint32_t *v = q->heap.v;
+    size_t at = q->heap.n - 1;
+    for (; at > 0 && nearer(s, q, i, v[(at - 1) / 2]); at = (at - 1) / 2)
+        v[at] = v[(at - 1) / 2];
+    v[at] = i;
+    return QUERN_OK;
+}
+
+static uint32_t heap_pop(const struct regex_store *s, struct search *q) {
+    uint32_t *v = q->heap.v;
+    const uint32_t top = v[0], last = v[--q->heap.n];
+    size_t at = 0;
+    for (size_t k; (k = 2 * at + 1) < q->heap.n; at = k) {
+        if (k + 1 < q->heap.n && nearer(s, q, v[k + 1], v[k]))
+            k++;
+        if (!nearer(s, q, v[k], last))
+            break;
+        v[at] = v[k];
+    }
+    v[at] = last;
+    return top;
+}
 
 static bool search_push(struct regex_store *s, struct search *q, expr_id x, uint32_t parent) {
     size_t cursor = SIZE_MAX;
     if (id_table_next(&q->seen, x * 0x9e3779b1u, &cursor) != GRAMMAR_NONE)
         return true; /* the multiplication is a bijection: equal hash, equal id */
+    const uint32_t i = (uint32_t)q->queue.n;
     enum quern_status st = id_table_add(&s->budget, &q->seen, x * 0x9e3779b1u, x);
     if (st == QUERN_OK)
         st = u32s_push(&s->budget, &q->queue, x);
     if (st == QUERN_OK)
         st = u32s_push(&s->budget, &q->parent, parent);
+    if (st == QUERN_OK)
+        st = u32s_push(&s->budget, &q->done, 0);
+    if (st == QUERN_OK)
+        st = heap_push(s, q, i);
     if (st != QUERN_OK)
         regex_fail(s, st, "out of its limit of bytes");
     return st == QUERN_OK;
 }
 
-/* Breadth first over derivatives until one matches something. */
+/* The nearest and the oldest in turn: what is missing is only guessed, and where the guess leads
+ * astray, a short witness is still found by breadth. False: none is left. */
+static bool search_pop(const struct regex_store *s, struct search *q, uint32_t *i) {
+    q->greedy = !q->greedy;
+    do {
+        if (q->greedy ? !q->heap.n : q->oldest == q->done.n)
+            return false;
+        *i = q->greedy ? heap_pop(s, q) : q->oldest++;
+    } while (q->done.v[*i]);
+    q->done.v[*i] = 1;
+    return true;
+}
+
+/* The derivatives of entry i. *found: one of them matches something. */
+static bool search_entry(struct regex_store *s, struct search *q, uint32_t i, bool *found) {
+    const expr_id x = q->queue.v[i];
+    const struct re_partition *local = re_local_classes(s, &x, 1, 1);
+    if (!local)
+        return false;
+    uint8_t first[256];
+    const unsigned n = local->n;
+    memcpy(first, local->first, n);
+    for (unsigned k = 0; k < n; k++) {
+        expr_id d = re_derive(s, x, first[k]);
+        if (d == GRAMMAR_NONE || !regex_burn(s, 1))
+            return false;
+        int known = emptiness_quick(s, &d);
+        if (s->failed)
+            return false;
+        if (known == 0 && !search_push(s, q, d, i))
+            return false;
+        *found = known == 1;
+        if (*found)
+            return true;
+    }
+    return true;
+}
+
 static bool search_run(struct regex_store *s, struct search *q, expr_id x, bool *nothing) {
+    bool found = false;
+    uint32_t i;
     if (!search_push(s, q, x, GRAMMAR_NONE))
         return false;
-    for (uint32_t i = 0; i < q->queue.n; i++) {
-        uint8_t class_of[256];
-        uint64_t seen[4] = {0};
-        re_local_classes(s, &q->queue.v[i], 1, 1, class_of);
-        for (unsigned c = 0; c < 256; c++) {
-            unsigned k = class_of[c];
-            if (seen[k / 64] >> (k % 64) & 1)
-                continue;
-            seen[k / 64] |= UINT64_C(1) << (k % 64);
-            expr_id d = re_derive(s, q->queue.v[i], c);
-            if (d == GRAMMAR_NONE || !regex_burn(s, 1))
-                return false;
-            expr_id moved = d;
-            int known = emptiness_quick(s, &moved);
-            if (s->failed)
-                return false;
-            if (known == 0 && !search_push(s, q, moved, i))
-                return false;
-            if (known != 1)
-                continue;
-            for (uint32_t j = i; j != GRAMMAR_NONE; j = q->parent.v[j])
-                s->nodes[q->queue.v[j]].emptiness = 1;
-            *nothing = false;
-            return true;
-        }
-    }
-    for (size_t i = 0; i < q->queue.n; i++)
-        s->nodes[q->queue.v[i]].emptiness = 2;
-    *nothing = true;
+    while (!found && search_pop(s, q, &i))
+        if (!search_entry(s, q, i, &found))
+            return false;
+    if (found)
+        for (; i != GRAMMAR_NONE; i = q->parent.v[i])
+            s->nodes[q->queue.v[i]].emptiness = 1;
+    for (size_t k = 0; k < q->queue.n && !found; k++)
+        s->nodes[q->queue.v[k]].emptiness = 2;
+    *nothing = !found;
     return true;
 }
 
@@ -350,10 +411,13 @@ bool re_is_nothing(struct regex_store *s, expr_id x, bool *out) {
     s->searching = true;
     bool ok = search_run(s, &q, y, out);
     s->searching = false;
-    size_t held = (q.queue.capacity + q.parent.capacity) * 4 + q.seen.capacity * 8;
+    size_t held = (q.queue.capacity + q.parent.capacity + q.heap.capacity + q.done.capacity) * 4 +
+                  q.seen.capacity * 8;
     s->budget.used -= held;
     u32s_release(&q.queue);
     u32s_release(&q.parent);
+    u32s_release(&q.heap);
+    u32s_release(&q.done);
     id_table_release(&q.seen);
     if (ok)
         s->nodes[x].emptiness = *out ? 2 : 1;

@@ -19,7 +19,11 @@ static void sort_pairs(struct u32s *s, size_t base) {
     if (!n)
         return;
     uint32_t *v = s->v + base;
-    qsort(v, n, 2 * sizeof *v, compare_pairs);
+    bool sorted = true;
+    for (size_t i = 1; i < n && sorted; i++)
+        sorted = compare_pairs(v + 2 * i - 2, v + 2 * i) <= 0;
+    if (!sorted)
+        qsort(v, n, 2 * sizeof *v, compare_pairs);
     for (size_t i = 0; i < n; i++) {
         if (k && v[2 * k - 2] == v[2 * i] && v[2 * k - 1] == v[2 * i + 1])
             continue;
