@@ -61,7 +61,7 @@ struct grammar {
 
 /* All: GRAMMAR_NONE when g->b.re has failed. */
 uint32_t lexer_intern(struct grammar *g, struct u32s *pairs);
-uint32_t lexer_step(struct grammar *g, uint32_t lexer, unsigned byte);
+uint32_t lexer_derive(struct grammar *g, uint32_t lexer, unsigned byte); /* lexer_step's work */
 uint32_t row_start(struct grammar *g);
 uint32_t set_of_row(struct grammar *g, uint32_t row);
 uint32_t set_step(struct grammar *g, uint32_t set, unsigned byte);
@@ -72,6 +72,14 @@ uint32_t row_exit(struct grammar *g, uint32_t row, uint32_t lexer);
 void mask_cache_destroy(struct mask_cache *c);
 void distances_destroy(struct distances *d); /* NULL is fine */
 
+/* An entry of a lexer's table not known yet: the least of them, and the number of the class of bytes
+ * that this state does not tell apart. */
+#define LEXER_UNKNOWN 0xffffff00u
+
+static inline uint32_t lexer_step(struct grammar *g, uint32_t lexer, unsigned byte) {
+    const uint32_t next = g->pool.v[g->lexers[lexer].next + (size_t)g->b.re.class_of[byte]];
+    return next < LEXER_UNKNOWN ? next : lexer_derive(g, lexer, byte);
+}
 static inline bool set_can_end(const struct grammar *g, uint32_t set) {
     return g->pool.v[g->sets[set].start] != 0;
 }

@@ -3,10 +3,6 @@
 
 #include "grammar/grammar_engine.h"
 
-/* An entry of the table not known yet: the least of them, and the number of the class of bytes
- * that this state does not tell apart. */
-#define UNKNOWN 0xffffff00u
-
 static enum quern_status fill_unknown(struct grammar *g, const struct u32s *pairs) {
     struct regex_store *re = &g->b.re;
     const struct re_partition *local = re_local_classes(re, pairs->v + 1, pairs->n / 2, 2);
@@ -16,7 +12,7 @@ static enum quern_status fill_unknown(struct grammar *g, const struct u32s *pair
                                        g->pool.n + re->n_classes, sizeof *g->pool.v);
     for (unsigned k = 0; k < re->n_classes && st == QUERN_OK; k++)
         g->pool.v[g->pool.n++] =
-            pairs->n ? UNKNOWN + local->class_of[re->representative[k]] : LEXER_DEAD;
+            pairs->n ? LEXER_UNKNOWN + local->class_of[re->representative[k]] : LEXER_DEAD;
     return st;
 }
 
@@ -64,12 +60,10 @@ uint32_t lexer_intern(struct grammar *g, struct u32s *pairs) {
     return (uint32_t)g->n_lexers++;
 }
 
-uint32_t lexer_step(struct grammar *g, uint32_t lexer, unsigned byte) {
+uint32_t lexer_derive(struct grammar *g, uint32_t lexer, unsigned byte) {
     struct regex_store *re = &g->b.re;
     const size_t at = g->lexers[lexer].next + (size_t)re->class_of[byte];
     const uint32_t marker = g->pool.v[at];
-    if (marker < UNKNOWN)
-        return marker;
     struct span s = g->lexers[lexer].pairs;
     struct u32s next = {0};
     uint32_t out = GRAMMAR_NONE;

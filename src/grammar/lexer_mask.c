@@ -156,18 +156,30 @@ static bool replace(struct walk *w, uint32_t x, uint32_t end) {
     return add_span(w, w->replaced, x, end);
 }
 
-/* The groups of bytes that all lead from `lexer` back to itself. */
-static bool loop_groups(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                        uint64_t *out) {
-    uint64_t groups = ~UINT64_C(0);
-    for (unsigned c = 0; c < 256; c++) {
-        uint32_t next = lexer_step(g, lexer, c);
+bool lexer_groups_get(struct grammar *g, const struct token_image *m, uint32_t lexer,
+                      struct lexer_groups *out) {
+    struct mask_cache *c = g->masks;
+    uint32_t index;
+    if (pair_map_get(&c->by_groups, lexer, &index)) {
+        *out = c->groups[index];
+        return true;
+    }
+    *out = (struct lexer_groups){0, ~UINT64_C(0)};
+    for (unsigned b = 0; b < 256; b++) {
+        const uint32_t next = lexer_step(g, lexer, b);
         if (next == GRAMMAR_NONE)
             return false;
-        if (next != lexer)
-            groups &= ~(UINT64_C(1) << m->group[c]);
+        const uint64_t bit = UINT64_C(1) << m->group[b];
+        out->first |= next != LEXER_DEAD ? bit : 0;
+        out->loop &= next != lexer ? ~bit : ~UINT64_C(0);
     }
-    *out = groups;
+    enum quern_status st = budget_grow(&c->budget, &c->groups, &c->groups_capacity,
+                                       c->n_groups + 1, sizeof *c->groups);
+    if (st == QUERN_OK)
+        st = pair_map_put(&c->budget, &c->by_groups, lexer, (uint32_t)c->n_groups);
+    if (st != QUERN_OK)
+        return fail(g, st);
+    c->groups[c->n_groups++] = *out;
     return true;
 }
 
@@ -178,7 +190,7 @@ struct above {
 
 /* One node, reached with `lexer`. *whole: all below it is settled. */
 static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t base, uint32_t parent,
-                  uint32_t *loop_of, uint64_t *loop, bool *whole) {
+                  uint32_t *loop_of, struct lexer_groups *loop, bool *whole) {
     const struct token_image *m = w->image;
     const uint32_t skip = trie_skip(m, x), end = x + skip;
     *whole = true;
@@ -190,10 +202,10 @@ static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t base, uin
         if (!add_exit(w, x, lexer, x))
             return false;
     } else if (lexer == parent && skip > 1) { /* it loops: perhaps for all that is below */
-        if (lexer != *loop_of && !loop_groups(w->g, m, lexer, loop))
+        if (lexer != *loop_of && !lexer_groups_get(w->g, m, lexer, loop))
             return false;
         *loop_of = lexer;
-        if (!(m->below[x] & ~*loop))
+        if (!(m->below[x] & ~loop->loop))
             return replace(w, x, end) && take_ranks(w, m->nodes[x].rank, m->nodes[end].rank);
     }
     *whole = skip == 1;
@@ -205,7 +217,7 @@ static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t t
     const struct token_image *m = w->image;
     struct above up[WALK_DEPTH];
     uint32_t loop_of = GRAMMAR_NONE;
-    uint64_t loop = 0;
+    struct lexer_groups loop = {0};
     size_t depth = 0;
     up[0] = (struct above){lexer, w->base, to};
     for (uint32_t x = from; x < to;) {
@@ -368,8 +380,7 @@ static bool add_lexer(struct walk *w, struct u32s *pairs) {
     const struct lexer_mask *part = q == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, q);
     if (!part)
         return false;
-    for (size_t k = 0; k < mask_words(w->image); k++)
-        w->out->bits[k] |= part->bits[k];
+    mask_or(w->out->bits, part->bits, mask_words(w->image));
     for (size_t i = 0; i < part->n_exits; i++)
         if (!add_exit(w, part->exits[i].node, part->exits[i].lexer, part->exits[i].twin))
             return false;

@@ -23,8 +23,10 @@ struct mask_cache *mask_cache_create(const struct token_image *image) {
 static void mask_cache_clear(struct mask_cache *c) {
     for (size_t i = 0; i < c->n_lexer_masks; i++)
         lexer_mask_release(&c->lexer_masks[i]);
-    for (size_t i = 0; i < c->n_pair_masks; i++)
-        free(c->pair_masks[i]);
+    for (size_t i = 0; i < c->n_pair_masks; i++) {
+        free(c->pair_masks[i].own);
+        free(c->pair_masks[i].added);
+    }
     for (size_t i = 0; i < c->n_loops; i++)
         loop_mask_release(c->image, c->loops[i]);
     free(c->lexer_masks);
@@ -33,6 +35,8 @@ static void mask_cache_clear(struct mask_cache *c) {
     pair_map_release(&c->by_lexer);
     pair_map_release(&c->by_pair);
     pair_map_release(&c->by_loop);
+    pair_map_release(&c->by_groups);
+    free(c->groups);
     *c = (struct mask_cache){.image = c->image, .off = c->off, .budget.max = CACHE_BYTES};
 }
 
@@ -80,87 +84,135 @@ static bool walk_sets(struct grammar *g, const struct token_image *m, uint32_t n
     return true;
 }
 
-/* The groups of bytes that may come first. */
-static bool first_groups(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                         uint64_t *out) {
-    *out = 0;
-    for (unsigned c = 0; c < 256; c++) {
-        uint32_t next = lexer_step(g, lexer, c);
-        if (next == GRAMMAR_NONE)
-            return false;
-        if (next != LEXER_DEAD)
-            *out |= UINT64_C(1) << m->group[c];
+enum { ADDED_MAX = 512 };
+
+/* Tokens of ranks `from` to `to`. */
+static bool add_ranks(struct grammar *g, const struct token_image *m, uint32_t from, uint32_t to,
+                      struct u32s *tokens, struct pair_mask *out) {
+    struct mask_cache *c = g->masks;
+    for (; from < to && !out->own; from++) {
+        if (tokens->n < ADDED_MAX) {
+            enum quern_status st = u32s_push(&c->budget, tokens, (uint32_t)m->tokens[from]);
+            if (st != QUERN_OK)
+                return grammar_fail(g, st), false;
+            continue;
+        }
+        out->own = malloc((mask_words(m) + 1) * 4);
+        if (!out->own)
+            return grammar_fail(g, QUERN_ERR_NOMEM), false;
+        c->budget.used += mask_words(m) * 4;
+        memcpy(out->own, out->bits, mask_words(m) * 4);
+        for (size_t i = 0; i < tokens->n; i++)
+            out->own[tokens->v[i] / 32] |= 1u << (tokens->v[i] % 32);
+        break;
     }
+    if (out->own)
+        mask_set_ranks(m, from, to, out->own);
+    return true;
+}
+
+struct exits_walk {
+    struct u32s ranks;  /* below the twin at hand */
+    struct u32s tokens; /* added so far */
+    uint32_t lexer, set, walked;
+    struct lexer_groups groups;
+};
+
+/* The set after the terminals that end with `lexer`, and what it goes on with. */
+static bool exit_set(struct grammar *g, const struct token_image *m, uint32_t row, uint32_t lexer,
+                     struct exits_walk *w) {
+    const uint32_t next = row_exit(g, row, lexer);
+    if (next == GRAMMAR_NONE)
+        return false;
+    const uint32_t set = set_of_row(g, next);
+    if (set == GRAMMAR_NONE || !lexer_groups_get(g, m, g->rows[next].lexer, &w->groups))
+        return false;
+    w->lexer = lexer;
+    w->set = set;
+    w->walked = GRAMMAR_NONE;
     return true;
 }
 
 /* Twins lie together: one is walked, the others are given the same. */
 static bool walk_exits(struct grammar *g, const struct token_image *m, const struct lexer_mask *lm,
-                       uint32_t row, struct u32s *ranks, uint32_t *bits) {
-    uint32_t last = GRAMMAR_NONE, walked = GRAMMAR_NONE, set = SET_DEAD;
-    uint64_t first = 0;
+                       uint32_t row, struct exits_walk *w, struct pair_mask *out) {
     for (size_t i = 0; i < lm->n_exits; i++) {
         const struct mask_exit *e = &lm->exits[i];
-        if (e->lexer != last) {
-            uint32_t next = row_exit(g, row, e->lexer);
-            if (next == GRAMMAR_NONE || (set = set_of_row(g, next)) == GRAMMAR_NONE ||
-                !first_groups(g, m, g->rows[next].lexer, &first))
-                return false;
-            last = e->lexer;
-            walked = GRAMMAR_NONE;
-        }
-        if (!(m->below[e->node] & first))
+        if (e->lexer != w->lexer && !exit_set(g, m, row, e->lexer, w))
+            return false;
+        if (!(m->below[e->node] & w->groups.first))
             continue;
-        if (walked != e->twin) {
-            ranks->n = 0;
-            if (!walk_sets(g, m, e->twin, set, ranks))
+        if (w->walked != e->twin) {
+            w->ranks.n = 0;
+            if (!walk_sets(g, m, e->twin, w->set, &w->ranks))
                 return false;
-            walked = e->twin;
+            w->walked = e->twin;
         }
         const uint32_t at = m->nodes[e->node].rank, rank = m->nodes[e->twin].rank;
-        for (size_t k = 0; k < ranks->n; k += 2)
-            mask_set_ranks(m, at + ranks->v[k] - rank, at + ranks->v[k + 1] - rank, bits);
+        for (size_t k = 0; k < w->ranks.n; k += 2)
+            if (!add_ranks(g, m, at + w->ranks.v[k] - rank, at + w->ranks.v[k + 1] - rank,
+                           &w->tokens, out))
+                return false;
     }
     return regex_burn(&g->b.re, lm->n_exits);
 }
 
-static const uint32_t *mask_of_pair(struct grammar *g, const struct token_image *m, uint32_t row,
-                                    uint32_t lexer) {
+/* What is kept of the tokens has the size it needs. */
+static enum quern_status keep_added(struct mask_cache *c, const struct u32s *tokens,
+                                    struct pair_mask *out) {
+    if (out->own || !tokens->n)
+        return QUERN_OK;
+    out->added = malloc(tokens->n * sizeof *out->added);
+    if (!out->added)
+        return QUERN_ERR_NOMEM;
+    memcpy(out->added, tokens->v, tokens->n * sizeof *out->added);
+    out->n_added = tokens->n;
+    c->budget.used += tokens->n * sizeof *out->added;
+    return QUERN_OK;
+}
+
+static bool make_pair(struct grammar *g, const struct token_image *m, uint32_t row,
+                      const struct lexer_mask *lm, uint64_t key) {
     struct mask_cache *c = g->masks;
-    uint32_t index;
-    if (pair_map_get(&c->by_pair, (uint64_t)row << 32 | lexer, &index))
-        return c->pair_masks[index];
-    const uint32_t alias = lexer_mask_alias(g, m, lexer);
-    const uint64_t key = (uint64_t)row << 32 | alias;
-    if (alias != GRAMMAR_NONE && pair_map_get(&c->by_pair, key, &index))
-        return c->pair_masks[index];
-    const struct lexer_mask *lm = alias == GRAMMAR_NONE ? NULL : lexer_mask_get(g, m, alias);
-    if (!lm)
-        return NULL;
-    uint32_t *bits = malloc((mask_words(m) + 1) * 4);
-    struct u32s ranks = {0};
-    enum quern_status st = bits ? QUERN_OK : QUERN_ERR_NOMEM;
-    if (st == QUERN_OK) {
-        memcpy(bits, lm->bits, mask_words(m) * 4);
-        if (!walk_exits(g, m, lm, row, &ranks, bits))
-            goto fail;
-    }
+    struct exits_walk w = {.lexer = GRAMMAR_NONE, .walked = GRAMMAR_NONE};
+    struct pair_mask out = {.bits = lm->bits};
+    const bool ok = walk_exits(g, m, lm, row, &w, &out);
+    enum quern_status st = ok ? keep_added(c, &w.tokens, &out) : QUERN_ERR_LIMIT;
     if (st == QUERN_OK)
         st = budget_grow(&c->budget, &c->pair_masks, &c->pair_capacity, c->n_pair_masks + 1,
                          sizeof *c->pair_masks);
     if (st == QUERN_OK)
         st = pair_map_put(&c->budget, &c->by_pair, key, (uint32_t)c->n_pair_masks);
     if (st == QUERN_OK) {
-        c->budget.used += mask_words(m) * 4 - ranks.capacity * sizeof *ranks.v;
-        u32s_release(&ranks);
-        return c->pair_masks[c->n_pair_masks++] = bits;
+        c->pair_masks[c->n_pair_masks++] = out;
+    } else {
+        c->budget.used -= out.n_added * sizeof *out.added + (out.own ? mask_words(m) * 4 : 0);
+        free(out.own);
+        free(out.added);
     }
-    grammar_fail(g, st);
-fail:
-    c->budget.used -= ranks.capacity * sizeof *ranks.v;
-    u32s_release(&ranks);
-    free(bits);
-    return NULL;
+    c->budget.used -= (w.ranks.capacity + w.tokens.capacity) * sizeof *w.ranks.v;
+    u32s_release(&w.ranks);
+    u32s_release(&w.tokens);
+    if (ok && st != QUERN_OK)
+        grammar_fail(g, st);
+    return st == QUERN_OK;
+}
+
+/* Valid until the cache grows. */
+static const struct pair_mask *mask_of_pair(struct grammar *g, const struct token_image *m,
+                                            uint32_t row, uint32_t lexer) {
+    struct mask_cache *c = g->masks;
+    uint32_t index;
+    if (pair_map_get(&c->by_pair, (uint64_t)row << 32 | lexer, &index))
+        return &c->pair_masks[index];
+    const uint32_t alias = lexer_mask_alias(g, m, lexer);
+    const uint64_t key = (uint64_t)row << 32 | alias;
+    if (alias != GRAMMAR_NONE && pair_map_get(&c->by_pair, key, &index))
+        return &c->pair_masks[index];
+    const struct lexer_mask *lm = alias == GRAMMAR_NONE ? NULL : lexer_mask_get(g, m, alias);
+    if (!lm || !make_pair(g, m, row, lm, key))
+        return NULL;
+    return &c->pair_masks[c->n_pair_masks - 1];
 }
 
 bool mask_of_set(struct grammar *g, const struct token_image *m, uint32_t set, uint32_t *bits) {
@@ -173,11 +225,12 @@ bool mask_of_set(struct grammar *g, const struct token_image *m, uint32_t set, u
     }
     for (uint32_t i = 1; i < g->sets[set].n; i += 2) {
         const uint32_t *p = g->pool.v + g->sets[set].start + i;
-        const uint32_t *mask = mask_of_pair(g, m, p[0], p[1]);
+        const struct pair_mask *mask = mask_of_pair(g, m, p[0], p[1]);
         if (!mask)
             return false;
-        for (size_t k = 0; k < mask_words(m); k++)
-            bits[k] |= mask[k];
+        mask_or(bits, mask->own ? mask->own : mask->bits, mask_words(m));
+        for (size_t k = 0; k < mask->n_added; k++)
+            bits[mask->added[k] / 32] |= 1u << (mask->added[k] % 32);
     }
     return true;
 }

@@ -17,14 +17,29 @@ struct lexer_mask {
     size_t n_exits, exits_capacity;
 };
 
+/* Of a pair: a lexer state's mask, and more. */
+struct pair_mask {
+    const uint32_t *bits; /* of its lexer state */
+    uint32_t *own;        /* instead, where too many are added; or NULL */
+    uint32_t *added;      /* tokens */
+    size_t n_added;
+};
+
+/* Groups of bytes with which a lexer state goes on, and which all lead back to it. */
+struct lexer_groups {
+    uint64_t first, loop;
+};
+
 struct mask_cache {
     const struct token_image *image;
     unsigned nested; /* masks being made */
     bool off; /* nothing is remembered or taken from loops: for tests */
-    struct pair_map by_lexer, by_pair, by_loop; /* -> index */
+    struct pair_map by_lexer, by_pair, by_loop, by_groups; /* -> index */
+    struct lexer_groups *groups;
+    size_t n_groups, groups_capacity;
     struct lexer_mask *lexer_masks;
     size_t n_lexer_masks, lexer_capacity;
-    uint32_t **pair_masks;
+    struct pair_mask *pair_masks;
     size_t n_pair_masks, pair_capacity;
     struct loop_mask **loops; /* NULL: such a loop is not read like a character */
     size_t n_loops, loops_capacity;
@@ -36,6 +51,13 @@ enum { WALK_DEPTH = 512 };
 static inline size_t mask_words(const struct token_image *m) {
     return ((size_t)m->n_tokens + 31) / 32;
 }
+static inline void mask_or(uint32_t *restrict to, const uint32_t *restrict from, size_t n) {
+    for (; n >= 16; n -= 16, to += 16, from += 16)
+        for (size_t k = 0; k < 16; k++)
+            to[k] |= from[k];
+    for (size_t k = 0; k < n; k++)
+        to[k] |= from[k];
+}
 static inline void mask_set_ranks(const struct token_image *m, uint32_t from, uint32_t to,
                                   uint32_t *bits) {
     for (; from < to; from++) {
@@ -46,6 +68,9 @@ static inline void mask_set_ranks(const struct token_image *m, uint32_t from, ui
 
 /* The state whose mask is that of `lexer`: counts beyond all tokens do not matter. */
 uint32_t lexer_mask_alias(struct grammar *g, const struct token_image *m, uint32_t lexer);
+/* False: g->b.re has failed. */
+bool lexer_groups_get(struct grammar *g, const struct token_image *m, uint32_t lexer,
+                      struct lexer_groups *out);
 /* Valid until the cache is emptied or grows. NULL: g->b.re has failed. */
 const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_image *m,
                                         uint32_t lexer);

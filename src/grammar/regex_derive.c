@@ -158,6 +158,22 @@ static expr_id derive_uncached(struct regex_store *s, expr_id x, unsigned c) {
     }
 }
 
+/* Seen at the first byte of a text that x begins with: declared keys are many, and most bytes end
+ * most of them. */
+static bool is_mismatch(const struct regex_store *s, expr_id x, unsigned c) {
+    const struct re_node *n = &s->nodes[x];
+    if (n->kind == RE_CONCAT)
+        n = &s->nodes[n->a];
+    if (n->kind == RE_JSON && (n->b & J_STATE) == J_PLAIN) {
+        if (c == '\\')
+            return false;
+        n = &s->nodes[n->a];
+        if (n->kind == RE_CONCAT)
+            n = &s->nodes[n->a];
+    }
+    return n->kind == RE_LITERAL && *(const unsigned char *)(s->content + n->a) != c;
+}
+
 expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte) {
     if (s->failed || x == GRAMMAR_NONE)
         return GRAMMAR_NONE;
@@ -172,6 +188,8 @@ expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte) {
     case RE_BYTES:
         return s->content[n.a + c / 64] >> (c % 64) & 1 ? RE_ID_EMPTY : RE_ID_NOTHING;
     default:
+        if (is_mismatch(s, x, c))
+            return RE_ID_NOTHING;
         break;
     }
     uint64_t key = (uint64_t)x << 8 | c;
@@ -182,9 +200,7 @@ expr_id re_derive(struct regex_store *s, expr_id x, unsigned byte) {
         return GRAMMAR_NONE;
     if (n.kind == RE_LITERAL) {
         const char *p = (const char *)(s->content + n.a);
-        d = RE_ID_NOTHING;
-        if ((unsigned char)p[0] == c)
-            d = re_literal(s, (struct str){p + 1, n.b - 1});
+        d = re_literal(s, (struct str){p + 1, n.b - 1});
     } else {
         d = derive_uncached(s, x, c);
     }
