@@ -13,7 +13,7 @@ struct grammar_limits grammar_default_limits(void) {
         .max_productions = 1u << 20,
         .max_bytes = (size_t)256 << 20,
         .compile_fuel = 50u * 1000 * 1000,
-        .step_fuel = 20u * 1000 * 1000,
+        .step_fuel = 2u * 1000 * 1000,
     };
 }
 
