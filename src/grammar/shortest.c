@@ -180,7 +180,10 @@ static bool walk_expand(struct walk *w, struct shortest *t, struct regex_store *
     const struct walk_node node = w->nodes[i];
     uint8_t class_of[256];
     uint64_t seen[4] = {0};
-    re_local_classes(re, &node.x, 1, 1, class_of);
+    const struct re_partition *local = re_local_classes(re, &node.x, 1, 1);
+    if (!local)
+        return false;
+    memcpy(class_of, local->class_of, sizeof class_of);
     for (uint32_t k = 0; k < N_BYTES; k++) {
         const unsigned byte = nth_byte(k), c = class_of[byte];
         if (seen[c / 64] >> (c % 64) & 1)
