@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Writes the model card from the recipe, the evaluation's figures and the training log.
 
-    card.py --model ../quern-demo --losses WORK/loss.csv --machine "2 cores of an AMD EPYC (Zen 5)"
+    card.py --model ../quern-demo --losses work/out/metrics.jsonl --machine "2 cores of an AMD EPYC (Zen 5)"
 The figures come from evaluate.py --json ../quern-demo/evaluation.json.
 """
 import argparse
-import csv
 import json
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from evaluate import table  # noqa: E402
+from plot_loss import read_log  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 CARD = """---
@@ -46,18 +46,6 @@ it is exact and the model ends it by itself.
 {table}
 {note}
 """
-
-
-def read_log(path):
-    """Steps in order (a step repeated after a resume counts once), seconds of all runs together."""
-    rows, seconds, last = {}, 0.0, 0.0
-    with open(path, newline="") as file:
-        for step, loss, tokens, at in csv.reader(file):
-            if float(at) < last:
-                seconds += last
-            last = float(at)
-            rows[int(step)] = (float(loss), int(tokens))
-    return rows, seconds + last
 
 
 def main():

@@ -1,20 +1,33 @@
 #!/usr/bin/env python3
-"""Draws the loss curve as SVG from train.py's loss.csv.
+"""Draws the loss curve as SVG from quern train's metrics.jsonl or train.py's loss.csv.
 
-    plot_loss.py WORK/loss.csv -o ../quern-demo/loss.svg
+    plot_loss.py work/out/metrics.jsonl -o ../quern-demo/loss.svg
 """
 import argparse
 import csv
+import json
 import math
 import pathlib
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 800, 420, 60, 50, 30, 20
 
 
-def read(path):
-    """step -> loss; a step repeated after a resume counts once, the last time."""
+def read_log(path):
+    """step -> (loss, tokens), and the seconds of all runs together, from quern train's metrics.jsonl or train.py's loss.csv;
+    a step repeated after a resume counts once, the last time."""
+    rows, seconds, before = {}, 0.0, 0
     with open(path, newline="") as file:
-        return {int(row[0]): float(row[1]) for row in csv.reader(file)}
+        if str(path).endswith(".jsonl"):
+            for line in map(json.loads, file):
+                if "loss" in line:
+                    rows[line["step"]] = (line["loss"], line["tokens"] - before)
+                    before, seconds = line["tokens"], seconds + line["step_s"]
+            return rows, seconds
+        for step, loss, tokens, at in csv.reader(file):
+            seconds += float(at) - (before if float(at) > before else 0)
+            before = float(at)
+            rows[int(step)] = (float(loss), int(tokens))
+    return rows, seconds
 
 
 def smooth(values, weight=0.97):
@@ -59,7 +72,7 @@ def main():
     parser.add_argument("losses")
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    args.output.write_text(curve(read(args.losses)))
+    args.output.write_text(curve({step: loss for step, (loss, _) in read_log(args.losses)[0].items()}))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def rate(stage, final_share, step):
     """Share of the recipe's rates at a stage's step: linear warmup, flat, linear decay over the last decay_share."""
     if step < stage["warmup_steps"]:
         return stage["peak_share"] * (step + 1) / stage["warmup_steps"]
-    left = (stage["steps"] - step) / (stage["decay_share"] * stage["steps"])
-    return stage["peak_share"] * max(final_share, min(1.0, left))
+    decay, left = stage["decay_share"] * stage["steps"], stage["steps"] - step
+    return stage["peak_share"] * (max(final_share, left / decay) if decay > left else 1.0)
 
 
 def make_model(recipe, vocab, ids):
