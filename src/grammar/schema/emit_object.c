@@ -195,6 +195,8 @@ symbol_id emit_members(struct schema *s, const struct object_set *o,
     struct object_plan p = {.s = s, .o = &eased, .spelling = spelling};
     if (!collect_members(&p))
         return GRAMMAR_NONE;
+    if (o->min > p.n_must + 1 && p.n_members > p.n_declared)
+        schema_report(s, NULL, "minProperties", "a free key that is repeated counts each time");
     if (!plan_states(&p)) {
         schema_report(s, NULL, "minProperties", "the number of members is too large to be counted");
         eased.min = 0;
