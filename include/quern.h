@@ -264,6 +264,24 @@ QUERN_API enum quern_status quern_session_feed_logits(quern_session *session, co
                                                       size_t n_ids, float *out,
                                                       struct quern_error *err);
 
+/* Feeds several sequences together, in the form in which transformers takes a batch: ids[n_sessions,
+ * length], row after row, shorter rows padded on the left; mask of the same shape is 0 at padding and 1
+ * at tokens, or NULL when there is no padding. sessions[i] gets the tokens of row i, and with length 1
+ * each call is a step of decoding. Padding is not computed and takes no position, whatever ids it has:
+ * everything is as if quern_session_feed had been called for each row, to the bit. Row i of
+ * logits[n_sessions, n_vocab] holds what follows the row's last token, the model's own numbers,
+ * padding ids included; NULL when quern_session_logits is enough. All arrays are the caller's, and only
+ * read but for logits; the call uses all sessions, as one thread.
+ *
+ * QUERN_ERR_ARG: n_sessions or length is 0, the sessions are not all of one model and one kv_type or one
+ * is there twice, a row has no token or padding behind one, an id is out of range. QUERN_ERR_CONTEXT: a
+ * row does not fit into its session's context. In both cases nothing was appended anywhere, and the
+ * message names the row. */
+QUERN_API enum quern_status quern_sessions_feed_padded(quern_session *const *sessions,
+                                                       size_t n_sessions, const int32_t *ids,
+                                                       const uint8_t *mask, size_t length,
+                                                       float *logits, struct quern_error *err);
+
 /* Makes the session hold exactly `ids`: keeps the longest common prefix, drops
  * what follows it, computes only the rest. *n_reused may be NULL. */
 QUERN_API enum quern_status quern_session_sync(quern_session *session, const int32_t *ids,
@@ -532,8 +550,9 @@ struct quern_engine_stats {
     size_t kv_blocks_cached;
     size_t kv_block_bytes;
     bool accepting;                      /* false once quern_engine_drain was called */
-    double idle_ms;                      /* since the last step ended; 0 when there is no work: a
-                                            large number means that the engine is stuck */
+    double idle_ms;                      /* since the last step ended, or work came; 0 when there is
+                                            none, or all that runs waits for its readers: a large
+                                            number means that the engine is stuck */
     int64_t retry_after_ms;              /* when a refused request may be worth another try */
     double prefill_tokens_per_s, decode_tokens_per_s; /* of late */
     /* counters */

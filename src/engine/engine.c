@@ -255,6 +255,13 @@ static void publish(struct engine *e) {
     mutex_unlock(&e->lock);
 }
 
+/* What was before a pause is not held against the step that ends it. */
+static void note_progress(struct engine *e, uint64_t now_ns) {
+    mutex_lock(&e->lock);
+    e->progress_ns = now_ns;
+    mutex_unlock(&e->lock);
+}
+
 /* Sleeps until there may be something to do. False when the engine is to end. */
 static bool wait_for_work(struct engine *e, bool idle) {
     const uint64_t request_ns = idle ? schedule_next_event_ns(e) : 0;
@@ -290,6 +297,8 @@ static void run_thread(void *arg) {
         disk_tick(e, now_ns);
         schedule_admit(e, now_ns);
         schedule_plan(e);
+        if (idle && e->n_batch > 0)
+            note_progress(e, now_ns);
         idle = e->n_batch == 0 && !e->preempted;
         if (e->n_batch > 0)
             step_run(e);
@@ -426,7 +435,8 @@ enum quern_status engine_submit(struct engine *e, const struct quern_request *re
         *e->incoming_tail = r;
         e->incoming_tail = &r->next;
         e->n_queued++;
-        e->n_unfinished++;
+        if (e->n_unfinished++ == 0)
+            e->progress_ns = r->submit_ns;
         e->queued_tokens += (int64_t)r->n_prompt;
         e->stats.n_submitted++;
         condition_signal_all(&e->changed);
@@ -449,7 +459,8 @@ void engine_get_stats(struct engine *e, struct quern_engine_stats *out) {
     out->waiting_tokens = e->queued_tokens;
     out->kv_blocks = e->pool->n_blocks;
     out->kv_block_bytes = e->pool->stride;
-    if (e->n_unfinished > 0 && e->step_ended_ns && now_ns > e->step_ended_ns)
-        out->idle_ms = (double)(now_ns - e->step_ended_ns) / (double)NS_PER_MS;
+    const bool for_readers = out->n_paused > 0 && out->n_prefilling == 0 && out->n_decoding == 0;
+    if (e->n_unfinished > 0 && !for_readers && now_ns > e->progress_ns)
+        out->idle_ms = (double)(now_ns - e->progress_ns) / (double)NS_PER_MS;
     mutex_unlock(&e->lock);
 }

@@ -165,7 +165,7 @@ struct engine {
     size_t n_queued, n_unfinished; /* not started; not ended */
     int64_t queued_tokens;
     bool stopping, draining, woken;
-    uint64_t step_ended_ns;
+    uint64_t progress_ns; /* when the last step ended, or work came after none */
     struct quern_engine_stats stats; /* counters, and a snapshot of the rest */
 };
 

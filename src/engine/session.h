@@ -39,6 +39,18 @@ void session_destroy(struct session *s); /* NULL is fine */
  * NULL; padding ids are not masked in it. No allocation. */
 enum quern_status session_feed(struct session *s, const int32_t *ids, size_t n, float *all_logits,
                                struct quern_error *err);
+/* New tokens of one session. */
+struct session_input {
+    struct session *session;
+    const int32_t *ids;
+    size_t n_ids; /* > 0 */
+};
+/* Feeds each of n > 0 sessions what is its own, all together in passes of at most the prefill_chunk of
+ * the one with the longest context. `logits`: [n, vocab_size] of their last tokens, padding ids not
+ * masked, or NULL. All of it is checked first: sessions of one model, none twice, keys and values of
+ * one type (QUERN_ERR_ARG), room for the tokens (QUERN_ERR_CONTEXT). Errors name the row. */
+enum quern_status session_feed_many(const struct session_input *inputs, size_t n, float *logits,
+                                    struct quern_error *err);
 enum quern_status session_sync(struct session *s, const int32_t *ids, size_t n, size_t *n_reused,
                                struct quern_error *err);
 enum quern_status session_truncate(struct session *s, size_t n_tokens, struct quern_error *err);

@@ -159,7 +159,7 @@ static void count_step(struct engine *e, const struct step_counts *c, uint64_t n
     e->stats.completion_tokens += c->n_made;
     e->stats.drafted_tokens += c->n_drafted;
     e->stats.accepted_tokens += c->n_right;
-    e->step_ended_ns = now_ns;
+    e->progress_ns = now_ns;
     mutex_unlock(&e->lock);
 }
 

@@ -62,9 +62,6 @@ void endpoint_model(struct server *s, struct http_call *call) {
 
 /* ---- health ------------------------------------------------------------------------- */
 
-/* A forward pass takes well below this on anything a model is served on. */
-static const double STUCK_MS = 60000;
-
 static void answer_state(struct http_call *call, int status, const char *state,
                          struct buffer *body) {
     buffer_printf(body, "{\"status\":\"%s\"}", state);
@@ -82,7 +79,7 @@ void endpoint_health(struct server *s, struct http_call *call) {
             continue;
         struct quern_engine_stats stats;
         quern_engine_get_stats(e->served.engine, &stats);
-        stuck = stuck || stats.idle_ms > STUCK_MS;
+        stuck = stuck || stats.idle_ms > s->config->stuck_after_s * 1000;
         model_registry_unpeek(&s->models, e);
     }
     answer_state(call, stuck ? 503 : 200, stuck ? "stuck" : "ok", &body);

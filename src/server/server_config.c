@@ -16,6 +16,7 @@ void server_config_init(struct server_config *c) {
         .write_timeout_s = 30,
         .keep_alive_s = 10,
         .drain_timeout_s = 30,
+        .stuck_after_s = 60,
         .limits = limits,
     };
 }

@@ -25,6 +25,7 @@ struct server_config {
     double request_timeout_s; /* 0: none */
     double keep_alive_s;      /* between comments of a silent stream */
     double drain_timeout_s;
+    double stuck_after_s;     /* without a step while there is work: /health says so */
     struct api_limits limits;
 
     double unload_idle_s; /* 0: never */
