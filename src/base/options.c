@@ -41,10 +41,6 @@ static const struct option_spec *find_short(const struct option_spec *specs, cha
     return NULL;
 }
 
-static size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static const char *name_at(const void *specs, size_t i) {
     const struct option_spec *spec = (const struct option_spec *)specs + i;
     return spec->kind == OPTION_END ? NULL : spec->name;
@@ -236,15 +232,33 @@ static void describe_help(const char *help, size_t column, struct buffer *out) {
     buffer_putc(out, '\n');
 }
 
+/* Choices that are too many for a line go on in the next, broken behind a bar. */
+static size_t describe_metavar(const char *metavar, size_t column, struct buffer *out) {
+    const size_t begin = column;
+    while (*metavar) {
+        size_t n = strcspn(metavar, "|");
+        n += metavar[n] == '|';
+        if (column + n > HELP_WIDTH && column > begin) {
+            buffer_printf(out, "\n%*s", (int)begin, "");
+            column = begin;
+        }
+        buffer_append(out, metavar, n);
+        column += n;
+        metavar += n;
+    }
+    return column;
+}
+
 static void describe_one(char short_name, const char *name, const char *metavar, const char *help,
                          struct buffer *out) {
-    char left[2 * MAX_NAME + 16], letter[8] = "    ";
+    char letter[8] = "    ";
     if (short_name)
         snprintf(letter, sizeof letter, "-%c, ", short_name);
-    int n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, name, metavar ? " " : "",
-                     metavar ? metavar : "");
-    buffer_puts(out, left);
-    describe_help(help, n > 0 ? min_size((size_t)n, sizeof left - 1) : 0, out);
+    buffer_printf(out, "  %s--%s%s", letter, name, metavar ? " " : "");
+    size_t column = 2 + strlen(letter) + 2 + strlen(name) + (metavar != NULL);
+    if (metavar)
+        column = describe_metavar(metavar, column, out);
+    describe_help(help, column, out);
 }
 
 void options_describe(const struct option_spec *specs, struct buffer *out) {

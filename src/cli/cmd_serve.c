@@ -75,7 +75,7 @@ static const struct option_spec serve_specs[] = {
                   "longest time for one request (default: none)"),
     SERVE_SECONDS("drain-timeout", drain_timeout_s, 0,
                   "longest wait for running answers when told to end (default: 30)"),
-    SERVE_SECONDS("stuck-after", stuck_after_s, 0.1,
+    SERVE_SECONDS("stuck-after", stuck_after_s, 0.001,
                   "time of one step after which /health answers 503 (default: 60)"),
     SERVE_INT("max-connections", "N", connections, 1, 65536, "open connections (default: 1024)"),
     SERVE_INT("max-body-bytes", "N", body_bytes, 1024, 1 << 30, "of a request (default: 4 MiB)"),

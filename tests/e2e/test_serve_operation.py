@@ -38,6 +38,31 @@ def test_it_listens_before_the_model_is_there(serve, tiny_model, tmp_path):
     assert reply.status == 500 and "no such directory" in reply.error["message"]
 
 
+def test_health_says_when_a_step_takes_too_long(serve):
+    """A step over a long prompt, seen through a limit of a millisecond; by itself it is sound again afterwards."""
+    demo = ROOT / "models" / "quern-demo"
+    if not (demo / "model.safetensors").exists():
+        pytest.skip("models/quern-demo is not here")
+    server = serve("-m", demo, "--stuck-after", "0.001")
+    done = []
+
+    def ask():
+        for number in range(400):  # other prompts each time: nothing of them is known
+            if done:
+                return
+            server.post("/v1/completions", {"prompt": f"{number} " + "one two three " * 600, "max_tokens": 1})
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        server.wait_until(lambda: server.get("/health").status == 503, 30)
+    finally:
+        done.append(True)
+        thread.join()
+    server.wait_until(server.idle)
+    reply = server.get("/health")
+    assert reply.status == 200 and reply.json["status"] == "ok"
+
+
 def test_the_demo_model_is_listened_for_within_200_ms(program, environment, serve):
     """From the start of the process; measured with slack, since tests share the machine."""
     demo = ROOT / "models" / "quern-demo"

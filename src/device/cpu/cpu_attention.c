@@ -235,7 +235,7 @@ static bool parts_fit(const struct device_cpu *cpu, const struct seqs_args *a, s
     }
     return n_units <= cpu->parts.n_done &&
            checked_mul(a->tile * a->n_rep, a->shape->layout->head_dim + 2, &floats) &&
-           checked_mul(floats * sizeof(float), *n_parts, &bytes) && bytes <= cpu->parts.buffer.bytes;
+           checked_mul(floats * sizeof(float), *n_parts, &bytes) && bytes <= atomic_load(&cpu->parts.room);
 }
 
 static size_t count_units(const struct seqs_args *a) {
@@ -294,6 +294,8 @@ static void reserve_worker(void *ctx, int worker, int n_workers) {
         atomic_store(&a->failed, true);
     if (worker == 0 && !grow(&a->cpu->parts.buffer, a->parts_bytes))
         atomic_store(&a->failed, true);
+    if (worker == 0)
+        atomic_store(&a->cpu->parts.room, a->cpu->parts.buffer.bytes);
 }
 
 enum quern_status cpu_reserve(struct device *d, size_t n_positions, size_t n_rep, size_t head_dim,
@@ -319,6 +321,7 @@ enum quern_status cpu_reserve(struct device *d, size_t n_positions, size_t n_rep
 }
 
 enum quern_status cpu_attention_init(struct device_cpu *cpu, struct quern_error *err) {
+    atomic_init(&cpu->parts.room, 0);
     cpu->parts.n_done = 4 * UNITS_PER_THREAD * (size_t)thread_pool_size(cpu->pool);
     cpu->parts.done = malloc(cpu->parts.n_done * sizeof *cpu->parts.done);
     if (!cpu->parts.done)

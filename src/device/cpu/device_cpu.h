@@ -28,6 +28,7 @@ struct scratch {
  * chunks are done (0 between operations). Touched inside runs of the pool only. */
 struct cpu_parts {
     struct scratch buffer;
+    atomic_size_t room;  /* buffer.bytes, for who asks outside of a run: it only grows */
     atomic_size_t *done; /* [n_done] */
     size_t n_done;
 };
