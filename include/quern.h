@@ -1,20 +1,19 @@
-/* quern.h - the public interface of libquern: run Qwen3-family models from the
- * directories Hugging Face publishes.
+/* quern.h - the public interface of libquern: run Qwen3-family models from the directories that
+ * Hugging Face publishes.
  *
  * Conventions, true for every function here:
- *   errors     Functions that can fail return enum quern_status and take an
- *              optional `struct quern_error *err` last. It may be NULL. It is
- *              filled on failure and untouched on success. Output parameters are
- *              untouched on failure.
+ *   errors     Functions that can fail return enum quern_status and take an optional `struct
+ *              quern_error *err` last. It may be NULL. It is filled on failure and untouched on
+ *              success. Output parameters are untouched on failure.
  *   pointers   NULL is fine only where it says so. Functions with a status answer it with
  *              QUERN_ERR_ARG, the others do not look.
- *   ownership  x_open/x_create make an object the caller must x_close/x_destroy;
- *              those accept NULL. Sessions go before their model. Text returned through
- *              `char **` is NUL-terminated and freed with quern_free().
- *   threads    A quern_model is immutable after opening and may be shared by
- *              threads. A quern_session or quern_sampler belongs to one thread at a
- *              time; different sessions of one model may run on different threads. A
- *              model's worker threads do not survive fork(): the child may not use it.
+ *   ownership  x_open/x_create make an object the caller must x_close/x_destroy; those accept NULL.
+ *              Sessions go before their model. Text returned through `char **` is NUL-terminated and
+ *              freed with quern_free().
+ *   threads    A quern_model is immutable after opening and may be shared by threads. A quern_session
+ *              or quern_sampler belongs to one thread at a time; different sessions of one model may
+ *              run on different threads. A model's worker threads do not survive fork(): the child
+ *              may not use it.
  *   output     None, but for warnings on stderr about checkpoints that are odd and still
  *              usable; quern_set_log() sends them elsewhere.
  *   text       UTF-8, lengths in bytes.  Token ids are int32_t, 0 <= id < n_vocab.
@@ -64,8 +63,7 @@ struct quern_error {
 /* Short English name of a status, never NULL. */
 QUERN_API const char *quern_status_name(enum quern_status status);
 
-/* "0.1.0" */
-QUERN_API const char *quern_version(void);
+QUERN_API const char *quern_version(void); /* "0.1.0" */
 
 /* Frees text and arrays this library returned. NULL is fine. */
 QUERN_API void quern_free(void *ptr);
@@ -126,7 +124,7 @@ struct quern_adapter_source {
 
 struct quern_model_options {
     int n_threads;            /* 0: one per available core */
-    const char *cpu;          /* NULL or "auto"; "generic", "avx2", "avx512" */
+    const char *cpu;          /* NULL or "auto"; a name that `quern run --help` lists */
     bool tokenizer_only;      /* do not map the weights (tokenize, render) */
     bool weights_only;        /* do not read tokenizer and chat template, which may be missing
                                  (logits of ids); what needs them gives QUERN_ERR_STATE */
@@ -148,13 +146,12 @@ struct quern_model_options {
 
 /* Sampling defaults of the checkpoint and facts about it. */
 struct quern_model_info {
-    const char *architecture; /* "Qwen3ForCausalLM"; owned by the model. When a model opened
-                                 with tokenizer_only has no usable config.json: "", n_vocab is
-                                 n_tokens, and the other numbers are 0 */
+    /* "Qwen3ForCausalLM"; owned by the model. When a model opened with tokenizer_only has no usable
+     * config.json: "", n_vocab is n_tokens, and the other numbers are 0. */
+    const char *architecture;
     int64_t n_params;
     int32_t n_vocab;          /* width of a logits row */
-    int32_t n_tokens;         /* the tokenizer's largest id + 1; what follows is padding.
-                                 n_vocab with weights_only */
+    int32_t n_tokens;         /* the tokenizer's largest id + 1, or n_vocab with weights_only */
     int32_t n_layers;
     int32_t hidden_size;
     int32_t max_context;      /* tokens the checkpoint was made for, with its rope scaling */
@@ -162,9 +159,9 @@ struct quern_model_info {
     bool can_think;           /* the template knows enable_thinking or <think> */
 };
 
-/* Opens a Hugging Face model directory, or a GGUF file. `options` NULL: defaults. The weights stay where they
- * are, mapped: replace their files by renaming, since whoever shortens one kills the process
- * (SIGBUS), and whoever writes into one changes the model. */
+/* Opens a Hugging Face model directory, or a GGUF file. `options` NULL: defaults. The weights stay
+ * where they are, mapped: replace their files by renaming, since whoever shortens one kills the
+ * process (SIGBUS), and whoever writes into one changes the model. */
 QUERN_API enum quern_status quern_model_open(const char *dir,
                                              const struct quern_model_options *options,
                                              quern_model **out, struct quern_error *err);
@@ -189,11 +186,10 @@ QUERN_API void quern_adapter_close(quern_adapter *adapter);
 
 /* ---- text and tokens ---------------------------------------------------- */
 
-/* Encodes `len` bytes. With `parse_special`, the spellings of added tokens such
- * as <|im_end|> become their ids; without, they are ordinary text. With
- * `add_special`, the tokenizer's post-processor may add tokens (Llama's BOS);
- * Qwen3 adds none. Invalid UTF-8 is replaced by U+FFFD as Hugging Face would see
- * it. *ids is freed with quern_free(). */
+/* Encodes `len` bytes. With `parse_special`, the spellings of added tokens such as <|im_end|> become
+ * their ids; without, they are ordinary text. With `add_special`, the tokenizer's post-processor may
+ * add tokens (Llama's BOS); Qwen3 adds none. Invalid UTF-8 is replaced by U+FFFD as Hugging Face
+ * would see it. *ids is freed with quern_free(). */
 QUERN_API enum quern_status quern_tokenize(const quern_model *model, const char *text, size_t len,
                                            bool add_special, bool parse_special, int32_t **ids,
                                            size_t *n_ids, struct quern_error *err);
@@ -229,8 +225,8 @@ typedef struct quern_session quern_session;
 enum quern_kv_type {
     QUERN_KV_AUTO = 0, /* float32 */
     QUERN_KV_F32,      /* exact */
-    QUERN_KV_BF16,     /* half the memory; slow on ARM so far */
-    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position; slow on ARM so far */
+    QUERN_KV_BF16,     /* half the memory */
+    QUERN_KV_INT8,     /* a quarter, with a scale for each head and position */
 };
 
 struct quern_session_options {
@@ -264,26 +260,21 @@ QUERN_API enum quern_status quern_session_feed_logits(quern_session *session, co
                                                       size_t n_ids, float *out,
                                                       struct quern_error *err);
 
-/* Feeds several sequences together, in the form in which transformers takes a batch: ids[n_sessions,
- * length], row after row, shorter rows padded on the left; mask of the same shape is 0 at padding and 1
- * at tokens, or NULL when there is no padding. sessions[i] gets the tokens of row i, and with length 1
- * each call is a step of decoding. Padding is not computed and takes no position, whatever ids it has:
- * everything is as if quern_session_feed had been called for each row, to the bit. Row i of
- * logits[n_sessions, n_vocab] holds what follows the row's last token, the model's own numbers,
- * padding ids included; NULL when quern_session_logits is enough. All arrays are the caller's, and only
- * read but for logits; the call uses all sessions, as one thread.
- *
- * QUERN_ERR_ARG: n_sessions or length is 0, the sessions are not all of one model and one kv_type or one
- * is there twice, a row has no token or padding behind one, an id is out of range. QUERN_ERR_CONTEXT: a
- * row does not fit into its session's context. In both cases nothing was appended anywhere, and the
- * message names the row. */
+/* Feeds several sequences together, as transformers takes a batch: ids[n_sessions, length], shorter rows
+ * padded on the left; mask of that shape is 0 at padding and 1 at tokens, NULL when there is no padding.
+ * sessions[i] gets row i's tokens: to the bit as if quern_session_feed had been called for each row.
+ * Padding is not computed and takes no position, whatever its ids. Row i of logits[n_sessions, n_vocab]
+ * is what follows the row's last token, padding ids included; NULL: not wanted. Arrays are the caller's,
+ * read only but for logits; all sessions are in use, as by one thread. QUERN_ERR_ARG: nothing to feed,
+ * sessions of several models or kv_types, or one twice, padding behind a token, a row of padding, a bad
+ * id. QUERN_ERR_CONTEXT: no room. The message names the row, and nothing was appended anywhere. */
 QUERN_API enum quern_status quern_sessions_feed_padded(quern_session *const *sessions,
                                                        size_t n_sessions, const int32_t *ids,
                                                        const uint8_t *mask, size_t length,
                                                        float *logits, struct quern_error *err);
 
-/* Makes the session hold exactly `ids`: keeps the longest common prefix, drops
- * what follows it, computes only the rest. *n_reused may be NULL. */
+/* Makes the session hold exactly `ids`, computing only what follows the longest common prefix. *n_reused
+ * may be NULL. */
 QUERN_API enum quern_status quern_session_sync(quern_session *session, const int32_t *ids,
                                                size_t n_ids, size_t *n_reused,
                                                struct quern_error *err);
@@ -295,9 +286,8 @@ QUERN_API enum quern_status quern_session_truncate(quern_session *session, size_
 /* The tokens held; valid until the next call on the session. */
 QUERN_API const int32_t *quern_session_tokens(const quern_session *session, size_t *n_tokens);
 
-/* Logits [n_vocab] after the last token; valid until the next call on the
- * session. NULL when nothing was fed or tokens were dropped since. Made for sampling:
- * ids no token has (padding, gaps) hold -INFINITY. */
+/* Logits [n_vocab] after the last token; valid until the next call on the session. NULL when nothing was
+ * fed or tokens were dropped since. Made for sampling: ids no token has hold -INFINITY. */
 QUERN_API const float *quern_session_logits(const quern_session *session);
 
 QUERN_API int32_t quern_session_context(const quern_session *session);
@@ -388,15 +378,13 @@ struct quern_form {
     const char *code;        /* "sql" (a SELECT), "python", "c" or "json" */
     const char *yaml_schema; /* block style YAML of a value valid under this JSON Schema */
     const char *xml_dtd;     /* XML that is valid under this DTD */
-    const char *xml_names;   /* well-formed XML of tags and attributes with these names, separated by
-                                blanks; "any": common names */
+    const char *xml_names;   /* well-formed XML of names separated by blanks; "any": common names */
     /* OpenAI's array of tools, or NULL: the answer may instead, or after some text where it is free,
      * call them as the model's template writes calls, with arguments valid by their schemas. */
     const char *tools_json;
     enum quern_tool_use tool_use;
     bool one_call;  /* not several in one answer */
-    int32_t close_after; /* tokens of the answer after which it takes the shortest way to a whole
-                            text, so that max_tokens does not cut it; 0: never */
+    int32_t close_after; /* tokens after which the answer takes the shortest way to its end; 0: never */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 
@@ -410,10 +398,9 @@ struct quern_generate_options {
     bool ignore_eos;
     bool keep_special;               /* special tokens are written as text */
     int32_t n_top_logprobs;          /* 0..20; -1: logprob is not computed either */
-    int32_t thinking_budget;         /* most tokens inside <think>; then the sentence with which
-                                        Qwen closes it is put in the model's mouth, token by token.
-                                        0: no limit. Without effect where the tokenizer has no
-                                        <think> */
+    /* Most tokens inside <think>; then the sentence with which Qwen closes it is put in the model's
+     * mouth, token by token. 0: no limit. Without effect where the tokenizer has no <think>. */
+    int32_t thinking_budget;
     const struct quern_form *form;   /* NULL: free. Borrowed during the call that takes it */
     /* Called for each token, before it is computed, and once at the end with token -1 for
      * text held back. Return false to stop: no further call follows. It may not use the session.
@@ -474,8 +461,7 @@ struct quern_engine_options {
     int32_t max_step_ms;      /* no decoding request waits longer for a neighbour's prompt, as far
                                  as the measured speed tells; 0: 100 */
     int32_t max_step_tokens;  /* of one forward pass; 0: 512 */
-    int32_t queue_events;     /* events a ticket holds; a request whose reader is that far behind
-                                 pauses. 0: 256 */
+    int32_t queue_events;     /* a request whose reader is so many behind pauses; 0: 256 */
     int32_t max_stall_ms;     /* and after so long is cut (QUERN_FINISH_STALLED); 0: 30000 */
     bool no_prefix_cache;     /* compute every prompt in full */
     enum quern_speculation speculation;
@@ -546,13 +532,10 @@ struct quern_engine_stats {
     /* now */
     int32_t n_waiting, n_prefilling, n_decoding, n_paused;
     int64_t waiting_tokens;              /* of prompts in the queue */
-    size_t kv_blocks, kv_blocks_free;    /* kv_blocks_cached can be freed at once */
-    size_t kv_blocks_cached;
-    size_t kv_block_bytes;
+    size_t kv_blocks, kv_blocks_free, kv_blocks_cached, kv_block_bytes; /* cached: freed when needed */
     bool accepting;                      /* false once quern_engine_drain was called */
-    double idle_ms;                      /* since the last step ended, or work came; 0 when there is
-                                            none, or all that runs waits for its readers: a large
-                                            number means that the engine is stuck */
+    double idle_ms; /* since the last step ended, or work came; 0 when there is none, or all that runs
+                       waits for its readers: a large number means that the engine is stuck */
     int64_t retry_after_ms;              /* when a refused request may be worth another try */
     double prefill_tokens_per_s, decode_tokens_per_s; /* of late */
     /* counters */
@@ -579,8 +562,7 @@ QUERN_API enum quern_status quern_engine_submit(quern_engine *engine,
                                                 const struct quern_request *request,
                                                 quern_ticket **out, struct quern_error *err);
 
-/* Refuses new requests from now on and waits until the others have ended, timeout_ms at most.
- * False when some have not. */
+/* Refuses new requests and waits for the others, timeout_ms at most. False when some have not ended. */
 QUERN_API bool quern_engine_drain(quern_engine *engine, int64_t timeout_ms);
 
 QUERN_API void quern_engine_get_stats(quern_engine *engine, struct quern_engine_stats *out);

@@ -47,7 +47,6 @@ MAX_COLUMNS = 120  # clang-format aims at 100; comments beside shapes may run ov
 
 # Files that may be longer, and why.
 LONG_FILES = {
-    "include/quern.h": "the one public header: it grows with what the library offers",
     "src/text/unicode_tables.c": "tables, made by scripts/make_unicode_tables.py",
 }
 

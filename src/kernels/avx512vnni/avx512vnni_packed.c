@@ -2,25 +2,8 @@
  * sums. Needs VNNI. Written as assembly, for gcc 12 would move the sums to and fro. */
 #include "kernels/avx512vnni/avx512vnni_packed.h"
 
+#include "kernels/avx512vnni/avx512vnni_dot.h"
 #include "kernels/tables.h"
-
-/* sums += four unsigned bytes of w times four signed bytes of x, in each lane. */
-static inline __m512i dot4(__m512i sums, __m512i w, __m512i x) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
-    return sums;
-}
-
-static inline __m512i load_codes(const unsigned char *p) {
-    __m512i v = _mm512_loadu_si512(p);
-    __asm__("" : "+v"(v));
-    return v;
-}
-
-static inline __m512i four_of(const int8_t *x) {
-    int32_t four;
-    memcpy(&four, x, sizeof four);
-    return _mm512_set1_epi32(four);
-}
 
 /* sums -= zero * x_sum: two of 16 bits are enough, and this instruction needs no second one. */
 static inline __m512i less_zeros(__m512i sums, __m512i zero, int32_t x_sum) {

@@ -9,6 +9,7 @@
  * those of any other way. */
 #include "kernels/avx512vnni/avx512vnni_packed.h"
 
+#include "kernels/avx512vnni/avx512vnni_dot.h"
 #include "kernels/tables.h"
 
 /* Of a slab: codes of 64 rows, 256 KB; sums of rows, where the other walk keeps those of tokens. */
@@ -39,23 +40,6 @@ struct panel_tile {
 typedef void panel_tile_fn(const struct panel_tile *t);
 
 /* ---- tiles ---------------------------------------------------------------------------------- */
-
-static inline __m512i dot4(__m512i sums, __m512i w, __m512i x) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w), "v"(x));
-    return sums;
-}
-
-static inline __m512i load_codes(const unsigned char *p) {
-    __m512i v = _mm512_loadu_si512(p);
-    __asm__("" : "+v"(v));
-    return v;
-}
-
-static inline __m512i four_of(const int8_t *x) {
-    int32_t four;
-    memcpy(&four, x, sizeof four);
-    return _mm512_set1_epi32(four);
-}
 
 static inline void fetch_later(const unsigned char *p) {
     _mm_prefetch((const char *)p, _MM_HINT_T1);
