@@ -66,10 +66,10 @@ void cli_print_overview(FILE *stream, const struct cli_entry *entries) {
                     "Runs language models of the Qwen3 family from the directories Hugging Face\n"
                     "publishes.\n\nCommands:\n");
     for (const struct cli_entry *e = entries; e->name; e++)
-        fprintf(stream, "  %-12s%s\n", e->name, e->summary);
+        fprintf(stream, "  %-16s%s\n", e->name, e->summary);
     fprintf(stream, "\nOther:\n"
-                    "  help CMD    what a command does, its options, examples\n"
-                    "  --version   the version\n\n"
+                    "  help CMD        what a command does, its options, examples\n"
+                    "  --version       the version\n\n"
                     "The model is -m DIR, else $QUERN_MODEL, else models/quern-demo.\n"
                     "Exit codes: 0 done, 1 failed, 2 wrong command line.\n");
 }
