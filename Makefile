@@ -34,7 +34,7 @@ ISA_SRCS  := $(filter $(foreach d,$(notdir $(wildcard src/kernels/*)),src/kernel
 SRCS      := $(filter-out $(ISA_SRCS),$(ALL_SRCS)) \
              $(filter $(foreach d,$(KERNEL_DIRS),src/kernels/$(d)/%),$(ISA_SRCS))
 # The program's own part; the rest is the library.
-CLI_SRCS  := $(filter src/cli/% src/server/% src/openai/% src/mcp/%,$(SRCS))
+CLI_SRCS  := $(filter src/cli/% src/server/% src/openai/% src/mcp/% src/tools/%,$(SRCS))
 LIB_SRCS  := $(filter-out $(CLI_SRCS),$(SRCS))
 TEST_SRCS := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 CHECK_SRCS := $(sort $(shell find tests/kernels -name 'check_*.c' -o -name 'test_*.c' 2>/dev/null))

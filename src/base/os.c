@@ -326,7 +326,8 @@ enum quern_status os_make_private_dir(const char *path, struct quern_error *err)
 
 bool os_wait_readable(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    return poll(&p, 1, -1) >= 0 || errno != EINTR;
+    const int n = poll(&p, 1, 250);
+    return n > 0 || (n < 0 && errno != EINTR);
 }
 
 bool os_file_exists(const char *path) {

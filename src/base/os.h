@@ -59,7 +59,8 @@ enum quern_status os_make_dir(const char *path, struct quern_error *err);
 /* The same, but a directory it makes is closed to other users (its parents are not). */
 enum quern_status os_make_private_dir(const char *path, struct quern_error *err);
 
-/* Waits until a read from fd would not block. False when a signal came instead. */
+/* Waits until a read from fd would not block. False when a signal came instead, or nothing for a quarter
+ * of a second: one that came just before the wait is seen then. */
 bool os_wait_readable(int fd);
 
 bool os_file_exists(const char *path);

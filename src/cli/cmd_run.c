@@ -360,7 +360,7 @@ static int check_args(const struct run_args *args) {
         return cli_usage_error(&run_command,
                                "--system, --think and --no-think belong to the chat template, "
                                "which --raw leaves out");
-    if (args->raw && args->tool_args.files.n + args->tool_args.servers.n > 0)
+    if (args->raw && args->tool_args.sources.files.n + args->tool_args.sources.servers.n > 0)
         return cli_usage_error(&run_command, "--tools and --mcp belong to the chat template, which "
                                              "--raw leaves out");
     for (size_t i = 0; i < args->stop.n; i++)

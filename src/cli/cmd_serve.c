@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "server/config_file.h"
 #include "server/server.h"
+#include "server/tool_gate.h"
 
 #define SERVE_INT(name, meta, field, lo, hi, help) \
     OPT_INT(0, name, meta, struct server_config, field, lo, hi, help)
@@ -39,6 +40,8 @@ static const struct option_spec serve_specs[] = {
              "another name the server answers to, * for any; may be given several times"),
     OPT_LIST(0, "cors-origin", "ORIGIN", struct server_config, cors_origins,
              "web origin whose pages may use the server, * for any (default: none)"),
+    TOOL_SOURCE_OPTIONS(struct server_config, tool_sources),
+    SERVE_INT("tool-calls", "N", tool_calls, 1, TOOL_CALLS_MAX, "calls of tools at once (default: 8)"),
     OPT_INT('t', "threads", "N", struct server_config, n_threads, 0, 1024,
             "threads to compute with (default: one per core)"),
     OPT_CHOICE(0, "cpu", CLI_CPU_CHOICES, struct server_config, cpu,
@@ -180,6 +183,14 @@ static bool got_signal(const sigset_t *set, long wait_ms) {
     return sigtimedwait(set, NULL, &limit) > 0;
 }
 
+/* The signals are blocked: one that has come waits. */
+static bool was_told_to_end(void *user) {
+    sigset_t pending;
+    (void)user;
+    sigpending(&pending);
+    return sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM);
+}
+
 enum { DRAIN_LOOK_MS = 20 };
 
 static int serve_until_told(struct server *server, const struct server_config *config,
@@ -204,7 +215,9 @@ int cmd_serve(int argc, char **argv) {
     struct server_config config;
     struct config_file file = {0};
     struct quern_error err = {0};
+    const struct stop_check stop = {was_told_to_end, NULL};
     struct server *server = NULL;
+    struct tool_set tools = {0};
     sigset_t signals;
     server_config_init(&config);
     /* options_parse moves words about, but never changes which there are. */
@@ -217,10 +230,12 @@ int cmd_serve(int argc, char **argv) {
     }
     complete(&config);
     block_signals(&signals);
-    if (server_start(&config, &server, &err))
+    config.tools = &tools;
+    if (tool_set_open(&tools, &config.tool_sources, &stop, &err) || server_start(&config, &server, &err))
         code = cli_fail(&err);
     else
         code = serve_until_told(server, &config, &signals);
+    tool_set_release(&tools);
     config_file_release(&file);
     return code;
 }

@@ -12,17 +12,16 @@
 
 enum { SHOWN_BYTES = 600, RESULT_BYTES_MAX = 64 << 20 };
 
+static bool interrupted(void *user) {
+    (void)user;
+    return interrupt_pending();
+}
+
+static const struct stop_check on_interrupt = {interrupted, NULL};
+
 int cli_tools_open(const struct cli_tool_args *args, struct tool_set *set) {
     struct quern_error err = {0};
-    enum quern_status status = QUERN_OK;
-    for (size_t i = 0; !status && i < args->files.n; i++)
-        status = tool_set_load(set, args->files.items[i], &err);
-    const struct mcp_options options = {(int64_t)(args->timeout_s * 1000), interrupt_pending};
-    for (size_t i = 0; !status && i < args->servers.n; i++)
-        status = tool_set_add_servers(set, args->servers.items[i], &options, &err);
-    if (!status)
-        status = tool_set_finish(set, &err);
-    return status ? cli_fail(&err) : CLI_GO_ON;
+    return tool_set_open(set, &args->sources, &on_interrupt, &err) ? cli_fail(&err) : CLI_GO_ON;
 }
 
 /* ---- talk ------------------------------------------------------------------------------- */
@@ -63,8 +62,13 @@ static enum consent ask(const char *name) {
     fprintf(stderr, "Run %s? [y]es, [n]o, [a]lways this tool: ", name);
     fflush(stderr);
     ssize_t n = -1;
-    if (os_wait_readable(fd) && !interrupt_pending())
+    while (!interrupt_pending() && n < 0) {
+        if (!os_wait_readable(fd))
+            continue;
         n = read(fd, answer, sizeof answer - 1);
+        if (n < 0)
+            break;
+    }
     close(fd);
     if (n < 0 || interrupt_pending()) {
         fputs("\n", stderr);
@@ -82,7 +86,7 @@ static enum consent ask(const char *name) {
     }
 }
 
-static enum consent may_run(const struct tool_rounds *t, struct cli_tool *tool) {
+static enum consent may_run(const struct tool_rounds *t, struct tool *tool) {
     if (t->allow || tool->allow)
         return CONSENT_YES;
     enum consent consent = ask(tool->name);
@@ -99,7 +103,7 @@ static enum consent may_run(const struct tool_rounds *t, struct cli_tool *tool) 
 
 static enum tool_end run_call(const struct tool_rounds *t, const char *name, struct str arguments,
                               struct buffer *result) {
-    struct cli_tool *tool = tool_set_find(t->set, name);
+    struct tool *tool = tool_set_find(t->set, name);
     show(t, "->", name, arguments);
     if (!tool) {
         buffer_printf(result, "error: there is no tool \"%s\"", name);
@@ -114,7 +118,7 @@ static enum tool_end run_call(const struct tool_rounds *t, const char *name, str
         buffer_puts(result, "error: the user did not allow this call");
         return TOOL_FAILED;
     default:
-        return cli_tool_run(tool, arguments, result);
+        return tool_run(tool, arguments, &on_interrupt, result);
     }
 }
 

@@ -1,29 +1,21 @@
 /* tool_rounds.h - what a person sees and decides of tool calls: the options, the question before a call,
  * the calls of an answer run and their results added to the conversation. */
-#ifndef QUERN_CLI_TOOL_ROUNDS_H
-#define QUERN_CLI_TOOL_ROUNDS_H
+#ifndef QUERN_TOOLS_TOOL_ROUNDS_H
+#define QUERN_TOOLS_TOOL_ROUNDS_H
 
 #include "cli/cli_common.h"
-#include "cli/tool_set.h"
+#include "tools/tool_set.h"
 
 struct cli_tool_args {
-    struct option_list files, servers;
+    struct tool_sources sources;
     bool allow;
     int64_t max_rounds;
-    double timeout_s;
 };
 
 enum { CLI_TOOL_ROUNDS = 8 };
 
 #define CLI_TOOL_OPTIONS(type, field)                                                              \
-    OPT_LIST(0, "tools", "FILE", type, field.files,                                                \
-             "let the model call the commands that this JSON file describes (docs/cli.md); may be " \
-             "given several times"),                                                               \
-        OPT_LIST(0, "mcp", "SERVER", type, field.servers,                                          \
-                 "let the model call the tools of an MCP server: a command, an http(s) URL, or a " \
-                 "file .json with \"mcpServers\" (docs/cli.md); may be given several times"),      \
-        OPT_FLOAT(0, "mcp-timeout", "S", type, field.timeout_s, 0.01, 86400,                       \
-                  "most seconds an MCP server may take for an answer (default: 60)"),              \
+    TOOL_SOURCE_OPTIONS(type, field.sources),                                                      \
         OPT_FLAG(0, "allow-tools", type, field.allow, "run tools without asking"),                 \
         OPT_INT(0, "max-tool-rounds", "N", type, field.max_rounds, 0, 1000,                        \
                 "most rounds of calls for one answer (default: 8)")

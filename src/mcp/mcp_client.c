@@ -1,5 +1,6 @@
 #include "mcp/mcp_client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,10 @@ enum { TIMEOUT_MS = 60000, PAGES_MAX = 100, TOOLS_MAX = 512 };
 struct mcp_client {
     struct mcp_server server;
     struct mcp_options options;
+    struct stop_check stop; /* of what goes on now */
     struct mcp_transport transport;
     bool connected;
+    char title[128]; /* as it has introduced itself; "": not at all */
     int64_t last_id;
 };
 
@@ -64,7 +67,7 @@ void mcp_take_message(struct mcp_exchange *x, struct str text) {
 }
 
 enum quern_status mcp_check_time(const struct mcp_exchange *x, struct quern_error *err) {
-    if (x->stop && x->stop())
+    if (stop_asked(&x->stop))
         return error_set(err, QUERN_ERR_CANCELLED, "stopped by the user");
     if (os_now_ns() > x->until_ns)
         return error_set(err, QUERN_ERR_LIMIT, "there was no answer in time");
@@ -86,7 +89,7 @@ static enum quern_status send(struct mcp_client *c, const char *method, json_t *
     const int64_t timeout_ms = c->options.timeout_ms > 0 ? c->options.timeout_ms : TIMEOUT_MS;
     struct mcp_exchange x = {.id = result ? ++c->last_id : -1,
                              .until_ns = os_now_ns() + (uint64_t)timeout_ms * 1000000u,
-                             .stop = c->options.stop};
+                             .stop = c->stop};
     json_t *message = json_pack("{s:s, s:s}", "jsonrpc", "2.0", "method", method);
     bool ok = message && (!params || json_object_set(message, "params", params) == 0);
     if (result)
@@ -138,6 +141,8 @@ static enum quern_status introduce(struct mcp_client *c, struct quern_error *err
     if (status)
         return status;
     const char *version = json_string_value(json_object_get(result, "protocolVersion"));
+    const char *title = json_string_value(json_object_get(json_object_get(result, "serverInfo"), "name"));
+    snprintf(c->title, sizeof c->title, "%s", title ? title : "");
     c->transport.ops->set_version(c->transport.state, version ? version : PROTOCOL_VERSION);
     json_decref(reply);
     return send(c, "notifications/initialized", NULL, NULL, err);
@@ -165,6 +170,7 @@ enum quern_status mcp_open(struct mcp_server *server, const struct mcp_options *
     }
     c->server = *server;
     c->options = *options;
+    c->stop = options->stop;
     enum quern_status status = connect_to(c, err);
     if (status)
         mcp_close(c);
@@ -262,15 +268,22 @@ static void append_content(const json_t *result, struct buffer *out) {
     }
 }
 
+const char *mcp_name(const struct mcp_client *c) {
+    return *c->title ? c->title : c->server.name;
+}
+
 enum quern_status mcp_call(struct mcp_client *c, const char *name, const json_t *arguments,
-                           struct buffer *result, bool *is_error, struct quern_error *err) {
-    json_t *reply;
-    const json_t *value;
+                           const struct stop_check *stop, struct buffer *result, bool *is_error,
+                           struct quern_error *err) {
+    json_t *reply = NULL;
+    const json_t *value = NULL;
+    c->stop = *stop;
     enum quern_status status = connect_to(c, err);
-    if (status)
-        return status;
-    json_t *params = json_pack("{s:s, s:O}", "name", name, "arguments", arguments);
-    status = request(c, "tools/call", params, &reply, &value, err);
+    if (!status) {
+        json_t *params = json_pack("{s:s, s:O}", "name", name, "arguments", arguments);
+        status = request(c, "tools/call", params, &reply, &value, err);
+    }
+    c->stop = (struct stop_check){0};
     if (status)
         return status;
     append_content(value, result);

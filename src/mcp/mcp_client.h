@@ -4,12 +4,13 @@
 #define QUERN_MCP_MCP_CLIENT_H
 
 #include "base/buffer.h"
+#include "base/stop_check.h"
 #include "mcp/mcp_server.h"
 #include "text/json.h"
 
 struct mcp_options {
-    int64_t timeout_ms;  /* of each request; 0: 60 s */
-    bool (*stop)(void);  /* asked about ten times a second: true ends the request; NULL: nothing does */
+    int64_t timeout_ms;     /* of each request; 0: 60 s */
+    struct stop_check stop; /* of opening and listing */
 };
 
 struct mcp_client;
@@ -27,6 +28,10 @@ enum quern_status mcp_list_tools(struct mcp_client *c, json_t **out, struct quer
  * connection is a status: QUERN_ERR_CANCELLED when `stop` ended it, QUERN_ERR_LIMIT after the timeout. A
  * server that is gone is started, or greeted, anew by the next call. */
 enum quern_status mcp_call(struct mcp_client *c, const char *name, const json_t *arguments,
-                           struct buffer *result, bool *is_error, struct quern_error *err);
+                           const struct stop_check *stop, struct buffer *result, bool *is_error,
+                           struct quern_error *err);
+
+/* What the server calls itself, else how it was named to us. */
+const char *mcp_name(const struct mcp_client *c);
 
 #endif

@@ -11,7 +11,7 @@ struct mcp_exchange {
     struct str message; /* JSON on one line, without its end */
     int64_t id;         /* of the request; -1: a notification, no reply */
     uint64_t until_ns;
-    bool (*stop)(void); /* or NULL */
+    struct stop_check stop;
     json_t *reply;      /* own, once there */
     struct buffer own;  /* answers to requests of the server, a line each */
 };

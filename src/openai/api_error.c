@@ -28,6 +28,7 @@ static const struct kind_row kinds[API_N_KINDS] = {
     [API_NOT_FOUND] = {404, invalid_request, "not_found"},
     [API_BAD_METHOD] = {405, invalid_request, "method_not_allowed"},
     [API_TOO_LARGE] = {413, invalid_request, "request_too_large"},
+    [API_MEDIA_TYPE] = {415, invalid_request, "unsupported_media_type"},
     [API_HEADERS_TOO_LARGE] = {431, invalid_request, "headers_too_large"},
     [API_OVERLOADED] = {429, "rate_limit_error", "rate_limit_exceeded"},
     [API_UNAVAILABLE] = {503, server_error, "unavailable"},

@@ -22,6 +22,7 @@ enum api_error_kind {
     API_NOT_FOUND,
     API_BAD_METHOD,
     API_TOO_LARGE,
+    API_MEDIA_TYPE,
     API_HEADERS_TOO_LARGE,
     API_OVERLOADED,  /* try again later */
     API_UNAVAILABLE, /* loading, or draining */

@@ -17,6 +17,8 @@ static const struct route routes[] = {
     {"POST", "/tokenize", endpoint_tokenize, ROUTE_WORK},
     {"POST", "/detokenize", endpoint_detokenize, ROUTE_WORK},
     {"POST", "/apply-template", endpoint_apply_template, ROUTE_WORK},
+    {"GET", "/tools", endpoint_tools, ROUTE_OWN_PAGE},
+    {"POST", "/tools/call", endpoint_tool_call, ROUTE_WORK | ROUTE_OWN_PAGE},
     {"GET", "/v1/models", endpoint_models, 0},
     {"GET", "/v1/models/", endpoint_model, 0},
     {"GET", "/metrics", endpoint_metrics, 0},

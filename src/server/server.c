@@ -88,6 +88,16 @@ static enum quern_status find_route(struct server *s, struct http_call *call,
     return QUERN_OK;
 }
 
+/* Running programs is no business of other pages, not even of those that may ask the model. */
+static enum quern_status check_own_page(const struct http_call *call, const char *host,
+                                        struct api_error *err) {
+    const char *origin = http_header(call, "Origin");
+    const struct route *route = call->route;
+    if (!(route->flags & ROUTE_OWN_PAGE) || !origin || origin_is_host(origin, host))
+        return QUERN_OK;
+    return api_fail(err, API_BAD_HOST, NULL, "Pages of '%.100s' may not use this server's tools.", origin);
+}
+
 static enum quern_status admit(void *user, struct http_call *call, struct api_error *err) {
     struct server *s = user;
     const struct server_config *c = s->config;
@@ -101,6 +111,8 @@ static enum quern_status admit(void *user, struct http_call *call, struct api_er
     enum quern_status status = check_origin(s, call, host, err);
     if (!status)
         status = find_route(s, call, err);
+    if (!status)
+        status = check_own_page(call, host, err);
     if (status)
         return status;
     const struct route *route = call->route;
@@ -218,7 +230,15 @@ static void log_event(struct server *s, const char *event) {
 enum { BACKLOG = 512 };
 
 static enum quern_status check_exposure(const struct server *s, struct quern_error *err) {
-    if (s->listener.is_loopback || s->keys.n || s->config->allow_no_key)
+    const struct server_config *c = s->config;
+    if (s->listener.is_loopback || s->keys.n)
+        return QUERN_OK;
+    if (c->tools && c->tools->n_tools)
+        return error_set(err, QUERN_ERR_ARG,
+                         "%s can be reached from other machines, and whoever reaches it could run the tools "
+                         "of --tools and --mcp: give --api-key-file FILE",
+                         c->host);
+    if (c->allow_no_key)
         return QUERN_OK;
     return error_set(err, QUERN_ERR_ARG,
                      "%s can be reached from other machines, and there is no API key: give "
@@ -302,6 +322,12 @@ enum quern_status server_start(const struct server_config *config, struct server
         free(s);
         return status;
     }
+    status = tool_gate_init(&s->gate, (int)config->tool_calls, err);
+    if (status) {
+        metrics_release(&s->metrics);
+        free(s);
+        return status;
+    }
     s->models.on_change = on_model_change;
     s->models.user = s;
     quern_set_log(on_library_message, s);
@@ -345,6 +371,7 @@ void server_stop(struct server *s) {
         log_event(s, "stopped");
     quern_set_log(NULL, NULL);
     metrics_release(&s->metrics);
+    tool_gate_release(&s->gate);
     api_keys_release(&s->keys);
     free(s);
 }

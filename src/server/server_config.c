@@ -18,5 +18,6 @@ void server_config_init(struct server_config *c) {
         .drain_timeout_s = 30,
         .stuck_after_s = 60,
         .limits = limits,
+        .tool_calls = 8,
     };
 }

@@ -4,6 +4,7 @@
 
 #include "base/options.h"
 #include "openai/api_limits.h"
+#include "tools/tool_set.h"
 #include "quern.h"
 
 struct server_config {
@@ -27,6 +28,10 @@ struct server_config {
     double drain_timeout_s;
     double stuck_after_s;     /* without a step while there is work: /health says so */
     struct api_limits limits;
+
+    struct tool_sources tool_sources;
+    struct tool_set *tools; /* opened by the caller, of the sources; NULL: none */
+    int64_t tool_calls;     /* of them at once */
 
     double unload_idle_s; /* 0: never */
     bool lazy;            /* models are loaded by their first request */

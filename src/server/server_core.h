@@ -11,6 +11,7 @@
 #include "server/model_registry.h"
 #include "server/server.h"
 #include "server/server_log.h"
+#include "server/tool_gate.h"
 
 struct server {
     const struct server_config *config;
@@ -21,6 +22,7 @@ struct server {
     struct metrics metrics;
     struct api_keys keys;
     struct server_log log;
+    struct tool_gate gate;
     atomic_bool draining;
     uint64_t started_ns;
 };
@@ -28,6 +30,7 @@ struct server {
 enum route_flags {
     ROUTE_PUBLIC = 1, /* needs no key */
     ROUTE_WORK = 2,   /* refused while the server drains */
+    ROUTE_OWN_PAGE = 4, /* of pages only the server's own may, whatever --cors-origin says */
 };
 
 struct route {
@@ -93,6 +96,8 @@ void endpoint_ready(struct server *s, struct http_call *call);
 void endpoint_metrics(struct server *s, struct http_call *call);
 void endpoint_docs(struct server *s, struct http_call *call);
 void endpoint_openapi(struct server *s, struct http_call *call);
+void endpoint_tools(struct server *s, struct http_call *call);
+void endpoint_tool_call(struct server *s, struct http_call *call);
 void endpoint_preflight(struct server *s, struct http_call *call);
 void endpoint_root(struct server *s, struct http_call *call);
 

@@ -1,11 +1,10 @@
-#include "cli/tool_command.h"
+#include "tools/tool_command.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/os.h"
 #include "base/process.h"
-#include "cli/interrupt.h"
 #include "text/unicode.h"
 
 enum {
@@ -85,13 +84,14 @@ struct running {
     bool timed_out, stopped;
 };
 
-static void communicate(const struct tool_command *c, struct str input, struct running *r) {
+static void communicate(const struct tool_command *c, struct str input,
+                        const struct stop_check *stop, struct running *r) {
     const uint64_t until = os_now_ns() + (uint64_t)c->timeout_ms * 1000000u;
     for (;;) {
         enum process_event event = process_pump(&r->process, &input, &r->out, &r->errors);
         if (!input.len)
             process_close_input(&r->process);
-        r->stopped = interrupt_pending();
+        r->stopped = stop_asked(stop);
         r->timed_out = event != PROCESS_CLOSED && os_now_ns() > until;
         /* Too many errors are no reason to end it, too much of a result is. */
         if (event == PROCESS_CLOSED || r->stopped || r->timed_out || r->out.len == r->out.max)
@@ -132,7 +132,7 @@ static enum tool_end tell(const struct tool_command *c, struct running *r, struc
 }
 
 enum tool_end tool_command_run(const struct tool_command *c, struct str arguments,
-                               struct buffer *result) {
+                               const struct stop_check *stop, struct buffer *result) {
     struct running r = {0};
     struct quern_error err = {0};
     struct buffer input;
@@ -145,7 +145,7 @@ enum tool_end tool_command_run(const struct tool_command *c, struct str argument
     if (process_start(&r.process, (const char *const *)c->argv, NULL, &err)) {
         buffer_printf(result, "error: %s", err.message);
     } else {
-        communicate(c, buffer_str(&input), &r);
+        communicate(c, buffer_str(&input), stop, &r);
         if (!r.stopped && !r.timed_out)
             process_wait(&r.process, r.out.len == r.out.max ? 0 : GRACE_MS);
         process_end(&r.process, r.stopped || r.timed_out ? GRACE_MS : 0);

@@ -1,9 +1,10 @@
 /* tool_command.h - a tool that is a command: its arguments, a JSON object, on standard input; what it
  * writes to standard output is the result. */
-#ifndef QUERN_CLI_TOOL_COMMAND_H
-#define QUERN_CLI_TOOL_COMMAND_H
+#ifndef QUERN_TOOLS_TOOL_COMMAND_H
+#define QUERN_TOOLS_TOOL_COMMAND_H
 
 #include "base/buffer.h"
+#include "base/stop_check.h"
 #include "text/json.h"
 
 struct tool_command {
@@ -16,7 +17,7 @@ struct tool_command {
 enum tool_end {
     TOOL_DONE,
     TOOL_FAILED,
-    TOOL_STOPPED, /* by Ctrl-C */
+    TOOL_STOPPED, /* by a stop_check: Ctrl-C, a client that left */
 };
 
 /* Reads "command", "timeout" (seconds) and "max_output_bytes" of a tool's object. A program named by
@@ -27,6 +28,6 @@ void tool_command_release(struct tool_command *c); /* zeroed is fine */
 
 /* Appends the result, or what went wrong, to *result. */
 enum tool_end tool_command_run(const struct tool_command *c, struct str arguments,
-                               struct buffer *result);
+                               const struct stop_check *stop, struct buffer *result);
 
 #endif

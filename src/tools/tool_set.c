@@ -1,18 +1,18 @@
-#include "cli/tool_set.h"
+#include "tools/tool_set.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 16 << 20, TOOLS_MAX = 512 };
+enum { FILE_BYTES_MAX = 16 << 20, TOOLS_MAX = 512, RESULT_BYTES = 64 << 10 };
 
-static void release_tool(struct cli_tool *tool) {
+static void release_tool(struct tool *tool) {
     free(tool->name);
     free(tool->remote);
     tool_command_release(&tool->command);
 }
 
-struct cli_tool *tool_set_find(const struct tool_set *set, const char *name) {
+struct tool *tool_set_find(const struct tool_set *set, const char *name) {
     for (size_t i = 0; i < set->n_tools; i++)
         if (strcmp(set->tools[i].name, name) == 0)
             return &set->tools[i];
@@ -20,10 +20,10 @@ struct cli_tool *tool_set_find(const struct tool_set *set, const char *name) {
 }
 
 /* Takes *tool over. `function` is copied, under the tool's name. */
-static enum quern_status add(struct tool_set *set, struct cli_tool *tool, const json_t *function,
+static enum quern_status add(struct tool_set *set, struct tool *tool, const json_t *function,
                              struct quern_error *err) {
     json_t *copy = json_deep_copy(function);
-    struct cli_tool *tools = realloc(set->tools, (set->n_tools + 1) * sizeof *tools);
+    struct tool *tools = realloc(set->tools, (set->n_tools + 1) * sizeof *tools);
     if (tools)
         set->tools = tools;
     if (!set->list)
@@ -31,6 +31,7 @@ static enum quern_status add(struct tool_set *set, struct cli_tool *tool, const 
     bool ok = tools && json_object_set_new(copy, "name", json_string(tool->name)) == 0;
     json_t *entry = json_pack("{s:s, s:o}", "type", "function", "function", copy);
     ok = json_array_append_new(set->list, entry) == 0 && ok;
+    tool->function = copy;
     if (ok)
         set->tools[set->n_tools++] = *tool;
     else
@@ -51,7 +52,7 @@ static enum quern_status add_from_file(struct tool_set *set, const json_t *objec
                          path, i);
     if (tool_set_find(set, name))
         return error_set(err, QUERN_ERR_FORMAT, "%s: there are two tools \"%s\"", path, name);
-    struct cli_tool tool = {.allow = json_is_true(json_object_get(object, "allow"))};
+    struct tool tool = {.allow = json_is_true(json_object_get(object, "allow"))};
     enum quern_status status = tool_command_read(object, name, path, &tool.command, err);
     if (status)
         return status;
@@ -87,7 +88,7 @@ static enum quern_status add_from_server(struct tool_set *set, struct mcp_client
     snprintf(name, sizeof name, "%s", remote);
     for (int i = 2; tool_set_find(set, name); i++)
         snprintf(name, sizeof name, "%.240s_%d", remote, i);
-    struct cli_tool tool = {.server = server, .name = strdup(name), .remote = strdup(remote)};
+    struct tool tool = {.server = server, .name = strdup(name), .remote = strdup(remote)};
     if (tool.name && tool.remote)
         return add(set, &tool, function, err);
     release_tool(&tool);
@@ -141,15 +142,28 @@ enum quern_status tool_set_add_servers(struct tool_set *set, const char *target,
     return status ? status : add_server(&adder, &server, err);
 }
 
-static enum tool_end call_server(const struct cli_tool *tool, struct str arguments,
-                                 struct buffer *result) {
+/* Not in the middle of a character. */
+static void cut(struct buffer *text, size_t from) {
+    if (text->len - from <= RESULT_BYTES)
+        return;
+    text->len = from + RESULT_BYTES;
+    while (text->len > from && ((unsigned char)text->data[text->len] & 0xC0) == 0x80)
+        text->len--;
+    text->data[text->len] = '\0';
+    buffer_printf(text, "\n[cut after %d bytes]", RESULT_BYTES);
+}
+
+static enum tool_end call_server(const struct tool *tool, struct str arguments,
+                                 const struct stop_check *stop, struct buffer *result) {
+    const size_t from = result->len;
     json_t *value = NULL;
     bool is_error = false;
     struct quern_error err = {0};
     enum quern_status status = json_parse(arguments.ptr, arguments.len, "arguments", &value, &err);
     if (!status)
-        status = mcp_call(tool->server, tool->remote, value, result, &is_error, &err);
+        status = mcp_call(tool->server, tool->remote, value, stop, result, &is_error, &err);
     json_decref(value);
+    cut(result, from);
     if (status == QUERN_ERR_CANCELLED)
         buffer_puts(result, "error: the user stopped the tool");
     else if (status)
@@ -162,6 +176,17 @@ static enum tool_end call_server(const struct cli_tool *tool, struct str argumen
 }
 
 /* ---- the set ------------------------------------------------------------------------------ */
+
+enum quern_status tool_set_open(struct tool_set *set, const struct tool_sources *sources,
+                                const struct stop_check *stop, struct quern_error *err) {
+    const struct mcp_options options = {(int64_t)(sources->timeout_s * 1000), *stop};
+    enum quern_status status = QUERN_OK;
+    for (size_t i = 0; !status && i < sources->files.n; i++)
+        status = tool_set_load(set, sources->files.items[i], err);
+    for (size_t i = 0; !status && i < sources->servers.n; i++)
+        status = tool_set_add_servers(set, sources->servers.items[i], &options, err);
+    return status ? status : tool_set_finish(set, err);
+}
 
 enum quern_status tool_set_finish(struct tool_set *set, struct quern_error *err) {
     if (!set->list)
@@ -182,7 +207,8 @@ void tool_set_release(struct tool_set *set) {
     *set = (struct tool_set){0};
 }
 
-enum tool_end cli_tool_run(struct cli_tool *tool, struct str arguments, struct buffer *result) {
-    return tool->server ? call_server(tool, arguments, result)
-                        : tool_command_run(&tool->command, arguments, result);
+enum tool_end tool_run(const struct tool *tool, struct str arguments, const struct stop_check *stop,
+                       struct buffer *result) {
+    return tool->server ? call_server(tool, arguments, stop, result)
+                        : tool_command_run(&tool->command, arguments, stop, result);
 }
