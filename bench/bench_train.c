@@ -13,7 +13,7 @@
 #include "base/pages.h"
 #include "base/rng.h"
 #include "kernels/peaks.h"
-#include "train/compute.h"
+#include "train/core/compute.h"
 #include "train/trainer.h"
 
 struct peak_run {

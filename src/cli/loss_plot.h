@@ -3,7 +3,7 @@
 #define QUERN_CLI_LOSS_PLOT_H
 
 #include "base/buffer.h"
-#include "train/run_log.h"
+#include "train/run/run_log.h"
 
 /* Every point, faint; their running mean; the evaluations. */
 void loss_plot_svg(const struct run_log *log, const char *title, struct buffer *out);

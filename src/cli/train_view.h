@@ -3,7 +3,7 @@
 #define QUERN_CLI_TRAIN_VIEW_H
 
 #include "cli/cli_common.h"
-#include "train/run.h"
+#include "train/run/run.h"
 
 struct train_view {
     const struct run_config *config;

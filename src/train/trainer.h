@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "train/row.h"
+#include "train/data/row.h"
 
 enum train_method { TRAIN_FULL, TRAIN_LORA, TRAIN_QLORA };
 enum train_optimizer { TRAIN_ADAMW, TRAIN_ADAMW_8BIT, TRAIN_LION, TRAIN_ADAFACTOR, TRAIN_MUON };

@@ -2,8 +2,8 @@
 #ifndef QUERN_TRAIN_TRAINER_INTERNAL_H
 #define QUERN_TRAIN_TRAINER_INTERNAL_H
 
-#include "train/optimizer.h"
-#include "train/pass.h"
+#include "train/optimizer/optimizer.h"
+#include "train/core/pass.h"
 
 /* Sums over 2^i rows wait at level i for their like. */
 enum { TREE_LEVELS_MAX = 32 };

@@ -3,7 +3,7 @@
 #include "alloc/scenarios.h"
 #include "support/support.h"
 #include "tokenizer/tokenizer_write.h"
-#include "train/order.h"
+#include "train/data/order.h"
 
 static enum quern_status give_text(void *user, size_t index, struct word_sink *sink,
                                    struct quern_error *err) {

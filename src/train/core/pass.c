@@ -1,0 +1,362 @@
+/* One row through the layers and back. */
+#include "train/core/pass.h"
+
+#include "base/checked.h"
+
+/* ---- room ------------------------------------------------------------------------------------------- */
+
+/* Takes pieces of the arena; after the first failure every call does nothing. */
+struct taker {
+    struct arena *arena;
+    bool failed;
+};
+
+static void *take_bytes(struct taker *t, size_t a, size_t b, size_t size) {
+    size_t n;
+    void *p = NULL;
+    if (!t->failed && checked_mul(a, b, &n) && n < SIZE_MAX / 2 / size)
+        p = arena_alloc(t->arena, n * size + 64);
+    t->failed = t->failed || !p;
+    return p;
+}
+
+static float *take(struct taker *t, size_t rows, size_t cols) {
+    return take_bytes(t, rows, cols, sizeof(float));
+}
+
+struct sizes {
+    size_t T, H, Q, K, I, V, E, k, nq, nk, D;
+};
+
+static struct sizes sizes_of(const struct pass *p) {
+    const struct hf_config *c = &p->net->model->config;
+    struct sizes s = {.T = p->max_row,
+                      .H = (size_t)c->hidden_size,
+                      .V = (size_t)c->vocab_size,
+                      .E = (size_t)c->n_experts,
+                      .k = (size_t)c->n_experts_per_token,
+                      .nq = (size_t)c->n_heads,
+                      .nk = (size_t)c->n_kv_heads,
+                      .D = (size_t)c->head_dim};
+    const size_t experts = s.k * (size_t)c->moe_intermediate_size;
+    s.Q = s.nq * s.D;
+    s.K = s.nk * s.D;
+    s.I = (size_t)c->intermediate_size > experts ? (size_t)c->intermediate_size : experts;
+    return s;
+}
+
+static void take_linear(struct taker *t, const struct linear *l, size_t T, struct linear_kept *kept) {
+    const struct adapter *a = l->adapter;
+    if (a)
+        kept->xa = take(t, T, a->rank);
+    if (a && a->magnitude)
+        kept->pre = take(t, T, l->rows);
+}
+
+static enum quern_status take_kept(struct taker *t, const struct sizes *s, const struct layer *l,
+                                   struct layer_kept *k, struct quern_error *err) {
+    k->h1 = take(t, s->T, s->H);
+    k->h2 = take(t, s->T, s->H);
+    k->q = take(t, s->T, s->Q);
+    k->k = take(t, s->T, s->K);
+    k->v = take(t, s->T, s->K);
+    k->q_raw = l->q_norm.n ? take(t, s->T, s->Q) : k->q;
+    k->k_raw = l->k_norm.n ? take(t, s->T, s->K) : k->k;
+    k->most = take(t, s->T, s->nq);
+    k->total = take(t, s->T, s->nq);
+    k->attended = take(t, s->T, s->Q);
+    k->mid = take(t, s->T, s->H);
+    k->gate = take(t, s->T, s->I);
+    k->up = take(t, s->T, s->I);
+    k->act = take(t, s->T, s->I);
+    k->r1 = take(t, s->T, 1);
+    k->r2 = take(t, s->T, 1);
+    k->rq = take(t, s->T, s->nq);
+    k->rk = take(t, s->T, s->nk);
+    take_linear(t, &l->q, s->T, &k->lq);
+    take_linear(t, &l->k, s->T, &k->lk);
+    take_linear(t, &l->v, s->T, &k->lv);
+    take_linear(t, &l->o, s->T, &k->lo);
+    take_linear(t, &l->gate, s->T, &k->lgate);
+    take_linear(t, &l->up, s->T, &k->lup);
+    take_linear(t, &l->down, s->T, &k->ldown);
+    if (!s->E)
+        return t->failed ? error_nomem(err) : QUERN_OK;
+    k->probs = take(t, s->T, s->E);
+    return t->failed ? error_nomem(err) : moe_plan_init(&k->plan, t->arena, s->T, s->E, s->k, err);
+}
+
+struct widths {
+    const struct pass *p;
+    size_t rank, rows, dropped, dense_bytes;
+};
+
+static void widen_dense(struct widths *w, const struct linear *l) {
+    const size_t bytes = op_weight_bytes(w->p, l);
+    if (bytes > w->dense_bytes)
+        w->dense_bytes = bytes;
+}
+
+static enum quern_status widen(void *ctx, struct linear *l, size_t layer, const char *module,
+                               struct quern_error *err) {
+    struct widths *w = ctx;
+    const struct adapter *a = l->adapter;
+    (void)layer, (void)module, (void)err;
+    widen_dense(w, l);
+    if (a && a->rank > w->rank)
+        w->rank = a->rank;
+    if (a && l->rows > w->rows)
+        w->rows = l->rows;
+    if (a && a->dropout > 0 && l->cols > w->dropped)
+        w->dropped = l->cols;
+    return QUERN_OK;
+}
+
+static void widen_experts(struct widths *w, const struct layer *l, size_t E) {
+    for (size_t e = 0; l->experts && e < E; e++) {
+        widen_dense(w, &l->experts[e].gate);
+        widen_dense(w, &l->experts[e].up);
+        widen_dense(w, &l->experts[e].down);
+    }
+    widen_dense(w, &l->router);
+}
+
+static enum quern_status take_shared(struct pass *p, struct taker *t, const struct sizes *s,
+                                     struct quern_error *err) {
+    struct widths w = {.p = p};
+    enum quern_status st = net_each_linear(p->net, widen, &w, err);
+    if (st != QUERN_OK)
+        return st;
+    widen_dense(&w, &p->net->head);
+    for (size_t i = 0; i < (size_t)p->net->model->config.n_layers; i++)
+        widen_experts(&w, &p->net->layers[i], s->E);
+    p->cos = take(t, s->T, s->D / 2);
+    p->sin = take(t, s->T, s->D / 2);
+    p->h = take(t, s->T, s->H);
+    p->dh = take(t, s->T, s->H);
+    p->dx = take(t, s->T, s->H);
+    p->dq = take(t, s->T, s->Q);
+    p->dk = take(t, s->T, s->K);
+    p->dv = take(t, s->T, s->K);
+    p->datt = take(t, s->T, s->Q);
+    p->dact = take(t, s->T, s->I);
+    p->dropped = take(t, s->T, w.dropped);
+    p->drank = take(t, 1, s->T * w.rank > w.rows ? s->T * w.rank : w.rows);
+    p->scores = take(t, 2 * (size_t)ATTENTION_QUERIES * (size_t)p->c->n_workers, s->T);
+    p->logits = take(t, p->head_rows, s->V);
+    p->picked = take(t, s->T, s->H);
+    p->dpicked = take(t, s->T, s->H);
+    p->labelled = take_bytes(t, s->T, 1, sizeof(size_t));
+    p->rhead = take(t, s->T, 1);
+    p->gathered = take(t, s->T, s->H);
+    p->dgathered = take(t, s->T, s->H);
+    p->dprobs = take(t, s->T, s->E);
+    p->dense = take_bytes(t, w.dense_bytes, 1, 1);
+    return t->failed ? error_nomem(err) : QUERN_OK;
+}
+
+static void take_wider(struct linear *a, const struct linear *b) {
+    if (b->adapter && (!a->adapter || b->adapter->rank > a->adapter->rank))
+        *a = *b;
+}
+
+/* What one layer_kept must have room for to serve all layers. */
+static struct layer widest_layer(const struct net *n) {
+    struct layer l = n->layers[0];
+    for (size_t i = 1; i < (size_t)n->model->config.n_layers; i++) {
+        const struct layer *other = &n->layers[i];
+        take_wider(&l.q, &other->q);
+        take_wider(&l.k, &other->k);
+        take_wider(&l.v, &other->v);
+        take_wider(&l.o, &other->o);
+        take_wider(&l.gate, &other->gate);
+        take_wider(&l.up, &other->up);
+        take_wider(&l.down, &other->down);
+    }
+    return l;
+}
+
+enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, const struct train_options *o,
+                            struct quern_error *err) {
+    const size_t layers = (size_t)n->model->config.n_layers;
+    *p = (struct pass){.c = c,
+                       .net = n,
+                       .max_row = o->max_row,
+                       .seed = o->seed,
+                       .neftune = o->neftune_alpha,
+                       .checkpointing = o->checkpointing,
+                       .n_kept = o->checkpointing ? 1 : layers,
+                       .head_rows = o->method == TRAIN_FULL   ? HEAD_ROWS_MAX
+                                    : o->method == TRAIN_LORA ? HEAD_ROWS_MAX / 2
+                                                              : HEAD_ROWS_MAX / 4};
+    if (p->head_rows > p->max_row)
+        p->head_rows = p->max_row;
+    arena_init(&p->arena, 0);
+    struct taker t = {&p->arena, false};
+    const struct sizes s = sizes_of(p);
+    p->xs = take_bytes(&t, layers + 1, 1, sizeof *p->xs);
+    p->kept = arena_calloc(&p->arena, p->n_kept, sizeof *p->kept);
+    p->is_fresh = arena_calloc(&p->arena, n->n_params, sizeof *p->is_fresh);
+    if (t.failed || !p->kept || !p->is_fresh)
+        return error_nomem(err);
+    for (size_t i = 0; i <= layers; i++)
+        p->xs[i] = take(&t, s.T, s.H);
+    enum quern_status st = take_shared(p, &t, &s, err);
+    for (size_t i = 0; i < p->n_kept && st == QUERN_OK; i++) {
+        const struct layer l = o->checkpointing ? widest_layer(n) : n->layers[i];
+        st = take_kept(&t, &s, &l, &p->kept[i], err);
+    }
+    return st;
+}
+
+void pass_release(struct pass *p) {
+    arena_release(&p->arena);
+    *p = (struct pass){0};
+}
+
+size_t pass_bytes(const struct pass *p) {
+    return p->arena.used_bytes;
+}
+
+/* ---- gradients ------------------------------------------------------------------------------------------ */
+
+float *grad_to_write(const struct pass *p, const struct param *w, bool *add) {
+    if (!w || !p->grads)
+        return NULL;
+    bool *fresh = &p->is_fresh[w - p->net->params];
+    *add = !*fresh;
+    *fresh = false;
+    return p->grads + w->offset;
+}
+
+float *grad_of(const struct pass *p, const struct param *w) {
+    bool add;
+    float *g = grad_to_write(p, w, &add);
+    if (g && !add)
+        memset(g, 0, w->n * sizeof *g);
+    return g;
+}
+
+/* What the row had no use for, such as experts nobody went to. */
+static void zero_unwritten(struct pass *p) {
+    for (size_t i = 0; i < p->net->n_params; i++)
+        grad_of(p, &p->net->params[i]);
+}
+
+/* ---- a layer ------------------------------------------------------------------------------------------ */
+
+/* mid = x + Wo attention(rope(norm(Wq h)), rope(norm(Wk h)), Wv h),  h = norm(x) */
+static void attention_sublayer(struct pass *p, const struct layer *l, struct layer_kept *k, const float *x) {
+    const struct hf_config *c = &p->net->model->config;
+    const size_t T = p->T, nq = (size_t)c->n_heads, nk = (size_t)c->n_kv_heads;
+    op_norm(p, &l->input_norm, k->h1, x, k->r1, T);    /* [T,H] */
+    op_linear(p, &l->q, k->q_raw, k->h1, T, &k->lq);   /* [T,Q] */
+    op_linear(p, &l->k, k->k_raw, k->h1, T, &k->lk);   /* [T,K] */
+    op_linear(p, &l->v, k->v, k->h1, T, &k->lv);       /* [T,K] */
+    if (l->q_norm.n) {
+        op_norm(p, &l->q_norm, k->q, k->q_raw, k->rq, T * nq);
+        op_norm(p, &l->k_norm, k->k, k->k_raw, k->rk, T * nk);
+    }
+    op_rope(p, k->q, nq);
+    op_rope(p, k->k, nk);
+    op_attention(p, l, k);                              /* [T,Q] */
+    op_linear(p, &l->o, k->mid, k->attended, T, &k->lo); /* [T,H] */
+    compute_axpy(p->c, k->mid, x, 1.0f, T * l->o.rows); /* [T,H] */
+}
+
+/* dx: of mid on entry, of x on return */
+static void attention_sublayer_back(struct pass *p, const struct layer *l, struct layer_kept *k,
+                                    const float *x, float *dx) {
+    const struct hf_config *c = &p->net->model->config;
+    const size_t T = p->T, nq = (size_t)c->n_heads, nk = (size_t)c->n_kv_heads;
+    memcpy(p->h, dx, T * l->o.rows * sizeof *dx);
+    op_linear_back(p, &l->o, p->datt, p->h, k->attended, T, &k->lo, false);
+    op_attention_back(p, l, k);
+    op_rope_back(p, p->dq, nq);
+    op_rope_back(p, p->dk, nk);
+    if (l->q_norm.n) {
+        op_norm_back(p, &l->q_norm, p->dq, p->dq, k->q_raw, k->rq, T * nq, false);
+        op_norm_back(p, &l->k_norm, p->dk, p->dk, k->k_raw, k->rk, T * nk, false);
+    }
+    op_linear_back(p, &l->q, p->dh, p->dq, k->h1, T, &k->lq, false);
+    op_linear_back(p, &l->k, p->dh, p->dk, k->h1, T, &k->lk, true);
+    op_linear_back(p, &l->v, p->dh, p->dv, k->h1, T, &k->lv, true);
+    op_norm_back(p, &l->input_norm, dx, p->dh, x, k->r1, T, true);
+}
+
+/* y = mid + Wdown (silu(Wgate h) * Wup h),  h = norm(mid);  or the same in the chosen experts.
+ * y may be NULL when only what is kept is wanted. */
+static void mlp_sublayer(struct pass *p, const struct layer *l, struct layer_kept *k, float *y) {
+    const size_t T = p->T;
+    op_norm(p, &l->post_norm, k->h2, k->mid, k->r2, T); /* [T,H] */
+    if (l->experts) {
+        float *out = y ? y : p->h;
+        op_moe(p, l, k, out); /* [T,H] */
+    } else {
+        op_linear(p, &l->gate, k->gate, k->h2, T, &k->lgate);   /* [T,I] */
+        op_linear(p, &l->up, k->up, k->h2, T, &k->lup);         /* [T,I] */
+        op_silu(p, k->act, k->gate, k->up, T * l->gate.rows);   /* [T,I] */
+        if (y)
+            op_linear(p, &l->down, y, k->act, T, &k->ldown); /* [T,H] */
+        else if (l->down.adapter)
+            op_linear_keep(p, &l->down, p->h, k->act, T, &k->ldown);
+    }
+    if (y)
+        compute_axpy(p->c, y, k->mid, 1.0f, T * l->o.rows);
+}
+
+/* dx: of y on entry, of mid on return */
+static void mlp_sublayer_back(struct pass *p, const struct layer *l, struct layer_kept *k, float *dx) {
+    const size_t T = p->T;
+    if (l->experts) {
+        op_moe_back(p, l, k, p->dh, dx);
+    } else {
+        memcpy(p->h, dx, T * l->o.rows * sizeof *dx);
+        op_linear_back(p, &l->down, p->dact, p->h, k->act, T, &k->ldown, false);
+        op_silu_back(p, k->gate, k->up, p->dact, T * l->gate.rows);
+        op_linear_back(p, &l->gate, p->dh, k->gate, k->h2, T, &k->lgate, false);
+        op_linear_back(p, &l->up, p->dh, k->up, k->h2, T, &k->lup, true);
+    }
+    op_norm_back(p, &l->post_norm, dx, p->dh, k->mid, k->r2, T, true);
+}
+
+/* ---- a row --------------------------------------------------------------------------------------------- */
+
+static void set_angles(struct pass *p) {
+    const struct train_row *row = p->row;
+    const size_t half = p->net->rope.half;
+    for (size_t s = 0; s < row->segments; s++)
+        for (size_t t = row->starts[s]; t < row->starts[s + 1]; t++)
+            rope_angles(&p->net->rope, t - row->starts[s], p->cos + t * half, p->sin + t * half);
+}
+
+struct row_losses pass_row(struct pass *p, const struct train_row *row, struct row_weights w) {
+    const size_t layers = (size_t)p->net->model->config.n_layers;
+    p->row = row;
+    p->T = row->count;
+    memset(p->is_fresh, 1, p->net->n_params * sizeof *p->is_fresh);
+    set_angles(p);
+    op_embed(p, p->xs[0]);
+    for (size_t i = 0; i < layers; i++) {
+        struct layer_kept *k = &p->kept[p->checkpointing ? 0 : i];
+        attention_sublayer(p, &p->net->layers[i], k, p->xs[i]);
+        mlp_sublayer(p, &p->net->layers[i], k, p->xs[i + 1]);
+    }
+    const struct row_losses losses = op_head(p, p->dx, p->xs[layers], w);
+    for (size_t i = layers; p->grads && i-- > 0;) {
+        const struct layer *l = &p->net->layers[i];
+        struct layer_kept *k = &p->kept[p->checkpointing ? 0 : i];
+        /* The last layer's are still there. */
+        if (p->checkpointing && i + 1 < layers) {
+            attention_sublayer(p, l, k, p->xs[i]);
+            mlp_sublayer(p, l, k, NULL);
+        }
+        mlp_sublayer_back(p, l, k, p->dx);
+        attention_sublayer_back(p, l, k, p->xs[i], p->dx);
+    }
+    if (p->grads) {
+        op_embed_back(p, p->dx);
+        zero_unwritten(p);
+    }
+    return losses;
+}
