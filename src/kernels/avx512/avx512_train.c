@@ -62,7 +62,7 @@ static void pack(const struct gemm_strip *s) {
 const struct train_kernels train_avx512 = {.f32 = F32, TRAIN_LOOPS};
 const struct train_kernels train_avx512bf16 = {
     .f32 = F32,
-    .bf16 = {.mr = TRAIN_MR,
+    .bf16 = {.mr = TRAIN_MR_BF16,
              .nr = TRAIN_NR,
              .element = sizeof(uint16_t),
              .pack = avx512bf16_train_pack,
