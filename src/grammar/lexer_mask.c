@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/mask_cache.h"
+#include "grammar/mask_walk.h"
 
 static bool fail(struct grammar *g, enum quern_status st) {
     grammar_fail(g, st);
@@ -17,14 +17,6 @@ void lexer_mask_release(struct lexer_mask *lm) {
 }
 
 /* ---- loops ------------------------------------------------------------------------------ */
-
-/* A lexer state that reads one terminal, which is such a loop now. */
-struct loop_state {
-    symbol_id terminal;
-    struct loop_place place;
-    struct loop_mask *mask;
-    uint64_t tail_first[4];
-};
 
 static bool find_loop(struct grammar *g, const struct token_image *m, struct loop_state *out) {
     struct mask_cache *c = g->masks;
@@ -48,8 +40,7 @@ static bool find_loop(struct grammar *g, const struct token_image *m, struct loo
     return fail(g, st);
 }
 
-/* out->mask NULL: no loop, or one whose end is not told by the next byte. */
-static bool loop_of_pair(struct grammar *g, const struct token_image *m, symbol_id terminal,
+bool loop_of_pair(struct grammar *g, const struct token_image *m, symbol_id terminal,
                          expr_id x, struct loop_state *out) {
     out->mask = NULL;
     out->terminal = terminal;
@@ -105,147 +96,6 @@ uint32_t lexer_mask_alias(struct grammar *g, const struct token_image *m, uint32
     return lexer_of_loop(g, &l);
 }
 
-/* ---- walking the trie -------------------------------------------------------------------- */
-
-struct walk {
-    struct grammar *g;
-    const struct token_image *image;
-    struct lexer_mask *out;
-    struct u32s *ranks;    /* instead of bits: (from, to) */
-    struct u32s *replaced; /* with a base: nodes (from, to) whose part of it is not taken */
-    uint32_t base;         /* the lexer state whose mask is there already, or dead */
-    struct budget *budget;
-};
-
-static bool add_exit(struct walk *w, uint32_t node, uint32_t lexer, uint32_t twin) {
-    struct lexer_mask *o = w->out;
-    enum quern_status st = QUERN_OK;
-    if (o->n_exits == o->exits_capacity)
-        st = budget_grow(w->budget, &o->exits, &o->exits_capacity, o->n_exits + 1, sizeof *o->exits);
-    if (st != QUERN_OK)
-        return fail(w->g, st);
-    o->exits[o->n_exits++] = (struct mask_exit){node, lexer, twin};
-    return true;
-}
-
-static bool add_span(struct walk *w, struct u32s *s, uint32_t from, uint32_t to) {
-    if (s->n && s->v[s->n - 1] == from) {
-        s->v[s->n - 1] = to;
-        return true;
-    }
-    enum quern_status st = from < to ? u32s_push(w->budget, s, from) : QUERN_OK;
-    if (st == QUERN_OK && from < to)
-        st = u32s_push(w->budget, s, to);
-    return st == QUERN_OK || fail(w->g, st);
-}
-
-static bool take_ranks(struct walk *w, uint32_t from, uint32_t to) {
-    if (w->ranks)
-        return add_span(w, w->ranks, from, to);
-    mask_set_ranks(w->image, from, to, w->out->bits);
-    return true;
-}
-
-/* The base's tokens at nodes x to `end` go. */
-static bool replace(struct walk *w, uint32_t x, uint32_t end) {
-    const struct token_image *m = w->image;
-    if (w->base == LEXER_DEAD)
-        return true;
-    for (uint32_t r = m->nodes[x].rank; r < m->nodes[end].rank; r++)
-        w->out->bits[m->tokens[r] / 32] &= ~(1u << (m->tokens[r] % 32));
-    return add_span(w, w->replaced, x, end);
-}
-
-bool lexer_groups_get(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                      struct lexer_groups *out) {
-    struct mask_cache *c = g->masks;
-    uint32_t index;
-    if (pair_map_get(&c->by_groups, lexer, &index)) {
-        *out = c->groups[index];
-        return true;
-    }
-    *out = (struct lexer_groups){0, ~UINT64_C(0)};
-    for (unsigned b = 0; b < 256; b++) {
-        const uint32_t next = lexer_step(g, lexer, b);
-        if (next == GRAMMAR_NONE)
-            return false;
-        const uint64_t bit = UINT64_C(1) << m->group[b];
-        out->first |= next != LEXER_DEAD ? bit : 0;
-        out->loop &= next != lexer ? ~bit : ~UINT64_C(0);
-    }
-    enum quern_status st = budget_grow(&c->budget, &c->groups, &c->groups_capacity,
-                                       c->n_groups + 1, sizeof *c->groups);
-    if (st == QUERN_OK)
-        st = pair_map_put(&c->budget, &c->by_groups, lexer, (uint32_t)c->n_groups);
-    if (st != QUERN_OK)
-        return fail(g, st);
-    c->groups[c->n_groups++] = *out;
-    return true;
-}
-
-/* Of the node above: where the lexer stands, and where the base does. */
-struct above {
-    uint32_t lexer, base, end;
-};
-
-/* One node, reached with `lexer`. *whole: all below it is settled. */
-static bool visit(struct walk *w, uint32_t x, uint32_t lexer, uint32_t base, uint32_t parent,
-                  uint32_t *loop_of, struct lexer_groups *loop, bool *whole) {
-    const struct token_image *m = w->image;
-    const uint32_t skip = trie_skip(m, x), end = x + skip;
-    *whole = true;
-    if (lexer == LEXER_DEAD)
-        return replace(w, x, end);
-    if (lexer == base)
-        return true;
-    if (w->g->lexers[lexer].accepts.n > 0 && skip > 1) {
-        if (!add_exit(w, x, lexer, x))
-            return false;
-    } else if (lexer == parent && skip > 1) { /* it loops: perhaps for all that is below */
-        if (lexer != *loop_of && !lexer_groups_get(w->g, m, lexer, loop))
-            return false;
-        *loop_of = lexer;
-        if (!(m->below[x] & ~loop->loop))
-            return replace(w, x, end) && take_ranks(w, m->nodes[x].rank, m->nodes[end].rank);
-    }
-    *whole = skip == 1;
-    return replace(w, x, x + 1) && take_ranks(w, m->nodes[x].rank, m->nodes[x + 1].rank);
-}
-
-/* Nodes `from` to `to`, all below one that was reached with `lexer`. */
-static bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
-    const struct token_image *m = w->image;
-    struct above up[WALK_DEPTH];
-    uint32_t loop_of = GRAMMAR_NONE;
-    struct lexer_groups loop = {0};
-    size_t depth = 0;
-    up[0] = (struct above){lexer, w->base, to};
-    for (uint32_t x = from; x < to;) {
-        while (x >= up[depth].end)
-            depth--;
-        const uint32_t skip = trie_skip(m, x), byte = trie_byte(m, x);
-        const uint32_t q = lexer_step(w->g, up[depth].lexer, byte);
-        uint32_t base = up[depth].base;
-        if (base != LEXER_DEAD)
-            base = lexer_step(w->g, base, byte);
-        bool whole;
-        if (q == GRAMMAR_NONE || base == GRAMMAR_NONE || !regex_burn(&w->g->b.re, 1) ||
-            !visit(w, x, q, base, up[depth].lexer, &loop_of, &loop, &whole))
-            return false;
-        if (whole) {
-            x += skip;
-            continue;
-        }
-        if (depth + 1 == WALK_DEPTH) {
-            regex_fail(&w->g->b.re, QUERN_ERR_LIMIT, "a token is longer than 511 bytes");
-            return false;
-        }
-        up[++depth] = (struct above){q, base, x + skip};
-        x++;
-    }
-    return true;
-}
-
 /* ---- the mask of a loop ------------------------------------------------------------------- */
 
 /* The tokens that leave the loop at rims i to n, which are twins: one is walked for all. */
@@ -278,7 +128,7 @@ static bool leave_twins(struct walk *w, const struct loop_state *l, uint32_t tai
     for (size_t e = 0; e < n_found && ok; e++)
         for (size_t k = i; k < n && ok; k++)
             if (rims[k].rounds >= l->place.min && rims[k].rounds <= l->place.max)
-                ok = add_exit(w, rims[k].node + found[e].node - twin, found[e].lexer,
+                ok = walk_add_exit(w, rims[k].node + found[e].node - twin, found[e].lexer,
                               found[e].node);
     free(found);
     return ok;
@@ -318,7 +168,7 @@ static bool mask_of_loop(struct walk *w, const struct loop_state *l) {
  * stays where it is. */
 static bool find_base(struct walk *w, uint32_t lexer) {
     struct loop_state loop;
-    static const char common[] = "e0 _z";
+    static const char common[] = "e_z";
     struct grammar *g = w->g;
     w->base = LEXER_DEAD;
     for (const char *p = common; *p; p++) {
@@ -335,7 +185,7 @@ static bool find_base(struct walk *w, uint32_t lexer) {
         if (next == GRAMMAR_NONE)
             return false;
         /* Two states may lead to each other: bases of bases are no more than that. */
-        if (next == q && q != lexer && q != LEXER_DEAD && g->masks->nested < 2)
+        if (next == q && q != lexer && q != LEXER_DEAD && g->masks->nested < 1)
             w->base = q;
     }
     return true;
@@ -355,8 +205,10 @@ static bool is_replaced(const struct u32s *replaced, uint32_t node) {
 
 static bool mask_from_base(struct walk *w, uint32_t lexer) {
     const uint32_t alias = lexer_mask_alias(w->g, w->image, w->base);
+    w->g->masks->nested++;
     const struct lexer_mask *known =
         alias == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, alias);
+    w->g->masks->nested--;
     if (!known)
         return false;
     memcpy(w->out->bits, known->bits, mask_words(w->image) * 4);
@@ -367,7 +219,7 @@ static bool mask_from_base(struct walk *w, uint32_t lexer) {
     bool ok = walk_nodes(w, lexer, 1, (uint32_t)w->image->n_nodes);
     for (size_t i = 0; i < n_exits && ok; i++)
         if (!is_replaced(&replaced, exits[i].node))
-            ok = add_exit(w, exits[i].node, exits[i].lexer, exits[i].twin);
+            ok = walk_add_exit(w, exits[i].node, exits[i].lexer, exits[i].twin);
     w->budget->used -= replaced.capacity * sizeof *replaced.v;
     u32s_release(&replaced);
     return ok;
@@ -375,14 +227,13 @@ static bool mask_from_base(struct walk *w, uint32_t lexer) {
 
 /* ---- a lexer state ---------------------------------------------------------------------------- */
 
-static bool add_lexer(struct walk *w, struct u32s *pairs) {
-    const uint32_t q = lexer_intern(w->g, pairs);
+static bool add_lexer(struct walk *w, uint32_t q) {
     const struct lexer_mask *part = q == GRAMMAR_NONE ? NULL : lexer_mask_get(w->g, w->image, q);
     if (!part)
         return false;
     mask_or(w->out->bits, part->bits, mask_words(w->image));
     for (size_t i = 0; i < part->n_exits; i++)
-        if (!add_exit(w, part->exits[i].node, part->exits[i].lexer, part->exits[i].twin))
+        if (!walk_add_exit(w, part->exits[i].node, part->exits[i].lexer, part->exits[i].twin))
             return false;
     return true;
 }
@@ -402,7 +253,7 @@ static bool mask_of_parts(struct walk *w, uint32_t lexer, bool *done) {
         ok = loop_of_pair(g, w->image, pair[0], pair[1], &l);
         if (ok && l.mask) {
             *done = true;
-            ok = add_lexer(w, &(struct u32s){pair, 2, 2});
+            ok = add_lexer(w, lexer_intern(g, &(struct u32s){pair, 2, 2}));
             continue;
         }
         st = u32s_push(w->budget, &rest, pair[0]);
@@ -412,7 +263,7 @@ static bool mask_of_parts(struct walk *w, uint32_t lexer, bool *done) {
     if (st != QUERN_OK)
         ok = fail(g, st);
     if (ok && *done && rest.n)
-        ok = add_lexer(w, &rest);
+        ok = add_lexer(w, lexer_intern(g, &rest));
     w->budget->used -= rest.capacity * sizeof *rest.v;
     u32s_release(&rest);
     return ok;
@@ -421,7 +272,12 @@ static bool mask_of_parts(struct walk *w, uint32_t lexer, bool *done) {
 static bool fill(struct walk *w, uint32_t lexer) {
     struct grammar *g = w->g;
     struct loop_state l = {0};
+    uint32_t rest = lexer;
     bool done = false;
+    if (!g->masks->off && !walk_fixed(w, lexer, 0, &rest))
+        return false;
+    if (rest != lexer)
+        return rest == LEXER_DEAD || add_lexer(w, rest);
     if (g->lexers[lexer].pairs.n > 2 && !g->masks->off && !mask_of_parts(w, lexer, &done))
         return false;
     if (done)
@@ -445,9 +301,7 @@ const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_im
     struct lexer_mask lm = {.bits = calloc(mask_words(m) + 1, 4)};
     struct walk w = {.g = g, .image = m, .out = &lm, .budget = &c->budget};
     enum quern_status st = lm.bits ? QUERN_OK : QUERN_ERR_NOMEM;
-    c->nested++;
     const bool filled = st == QUERN_OK && fill(&w, lexer);
-    c->nested--;
     if (st == QUERN_OK && !filled)
         goto fail;
     const struct span s = g->lexers[lexer].pairs;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grammar/mask_cache.h"
+#include "grammar/mask_walk.h"
 
 enum { CACHE_BYTES = 64 << 20 };
 
@@ -112,24 +112,72 @@ static bool add_ranks(struct grammar *g, const struct token_image *m, uint32_t f
 }
 
 struct exits_walk {
-    struct u32s ranks;  /* below the twin at hand */
-    struct u32s tokens; /* added so far */
-    uint32_t lexer, set, walked;
-    struct lexer_groups groups;
+    struct u32s ranks;       /* below the twin at hand */
+    struct u32s tokens;      /* added so far */
+    struct lexer_mask found; /* the exits below it */
+    uint32_t lexer, row, walked;
+    uint64_t first; /* groups of bytes */
 };
 
-/* The set after the terminals that end with `lexer`, and what it goes on with. */
-static bool exit_set(struct grammar *g, const struct token_image *m, uint32_t row, uint32_t lexer,
+static bool walk_below(struct grammar *g, const struct token_image *m, uint32_t row, uint32_t node,
+                       unsigned depth, struct exits_walk *w);
+
+/* Terminals that end within what is below a node where others ended. */
+static bool walk_found(struct grammar *g, const struct token_image *m, uint32_t row, unsigned depth,
+                       size_t from, struct exits_walk *w) {
+    for (size_t i = from; i < w->found.n_exits; i++) {
+        const struct mask_exit e = w->found.exits[i];
+        const uint32_t next = row_exit(g, row, e.lexer);
+        uint64_t first;
+        if (next == GRAMMAR_NONE || !lexer_first(g, m, g->rows[next].lexer, &first))
+            return false;
+        if ((m->below[e.node] & first) && !walk_below(g, m, next, e.node, depth + 1, w))
+            return false;
+    }
+    w->found.n_exits = from;
+    return true;
+}
+
+enum {
+    ROWS_DEPTH = 3, /* one after the other; then all ways of cutting at once, as they may be many */
+    SMALL_SUBTREE = 16,
+};
+
+/* What the row allows below `node`: with the lexer alone as far as its terminals reach. */
+static bool walk_below(struct grammar *g, const struct token_image *m, uint32_t row, uint32_t node,
+                       unsigned depth, struct exits_walk *w) {
+    const uint32_t lexer = g->rows[row].lexer, skip = trie_skip(m, node);
+    if (g->masks->off || depth == ROWS_DEPTH) {
+        const uint32_t set = set_of_row(g, row);
+        return set != GRAMMAR_NONE && walk_sets(g, m, node, set, &w->ranks);
+    }
+    struct walk lw = {.g = g, .image = m, .out = &w->found, .ranks = &w->ranks};
+    const size_t from = w->found.n_exits;
+    uint32_t rest = lexer;
+    lw.budget = &g->masks->budget;
+    return (skip < SMALL_SUBTREE || walk_fixed(&lw, lexer, node, &rest)) &&
+           (rest == LEXER_DEAD || walk_nodes(&lw, rest, node + 1, node + skip)) &&
+           walk_found(g, m, row, depth, from, w);
+}
+
+static bool same_accepts(const struct grammar *g, uint32_t x, uint32_t y) {
+    const struct span a = g->lexers[x].accepts, b = g->lexers[y].accepts;
+    return a.n == b.n && memcmp(g->pool.v + a.start, g->pool.v + b.start, a.n * sizeof a.n) == 0;
+}
+
+/* The row after the terminals that end with `lexer`, and what it goes on with. */
+static bool exit_row(struct grammar *g, const struct token_image *m, uint32_t row, uint32_t lexer,
                      struct exits_walk *w) {
-    const uint32_t next = row_exit(g, row, lexer);
-    if (next == GRAMMAR_NONE)
-        return false;
-    const uint32_t set = set_of_row(g, next);
-    if (set == GRAMMAR_NONE || !lexer_groups_get(g, m, g->rows[next].lexer, &w->groups))
-        return false;
+    const bool same = w->lexer != GRAMMAR_NONE && same_accepts(g, w->lexer, lexer);
     w->lexer = lexer;
-    w->set = set;
-    w->walked = GRAMMAR_NONE;
+    if (same)
+        return true;
+    const uint32_t next = row_exit(g, row, lexer);
+    if (next == GRAMMAR_NONE || !lexer_first(g, m, g->rows[next].lexer, &w->first))
+        return false;
+    if (next != w->row)
+        w->walked = GRAMMAR_NONE;
+    w->row = next;
     return true;
 }
 
@@ -138,13 +186,13 @@ static bool walk_exits(struct grammar *g, const struct token_image *m, const str
                        uint32_t row, struct exits_walk *w, struct pair_mask *out) {
     for (size_t i = 0; i < lm->n_exits; i++) {
         const struct mask_exit *e = &lm->exits[i];
-        if (e->lexer != w->lexer && !exit_set(g, m, row, e->lexer, w))
+        if (e->lexer != w->lexer && !exit_row(g, m, row, e->lexer, w))
             return false;
-        if (!(m->below[e->node] & w->groups.first))
+        if (!(m->below[e->node] & w->first))
             continue;
         if (w->walked != e->twin) {
             w->ranks.n = 0;
-            if (!walk_sets(g, m, e->twin, w->set, &w->ranks))
+            if (!walk_below(g, m, w->row, e->twin, 0, w))
                 return false;
             w->walked = e->twin;
         }
@@ -174,7 +222,8 @@ static enum quern_status keep_added(struct mask_cache *c, const struct u32s *tok
 static bool make_pair(struct grammar *g, const struct token_image *m, uint32_t row,
                       const struct lexer_mask *lm, uint64_t key) {
     struct mask_cache *c = g->masks;
-    struct exits_walk w = {.lexer = GRAMMAR_NONE, .walked = GRAMMAR_NONE};
+    struct exits_walk w = {
+        .lexer = GRAMMAR_NONE, .row = GRAMMAR_NONE, .walked = GRAMMAR_NONE};
     struct pair_mask out = {.bits = lm->bits};
     const bool ok = walk_exits(g, m, lm, row, &w, &out);
     enum quern_status st = ok ? keep_added(c, &w.tokens, &out) : QUERN_ERR_LIMIT;
@@ -190,9 +239,11 @@ static bool make_pair(struct grammar *g, const struct token_image *m, uint32_t r
         free(out.own);
         free(out.added);
     }
-    c->budget.used -= (w.ranks.capacity + w.tokens.capacity) * sizeof *w.ranks.v;
+    c->budget.used -= (w.ranks.capacity + w.tokens.capacity) * sizeof *w.ranks.v +
+                      w.found.exits_capacity * sizeof *w.found.exits;
     u32s_release(&w.ranks);
     u32s_release(&w.tokens);
+    lexer_mask_release(&w.found);
     if (ok && st != QUERN_OK)
         grammar_fail(g, st);
     return st == QUERN_OK;

@@ -25,17 +25,12 @@ struct pair_mask {
     size_t n_added;
 };
 
-/* Groups of bytes with which a lexer state goes on, and which all lead back to it. */
-struct lexer_groups {
-    uint64_t first, loop;
-};
-
 struct mask_cache {
     const struct token_image *image;
-    unsigned nested; /* masks being made */
+    unsigned nested; /* bases being made */
     bool off; /* nothing is remembered or taken from loops: for tests */
     struct pair_map by_lexer, by_pair, by_loop, by_groups; /* -> index */
-    struct lexer_groups *groups;
+    uint64_t *groups;
     size_t n_groups, groups_capacity;
     struct lexer_mask *lexer_masks;
     size_t n_lexer_masks, lexer_capacity;
@@ -68,9 +63,10 @@ static inline void mask_set_ranks(const struct token_image *m, uint32_t from, ui
 
 /* The state whose mask is that of `lexer`: counts beyond all tokens do not matter. */
 uint32_t lexer_mask_alias(struct grammar *g, const struct token_image *m, uint32_t lexer);
-/* False: g->b.re has failed. */
-bool lexer_groups_get(struct grammar *g, const struct token_image *m, uint32_t lexer,
-                      struct lexer_groups *out);
+/* Groups of bytes: with which a lexer state goes on (and perhaps others), and which all lead back to
+ * it. False: g->b.re has failed. */
+bool lexer_first(struct grammar *g, const struct token_image *m, uint32_t lexer, uint64_t *out);
+bool lexer_loop(struct grammar *g, const struct token_image *m, uint32_t lexer, uint64_t *out);
 /* Valid until the cache is emptied or grows. NULL: g->b.re has failed. */
 const struct lexer_mask *lexer_mask_get(struct grammar *g, const struct token_image *m,
                                         uint32_t lexer);

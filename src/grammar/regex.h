@@ -107,6 +107,8 @@ enum re_json_reads re_json_reads(const struct re_node *n);
  * that makes partitions. NULL: the store has failed. */
 const struct re_partition *re_local_classes(struct regex_store *s, const expr_id *x, size_t n,
                                             size_t stride);
+/* The bytes with which texts of x begin, and perhaps others; all of them after so many steps. */
+void re_first(const struct regex_store *s, expr_id x, uint64_t set[4], unsigned *steps);
 /* Does x match nothing? *out is set; false when the store failed. */
 bool re_is_nothing(struct regex_store *s, expr_id x, bool *out);
 

@@ -187,3 +187,80 @@ const struct re_partition *re_local_classes(struct regex_store *s, const expr_id
             out = meet(s, out, partition_of(s, x[i * stride]));
     return out == PARTITION_NONE ? NULL : &s->partitions[out];
 }
+
+/* ---- first bytes ------------------------------------------------------------------------- */
+
+static void set_all(uint64_t set[4], bool ones) {
+    for (int k = 0; k < 4; k++)
+        set[k] = ones ? ~UINT64_C(0) : 0;
+}
+
+static void first_of_json(const struct re_node *n, uint64_t set[4]) {
+    static const char escape[] = "\"\\/bfnrtu", digits[] = "0123456789abcdefABCDEF";
+    const enum re_json_reads reads = re_json_reads(n);
+    if (reads == RE_JSON_READS_TEXT) {
+        set[0] &= ~(UINT64_C(0xffffffff) | UINT64_C(1) << '"');
+        set['\\' / 64] |= UINT64_C(1) << ('\\' % 64);
+        return;
+    }
+    set_all(set, false);
+    for (const char *p = reads == RE_JSON_READS_ESCAPE ? escape : digits; *p; p++)
+        set[*p / 64] |= UINT64_C(1) << (*p % 64);
+}
+
+static void first_of_parts(const struct regex_store *s, const struct re_node *n, uint64_t set[4],
+                           unsigned *steps) {
+    set_all(set, n->kind == RE_AND);
+    for (size_t i = 0; i < n->b / sizeof(uint32_t); i++) {
+        uint32_t child;
+        uint64_t part[4];
+        memcpy(&child, (const char *)(s->content + n->a) + i * sizeof child, sizeof child);
+        re_first(s, child, part, steps);
+        for (int k = 0; k < 4; k++)
+            set[k] = n->kind == RE_AND ? set[k] & part[k] : set[k] | part[k];
+    }
+}
+
+void re_first(const struct regex_store *s, expr_id x, uint64_t set[4], unsigned *steps) {
+    const struct re_node *n = &s->nodes[x];
+    uint64_t more[4];
+    set_all(set, n->kind == RE_ANYTHING || n->kind == RE_NOT || *steps == 0);
+    if (*steps == 0 || --*steps == 0) {
+        set_all(set, true);
+        return;
+    }
+    switch (n->kind) {
+    case RE_BYTES:
+        memcpy(set, s->content + n->a, 4 * sizeof *set);
+        return;
+    case RE_LITERAL: {
+        const unsigned c = *(const unsigned char *)(s->content + n->a);
+        set[c / 64] |= UINT64_C(1) << (c % 64);
+        return;
+    }
+    case RE_MULTIPLE:
+        set[0] |= UINT64_C(0x3ff) << '0';
+        return;
+    case RE_REPEAT:
+        re_first(s, n->a, set, steps);
+        return;
+    case RE_JSON:
+        re_first(s, n->a, set, steps);
+        first_of_json(n, set);
+        return;
+    case RE_CONCAT:
+        re_first(s, n->a, set, steps);
+        if (!s->nodes[n->a].nullable)
+            return;
+        re_first(s, n->b, more, steps);
+        for (int k = 0; k < 4; k++)
+            set[k] |= more[k];
+        return;
+    case RE_OR:
+    case RE_AND:
+        first_of_parts(s, n, set, steps);
+        return;
+    default:
+        return;
+    }
+}

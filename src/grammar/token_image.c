@@ -80,6 +80,8 @@ static bool build_trie(struct token_image *m, const struct entry *e, size_t n, s
     m->nodes[0].byte_skip |= count << 8;
     m->nodes[count] = (struct trie_node){0, (uint32_t)n};
     m->n_nodes = count;
+    for (uint32_t x = 1; x < count; x += trie_skip(m, x))
+        m->roots[trie_byte(m, x)] = x;
     free(path);
     return true;
 }

@@ -19,6 +19,7 @@ struct token_image {
     int32_t *tokens;         /* by rank */
     size_t n_nodes, n_ranked;
     int32_t n_tokens;
+    uint32_t roots[256];      /* the node of each byte below the root; 0: none */
     uint8_t group[256];       /* bytes in 64 groups */
     struct loop_shelf *loops; /* loop_mask.h */
     struct grammar_cache *grammars; /* grammar_cache.h */
