@@ -128,8 +128,11 @@ static bool parse_all_but(struct fixed *f, expr_id x, struct all_but *out, bool 
     *yes = false;
     if (n.kind != RE_CONCAT)
         return true;
-    const struct re_node json = node_of(f, n.a), both = node_of(f, json.a);
-    if (!is_usual(&json) || both.kind != RE_AND || n_operands(&both) != 2)
+    const struct re_node json = node_of(f, n.a);
+    if (!is_usual(&json))
+        return true;
+    const struct re_node both = node_of(f, json.a);
+    if (both.kind != RE_AND || n_operands(&both) != 2)
         return true;
     expr_id loop = operand(f, &both, 0), but = operand(f, &both, 1);
     if (node_of(f, loop).kind == RE_NOT) {

@@ -377,6 +377,69 @@ static bool narrow(struct regex_store *s, size_t base) {
     return changed;
 }
 
+/* Of counted loops, seen by their form alone: false may be wrong. */
+static bool is_within(struct regex_store *s, expr_id x, expr_id y, unsigned depth) {
+    if (x == y)
+        return true;
+    const struct re_node p = s->nodes[x], q = s->nodes[y];
+    if (depth == 0 || !regex_burn(s, 1))
+        return false;
+    if (p.kind == RE_REPEAT && q.kind == RE_REPEAT)
+        return p.a == q.a && q.b <= p.b && p.c <= q.c;
+    if (p.kind == RE_CONCAT && q.kind == RE_CONCAT && is_within(s, p.a, q.a, depth - 1) &&
+        is_within(s, p.b, q.b, depth - 1))
+        return true;
+    return q.kind == RE_CONCAT && s->nodes[q.a].nullable && is_within(s, x, q.b, depth - 1);
+}
+
+enum { WITHIN_DEPTH = 8 };
+
+static bool begins_with_loop(const struct regex_store *s, expr_id x) {
+    const struct re_node n = s->nodes[x];
+    return n.kind == RE_REPEAT || (n.kind == RE_CONCAT && s->nodes[n.a].kind == RE_REPEAT);
+}
+
+/* Loops within loops can be cut in many ways: x{0,5}y{1,9} makes x{0,3}y{2,9} needless, and without
+ * such ways what is left of `(.{1,63}\.){1,127}` stays small. */
+static void drop_within(struct regex_store *s, size_t base) {
+    uint32_t *v = s->scratch.v + base;
+    size_t n = s->scratch.n - base, kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool needless = false;
+        for (size_t k = 0; k < n && begins_with_loop(s, v[i]) && !needless; k++)
+            needless = k != i && v[k] != RE_ID_NOTHING && begins_with_loop(s, v[k]) &&
+                       is_within(s, v[i], v[k], WITHIN_DEPTH);
+        if (needless)
+            v[i] = RE_ID_NOTHING;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (v[i] != RE_ID_NOTHING)
+            v[kept++] = v[i];
+    s->scratch.n = base + kept;
+}
+
+static bool has_operand(const struct regex_store *s, expr_id x, expr_id wanted) {
+    const struct re_node n = s->nodes[x];
+    uint32_t child;
+    for (size_t i = 0; n.kind == RE_OR && i < n.b / sizeof child; i++) {
+        memcpy(&child, (const char *)(s->content + n.a) + i * sizeof child, sizeof child);
+        if (child == wanted)
+            return true;
+    }
+    return x == wanted;
+}
+
+/* A text, and no text: what is left of `^(?!.*x)` behind an x. */
+static bool excludes_all_text(const struct regex_store *s, const uint32_t *v, size_t n) {
+    bool text = false, none = false;
+    for (size_t i = 0; i < n && s->any_text; i++) {
+        const struct re_node c = s->nodes[v[i]];
+        text = text || c.text;
+        none = none || (c.kind == RE_NOT && has_operand(s, c.a, s->any_text));
+    }
+    return text && none;
+}
+
 static expr_id finish_nary(struct regex_store *s, enum re_kind kind, size_t base) {
     expr_id out = GRAMMAR_NONE;
     if (simplify(s, kind, base, &out))
@@ -388,8 +451,14 @@ static expr_id finish_nary(struct regex_store *s, enum re_kind kind, size_t base
         if (simplify(s, kind, base, &out))
             return out;
     }
+    if (kind == RE_OR)
+        drop_within(s, base);
     const uint32_t *v = s->scratch.v + base;
     size_t k = s->scratch.n - base;
+    if (k == 1)
+        return v[0];
+    if (kind == RE_AND && excludes_all_text(s, v, k))
+        return RE_ID_NOTHING;
     if (has_complement(s, v, k))
         return kind == RE_OR ? RE_ID_ANYTHING : RE_ID_NOTHING;
     struct re_node node = {

@@ -41,16 +41,19 @@ static const char *const schemas[] = {
     ("{\"anyOf\": [{\"type\": \"string\", \"format\": \"date\"}, {\"type\": \"string\", \"minLength\": 2},"
     " {\"type\": \"array\", \"items\": {\"type\": \"string\", \"maxLength\": 3}}]}"),
     "{\"type\": \"string\", \"not\": {\"pattern\": \"^a\"}, \"maxLength\": 12}",
-    ("{\"type\": \"object\", \"properties\": {\"a\": {\"enum\": [\"the\", \"then\", \"\", \"\\u00e9t\\u00e9\", null, 12]},"
+    ("{\"type\": \"object\", \"properties\": {"
+    "\"a\": {\"enum\": [\"the\", \"then\", \"\", \"\\u00e9t\\u00e9\", null, 12]},"
     " \"an\": {\"const\": \"a text that is longer than the pieces it is kept in, by some\"},"
     " \"another key, which is longer than the pieces it is kept in\": true, \"\\u00e9\": true, \"q\\\"\": true},"
     " \"minProperties\": 1}"),
     ("{\"type\": \"object\", \"properties\": {\"in\": true, \"int\": {\"type\": \"integer\"}, \"on\": false},"
-    " \"patternProperties\": {\"^i\": {\"type\": [\"integer\", \"string\"]}}, \"additionalProperties\": {\"enum\": [\"on\"]},"
-    " \"propertyNames\": {\"minLength\": 2}}"),
+    " \"patternProperties\": {\"^i\": {\"type\": [\"integer\", \"string\"]}},"
+    " \"additionalProperties\": {\"enum\": [\"on\"]}, \"propertyNames\": {\"minLength\": 2}}"),
     ("{\"type\": \"object\", \"properties\": {\"re\": {\"$ref\": \"#\"}, \"red\": {\"items\": {\"$ref\": \"#\"}}},"
     " \"additionalProperties\": false}"),
     "{\"type\": \"string\", \"not\": {\"enum\": [\"\", \"on\", \"one\", \"the\"]}}",
+    ("{\"type\": \"string\","
+    " \"pattern\": \"^(?!.*://)(?=.{1,255}$)((.{1,63}\\\\.){1,127}(?![0-9]*$)[a-z0-9-]+\\\\.?)$\"}"),
     "{}",
 };
 
