@@ -148,6 +148,7 @@ struct device_ops {
 struct device {
     const struct device_ops *ops;
     const char *name; /* "cpu/avx512" */
+    bool is_host;     /* device pointers are the process's own: results may go straight where they belong */
 };
 
 /* n_threads 0: all cores; cpu NULL: the best kernels. Calls from several threads queue. */

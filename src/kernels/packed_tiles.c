@@ -88,7 +88,8 @@ void packed_tiles_matmul(const struct packed_args *a, const struct packed_parts 
         for (size_t t = a->token_begin; t < a->token_end; t += PACKED_BLOCK_TOKENS) {
             const size_t rest = a->token_end - t;
             const size_t n = rest < PACKED_BLOCK_TOKENS ? rest : PACKED_BLOCK_TOKENS;
-            memset(k.sums, 0, n * PACKED_ROWS * sizeof *k.sums);
+            for (size_t i = 0; i < n; i++) /* of a size known here: no call */
+                memset(k.sums + i * PACKED_ROWS, 0, PACKED_ROWS * sizeof *k.sums);
             for (size_t g = 0; g < a->w->n_groups; g++)
                 do_group(&k, panel, g, t, n);
             store(&k, panel, t, n);

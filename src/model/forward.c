@@ -127,9 +127,11 @@ static void head(const struct pass *p, float *logits) {
     gather_normed(p, r); /* [r,H] */
     for (size_t i = 0; i < r; i += WORKSPACE_LOGITS_ROWS) {
         const size_t g = r - i < WORKSPACE_LOGITS_ROWS ? r - i : WORKSPACE_LOGITS_ROWS;
-        ops->linear(d, ws->logits, ws->h + i * H, &m->lm_head, NULL, g); /* [g,V] = [g,H][V,H]^T */
-        adapters_add(m, ws, whole, ws->logits, ws->h + i * H, NULL, ws->rows + i, g); /* [g,V] */
-        ops->download(d, logits + i * V, ws->logits, g * V * sizeof(float)); /* [g,V] */
+        float *to = d->is_host ? logits + i * V : ws->logits;
+        ops->linear(d, to, ws->h + i * H, &m->lm_head, NULL, g);              /* [g,V] = [g,H][V,H]^T */
+        adapters_add(m, ws, whole, to, ws->h + i * H, NULL, ws->rows + i, g); /* [g,V] */
+        if (!d->is_host)
+            ops->download(d, logits + i * V, to, g * V * sizeof(float)); /* [g,V] */
     }
 }
 

@@ -173,8 +173,8 @@ def serve(program, environment):
     """serve("-m", DIR, ...) -> a running server, ended with the test."""
     started = []
 
-    def start(*args, **kwargs):
-        started.append(serving.Server(program, environment, *args, **kwargs))
+    def start(*args, env=None, **kwargs):
+        started.append(serving.Server(program, {**environment, **(env or {})}, *args, **kwargs))
         return started[-1]
     yield start
     codes = [s.stop() for s in started]

@@ -106,6 +106,16 @@ def test_a_directory_is_complete_and_near_its_source(way, quern, source, text, t
     assert found["kl_mean"] < 0.02 and found["tokens"] > 500
 
 
+def test_divergence_shows_what_the_form_of_keys_and_values_costs(quern, source, text):
+    found = {kv: kl(quern, source, source, text, "--kv-type", kv) for kv in ("f32", "bf16", "int8")}
+    assert found["f32"]["kl_mean"] == 0 and found["f32"]["top1_agreement"] == 1
+    # 8 and 7 bits of a number; predictions of a random model hardly depend on them.
+    for kv in ("bf16", "int8"):
+        assert 0 < found[kv]["kl_mean"] < 1e-3 and found[kv]["tokens"] == found["f32"]["tokens"]
+    assert kl(quern, source, source, text)["kl_max"] == 0
+    assert quern("eval", "kl", "-m", source, "--ref", source, "--kv-type", "int4").code == 2
+
+
 def test_int8_codes_are_the_nearest(quern, source, tmp_path):
     quantize(quern, source, "int8", tmp_path / "out")
     before, after = load(source / "model.safetensors"), load(tmp_path / "out" / "model.safetensors")

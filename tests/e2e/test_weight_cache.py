@@ -162,3 +162,37 @@ def test_remains_of_a_killed_writer_are_swept_after_hours(cached):
     os.utime(old, (0, 0))
     cached.logits("--weights", "int4")
     assert not old.exists() and new.exists()
+
+
+def kept_and_used_again(cached, use):
+    """use(*args) answers the same with the cache as without, and from the second time on reads it."""
+    plain = use()
+    assert cached.files() == []
+    assert use("--cache") == plain
+    assert len(cached.files()) == 1
+    before = cached.state()
+    assert use("--cache") == plain and cached.state() == before
+
+
+@pytest.fixture
+def speaking(cached, scripted):
+    """A cache directory for a model that has a tokenizer."""
+    cached.model = scripted
+    return cached
+
+
+def test_chat_keeps_a_cache(speaking):
+    def use(*args):
+        done = speaking.quern("chat", "-m", speaking.model, "--weights", "int8", *args, stdin="Hello\n", env=speaking.env)
+        assert (done.code, done.err) == (0, ""), done.err
+        return done.out
+    kept_and_used_again(speaking, use)
+
+
+def test_serve_keeps_a_cache(speaking, serve):
+    def use(*args):
+        server = serve("-m", speaking.model, "--weights", "int8", *args, env=speaking.env)
+        reply = server.chat("Hello", temperature=0, max_tokens=12)
+        assert reply.status == 200
+        return reply.json["choices"]
+    kept_and_used_again(speaking, use)

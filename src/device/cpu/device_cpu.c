@@ -141,6 +141,7 @@ enum quern_status device_cpu_create(int n_threads, const char *cpu_name, struct 
     cpu->kernels = kernels;
     cpu->base.ops = &cpu_ops;
     cpu->base.name = cpu->name;
+    cpu->base.is_host = true;
     snprintf(cpu->name, sizeof cpu->name, "cpu/%s", kernels->name);
     status = thread_pool_create(n_threads, &cpu->pool, err);
     if (status)

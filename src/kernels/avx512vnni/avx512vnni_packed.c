@@ -162,7 +162,7 @@ void avx512vnni_packed_int8(const struct packed_args *a) {
                                                .n_direct = VNNI_NIBBLES_TOKENS,
                                                .direct_most = VNNI_NIBBLES_MOST,
                                                .numbers = avx512_packed_numbers};
-    if (!avx512vnni_panels(a))
+    if (!avx512vnni_halves(a) && !avx512vnni_panels(a))
         packed_tiles_matmul(a, a->w->bits == 8 ? &parts8 : &parts4);
 }
 

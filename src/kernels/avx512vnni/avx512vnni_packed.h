@@ -11,7 +11,8 @@ extern packed_tile_fn *const avx512vnni_bytes[VNNI_TOKENS + 1];
 extern packed_tile_fn *const avx512vnni_nibbles[VNNI_NIBBLES_TOKENS + 1];
 /* Nibbles to bytes in chunks of four columns. */
 packed_unpack_fn avx512vnni_unpack;
-/* False where another way is due (avx512vnni_panels.c). */
+/* False where another way is due (avx512vnni_halves.c, avx512vnni_panels.c). */
+bool avx512vnni_halves(const struct packed_args *a);
 bool avx512vnni_panels(const struct packed_args *a);
 
 #endif
