@@ -103,3 +103,33 @@ def test_unknown_forms_are_refused_with_a_list(model):
     done = quern("logits", "-m", model, "--ids", "-", "-o", "/dev/null", "--weights", "int3")
     assert done.returncode == 2
     assert "int4" in done.stderr
+
+
+def peak_bytes(*args):
+    """Most memory that the program held, mapped files included."""
+    process = subprocess.Popen([QUERN, *map(str, args)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.skipif("asan" in QUERN, reason="the sanitizer's own memory")
+def test_loading_takes_hardly_more_memory_than_what_it_makes(tmp_path):
+    """Tensor by tensor: what was read of the file is given back before the next."""
+    config = dict(DENSE, hidden_size=1024, intermediate_size=3072, num_attention_heads=16, num_key_value_heads=8,
+                  head_dim=128, num_hidden_layers=3)
+    matrices = 3 * (2 * 1024 * 2048 + 2 * 1024 * 1024 + 3 * 1024 * 3072)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    made = quern("init", "--config", tmp_path, "-o", tmp_path / "model")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "ids.json").write_text("[1]")
+
+    def peak(*args):
+        return peak_bytes("logits", "-m", tmp_path / "model", "--ids", tmp_path / "ids.json", "-o",
+                          tmp_path / "out.npy", "-t", 2, *args)
+    mapped, int4 = peak("--weights", "bf16"), peak("--weights", "int4")
+    # 4.4 bits, the largest tensor in BF16 once for each thread, and 30 MB for the program, the embedding
+    # and keys and values; the file has 94 MB.
+    assert int4 < matrices * 4.4 / 8 + 2 * 2 * 1024 * 3072 + 30e6, (int4, mapped)
+    assert mapped < matrices * 2 + 30e6
