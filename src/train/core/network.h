@@ -54,6 +54,8 @@ struct linear {
     const struct param *w, *b;  /* or NULL */
     struct adapter *adapter;    /* or NULL */
     bool exact;                 /* float32 whatever the rest is computed in */
+    /* Kept packed for both directions (op_weight_panels), or NULL. */
+    const void *row_panels, *column_panels;
 };
 struct scaling { /* a norm's weight */
     const float *fixed;

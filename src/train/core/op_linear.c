@@ -99,61 +99,119 @@ void op_linear_prepare(struct pass *p, const struct linear *l) {
         thread_pool_run(p->c->pool, norms_share, &c);
 }
 
+/* ---- operands -------------------------------------------------------------------------------------- */
+
+static const struct gemm_tiles *tiles_of(const struct pass *p) {
+    return panel_tiles(p->c, false);
+}
+
+/* [n][k] as an operand of a. */
+static void pack_a(const struct pass *p, void *to, const float *x, size_t n, size_t k) {
+    const struct panel_source s = {.data = x, .dtype = DTYPE_F32, .ld = k, .count = n, .k = k};
+    panel_pack(p->c, tiles_of(p), to, tiles_of(p)->mr, &s);
+}
+
+/* [n][k], across: [k][n], as an operand of b. */
+static const void *pack_b(const struct pass *p, void *to, const float *x, size_t n, size_t k, bool across) {
+    const struct panel_source s = {.data = x, .dtype = DTYPE_F32, .ld = across ? n : k, .count = n, .k = k,
+                                   .across = across};
+    panel_pack(p->c, tiles_of(p), to, tiles_of(p)->nr, &s);
+    return to;
+}
+
+void op_input(struct pass *p, const float *x, size_t n, size_t cols) {
+    p->in = (struct input){x, n, cols};
+    pack_a(p, p->input_panels, x, n, cols);
+}
+
 /* ---- LoRA ---------------------------------------------------------------------------------------- */
 
-/* xa = s A dropout(x) */
-static void lora_down(struct pass *p, const struct linear *l, const float *x, size_t n, float *xa) {
+static bool drops(const struct pass *p, const struct adapter *a) {
+    return a->dropout > 0 && p->is_training;
+}
+
+/* xa = s A dropout(x) [n,r], packed too */
+static void lora_down(struct pass *p, const struct linear *l, float *xa) {
     const struct adapter *a = l->adapter;
-    if (a->dropout > 0 && p->is_training) {
-        op_dropout(p, p->dropped, x, n * l->cols, a->dropout, a->site);
-        x = p->dropped;
+    const float *A = net_value(p->net, a->a);
+    const size_t n = p->in.n;
+    if (drops(p, a)) {
+        op_dropout(p, p->dropped, p->in.x, n * l->cols, a->dropout, a->site);
+        const struct gemm down = {.c = xa, .ldc = a->rank, .m = n, .n = a->rank, .k = l->cols,
+                                  .a = p->dropped, .lda = l->cols, .b = A, .ldb = l->cols};
+        gemm_run(p->c, &down);
+    } else {
+        const void *b = pack_b(p, p->side_panels, A, a->rank, l->cols, false);
+        const struct panel_sum down = {.c = xa, .ldc = a->rank, .m = n, .n = a->rank,
+                                       .terms = {{p->input_panels, b, l->cols}}};
+        panel_sum_run(p->c, tiles_of(p), &down);
     }
-    const struct gemm down = {.c = xa, .ldc = a->rank, .m = n, .n = a->rank, .k = l->cols, /* [n,r] */
-                              .a = x, .lda = l->cols,
-                              .b = net_value(p->net, a->a), .ldb = l->cols};
-    gemm_run(p->c, &down);
     compute_scale(p->c, xa, xa, a->scale, n * a->rank);
+    pack_a(p, p->rank_panels, xa, n, a->rank);
 }
 
-/* y += B xa */
-static void lora_up(struct pass *p, const struct linear *l, float *y, size_t n, const float *xa) {
-    const struct adapter *a = l->adapter;
-    const struct gemm up = {.c = y, .ldc = l->rows, .m = n, .n = l->rows, .k = a->rank, /* [n,rows] */
-                            .a = xa, .lda = a->rank,
-                            .b = net_value(p->net, a->b), .ldb = a->rank, .add = true};
-    gemm_run(p->c, &up);
+struct lying_call {
+    const float *from;
+    float *to;
+    size_t rows, rank;
+    bool add;
+};
+
+static void stand_up(void *ctx, size_t begin, size_t end) {
+    const struct lying_call *c = ctx;
+    for (size_t i = begin; i < end; i++)
+        for (size_t j = 0; j < c->rank; j++) {
+            float *to = c->to + i * c->rank + j;
+            const float v = c->from[j * c->rows + i];
+            *to = c->add ? *to + v : v;
+        }
 }
 
-/* dB += dy^T xa;  dxa = s dy B;  dA += dxa^T dropout(x);  dx += dropout(dxa A) */
-static void lora_back(struct pass *p, const struct linear *l, float *dx, const float *dy, const float *x,
-                      size_t n, const float *xa) {
+/* dB += dy^T xa, computed lying, since tiles are longer along the columns */
+static void lora_up_grad(struct pass *p, const struct linear *l, const float *dy, size_t n, const float *xa) {
     const struct adapter *a = l->adapter;
-    const bool drops = a->dropout > 0 && p->is_training;
-    float *dxa = p->drank;
-    const struct gemm db = {.c = grad_of(p, a->b), .ldc = a->rank, .m = l->rows, .n = a->rank, .k = n,
-                            .a = dy, .lda = l->rows, .a_across = true,
-                            .b = xa, .ldb = a->rank, .b_across = true, .add = true};
-    const struct gemm dr = {.c = dxa, .ldc = a->rank, .m = n, .n = a->rank, .k = l->rows,
-                            .a = dy, .lda = l->rows,
-                            .b = net_value(p->net, a->b), .ldb = a->rank, .b_across = true};
-    gemm_run(p->c, &db);
-    gemm_run(p->c, &dr);
-    compute_scale(p->c, dxa, dxa, a->scale, n * a->rank);
-    if (drops)
-        op_dropout(p, p->dropped, x, n * l->cols, a->dropout, a->site);
-    const struct gemm da = {.c = grad_of(p, a->a), .ldc = l->cols, .m = a->rank, .n = l->cols, .k = n,
-                            .a = dxa, .lda = a->rank, .a_across = true,
-                            .b = drops ? p->dropped : x, .ldb = l->cols, .b_across = true, .add = true};
-    gemm_run(p->c, &da);
-    if (!dx)
+    bool adds = false;
+    float *to = grad_to_write(p, a->b, &adds);
+    if (!to)
         return;
-    const struct gemm in = {.c = drops ? p->dropped : dx, .ldc = l->cols, .m = n, .n = l->cols,
-                            .k = a->rank, .a = dxa, .lda = a->rank,
-                            .b = net_value(p->net, a->a), .ldb = l->cols, .b_across = true,
-                            .add = !drops};
+    const struct gemm db = {.c = p->dside, .ldc = l->rows, .m = a->rank, .n = l->rows, .k = n, /* [r,rows] */
+                            .a = xa, .lda = a->rank, .a_across = true,
+                            .b = dy, .ldb = l->rows, .b_across = true};
+    struct lying_call c = {p->dside, to, l->rows, a->rank, adds};
+    gemm_run(p->c, &db);
+    compute_for(p->c, l->rows, 64, stand_up, &c);
+}
+
+/* dxa = s dy B, packed too;  dA += dxa^T dropout(x) */
+static void lora_down_grad(struct pass *p, const struct linear *l, const float *x, size_t n) {
+    const struct adapter *a = l->adapter;
+    float *dxa = p->drank;
+    const void *b = pack_b(p, p->side_panels, net_value(p->net, a->b), a->rank, l->rows, true);
+    const struct panel_sum dr = {.c = dxa, .ldc = a->rank, .m = n, .n = a->rank,
+                                 .terms = {{p->grad_panels, b, l->rows}}};
+    panel_sum_run(p->c, tiles_of(p), &dr);
+    compute_scale(p->c, dxa, dxa, a->scale, n * a->rank);
+    pack_a(p, p->rank_panels, dxa, n, a->rank);
+    if (drops(p, a))
+        op_dropout(p, p->dropped, x, n * l->cols, a->dropout, a->site);
+    bool adds = false;
+    float *to = grad_to_write(p, a->a, &adds);
+    const struct gemm da = {.c = to, .ldc = l->cols, .m = a->rank, .n = l->cols, .k = n,
+                            .a = dxa, .lda = a->rank, .a_across = true,
+                            .b = drops(p, a) ? p->dropped : x, .ldb = l->cols, .b_across = true,
+                            .add = adds};
+    if (to)
+        gemm_run(p->c, &da);
+}
+
+/* dx += dropout(dxa A) */
+static void lora_dropped_back(struct pass *p, const struct linear *l, float *dx, size_t n) {
+    const struct adapter *a = l->adapter;
+    const struct gemm in = {.c = p->dropped, .ldc = l->cols, .m = n, .n = l->cols, .k = a->rank,
+                            .a = p->drank, .lda = a->rank,
+                            .b = net_value(p->net, a->a), .ldb = l->cols, .b_across = true};
     gemm_run(p->c, &in);
-    if (drops)
-        op_dropout_back(p, dx, p->dropped, n * l->cols, a->dropout, a->site);
+    op_dropout_back(p, dx, p->dropped, n * l->cols, a->dropout, a->site);
 }
 
 /* ---- PiSSA ------------------------------------------------------------------------------------------- */
@@ -185,22 +243,39 @@ static void start_off_back(struct pass *p, const struct linear *l, float *dx, co
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-void op_linear(struct pass *p, const struct linear *l, float *y, const float *x, size_t n,
-               struct linear_kept *kept) {
+/* y = x W^T (+ B xa): the adapter's sum goes on where the other ends */
+static void multiply(struct pass *p, const struct linear *l, float *y) {
+    const struct adapter *a = l->adapter;
+    struct panel_sum s = {.c = y, .ldc = l->rows, .m = p->in.n, .n = l->rows, /* [n,rows] */
+                          .terms = {{p->input_panels, op_weight_panels(p, l, false), l->cols}}};
+    if (a)
+        s.terms[1] = (struct panel_term){
+            p->rank_panels, pack_b(p, p->side_panels, net_value(p->net, a->b), l->rows, a->rank, false), a->rank};
+    panel_sum_run(p->c, tiles_of(p), &s);
+}
+
+/* Of a layer that is exact: float32, no adapter. */
+static void multiply_exactly(struct pass *p, const struct linear *l, float *y) {
     const struct operand w = op_weight(p, l);
+    const struct gemm g = {.c = y, .ldc = l->rows, .m = p->in.n, .n = l->rows, .k = l->cols,
+                           .a = p->in.x, .lda = l->cols,
+                           .b = w.data, .b_type = w.dtype, .ldb = l->cols, .exact = true};
+    gemm_run(p->c, &g);
+}
+
+void op_linear(struct pass *p, const struct linear *l, float *y, struct linear_kept *kept) {
     const struct adapter *a = l->adapter;
     const float *bias = bias_of(p, l);
+    const size_t n = p->in.n;
     float *out = a && a->magnitude ? kept->pre : y;
-    const struct gemm g = {.c = out, .ldc = l->rows, .m = n, .n = l->rows, .k = l->cols, /* [n,rows] */
-                           .a = x, .lda = l->cols,
-                           .b = w.data, .b_type = w.dtype, .ldb = l->cols, .exact = l->exact};
-    gemm_run(p->c, &g);
-    if (a) {
-        lora_down(p, l, x, n, kept->xa);
-        lora_up(p, l, out, n, kept->xa);
-        if (a->start_a)
-            start_off(p, l, out, x, n);
-    }
+    if (a)
+        lora_down(p, l, kept->xa);
+    if (l->exact)
+        multiply_exactly(p, l, out);
+    else
+        multiply(p, l, out);
+    if (a && a->start_a)
+        start_off(p, l, out, p->in.x, n);
     if (out != y)
         gain(p, a, y, out, n, l->rows);
     if (bias) {
@@ -209,41 +284,69 @@ void op_linear(struct pass *p, const struct linear *l, float *y, const float *x,
     }
 }
 
-void op_linear_keep(struct pass *p, const struct linear *l, float *y, const float *x, size_t n,
-                    struct linear_kept *kept) {
+void op_linear_keep(struct pass *p, const struct linear *l, float *y, struct linear_kept *kept) {
     if (l->adapter && l->adapter->magnitude)
-        op_linear(p, l, y, x, n, kept);
+        op_linear(p, l, y, kept);
     else if (l->adapter)
-        lora_down(p, l, x, n, kept->xa);
+        lora_down(p, l, kept->xa);
 }
 
-/* dbias += sum of dy;  dW += dy^T x;  dx = dy W */
+/* dW += dy^T x */
+static void weight_grad(struct pass *p, const struct linear *l, const float *dy, const float *x, size_t n) {
+    bool adds = false;
+    float *dw = grad_to_write(p, l->w, &adds);
+    const struct gemm g = {.c = dw, .ldc = l->cols, .m = l->rows, .n = l->cols, .k = n,
+                           .a = dy, .lda = l->rows, .a_across = true,
+                           .b = x, .ldb = l->cols, .b_across = true, .add = adds, .exact = l->exact};
+    if (dw)
+        gemm_run(p->c, &g);
+}
+
+/* dx = dy W (+ dxa A) */
+static void multiply_back(struct pass *p, const struct linear *l, float *dx, size_t n, bool add) {
+    const struct adapter *a = l->adapter;
+    struct panel_sum s = {.c = dx, .ldc = l->cols, .m = n, .n = l->cols, .add = add, /* [n,cols] */
+                          .terms = {{p->grad_panels, op_weight_panels(p, l, true), l->rows}}};
+    if (a && !drops(p, a))
+        s.terms[1] = (struct panel_term){
+            p->rank_panels, pack_b(p, p->side_panels, net_value(p->net, a->a), l->cols, a->rank, true), a->rank};
+    panel_sum_run(p->c, tiles_of(p), &s);
+}
+
+static void multiply_back_exactly(struct pass *p, const struct linear *l, float *dx, const float *dy, size_t n,
+                                  bool add) {
+    const struct operand w = op_weight(p, l);
+    const struct gemm g = {.c = dx, .ldc = l->cols, .m = n, .n = l->cols, .k = l->rows,
+                           .a = dy, .lda = l->rows, .b = w.data, .b_type = w.dtype, .ldb = l->cols,
+                           .b_across = true, .add = add, .exact = true};
+    gemm_run(p->c, &g);
+}
+
+/* dbias += sum of dy, and what the products have */
 void op_linear_back(struct pass *p, const struct linear *l, float *dx, float *dy, const float *x, size_t n,
                     const struct linear_kept *kept, bool add) {
     const struct adapter *a = l->adapter;
-    bool adds = false;
-    float *dw = grad_to_write(p, l->w, &adds), *db = grad_of(p, l->b);
+    float *db = grad_of(p, l->b);
     if (db)
         column_sum(p, db, dy, n, l->rows);
     if (a && a->magnitude)
         gain_back(p, a, dy, kept->pre, n, l->rows);
-    if (dw) {
-        const struct gemm g = {.c = dw, .ldc = l->cols, .m = l->rows, .n = l->cols, .k = n,
-                               .a = dy, .lda = l->rows, .a_across = true,
-                               .b = x, .ldb = l->cols, .b_across = true, .add = adds,
-                               .exact = l->exact};
-        gemm_run(p->c, &g);
+    weight_grad(p, l, dy, x, n);
+    if (l->exact) {
+        if (dx)
+            multiply_back_exactly(p, l, dx, dy, n, add);
+        return;
     }
-    if (dx) {
-        const struct operand w = op_weight(p, l);
-        const struct gemm in = {.c = dx, .ldc = l->cols, .m = n, .n = l->cols, .k = l->rows,
-                                .a = dy, .lda = l->rows,
-                                .b = w.data, .b_type = w.dtype, .ldb = l->cols, .b_across = true,
-                                .add = add, .exact = l->exact};
-        gemm_run(p->c, &in);
+    pack_a(p, p->grad_panels, dy, n, l->rows);
+    if (a) {
+        lora_up_grad(p, l, dy, n, kept->xa);
+        lora_down_grad(p, l, x, n);
     }
-    if (a)
-        lora_back(p, l, dx, dy, x, n, kept->xa);
-    if (a && a->start_a && dx)
+    if (!dx)
+        return;
+    multiply_back(p, l, dx, n, add);
+    if (a && drops(p, a))
+        lora_dropped_back(p, l, dx, n);
+    if (a && a->start_a)
         start_off_back(p, l, dx, dy, n);
 }

@@ -41,7 +41,8 @@ static void scatter(struct pass *p, float *y, const float *x, const int32_t *tok
 void op_moe(struct pass *p, const struct layer *l, struct layer_kept *k, float *y) {
     const struct hf_config *c = &p->net->model->config;
     const size_t H = p->net->embed.cols, E = (size_t)c->n_experts, M = (size_t)c->moe_intermediate_size;
-    op_linear(p, &l->router, k->probs, k->h2, p->T, NULL);
+    p->in = (struct input){k->h2, p->T, H}; /* the router is exact: nothing to pack */
+    op_linear(p, &l->router, k->probs, NULL);
     for (size_t t = 0; t < p->T; t++)
         p->c->kernels->softmax(k->probs + t * E, E);
     moe_plan_route(&k->plan, k->probs, p->T, c->norm_topk_prob);
@@ -53,10 +54,12 @@ void op_moe(struct pass *p, const struct layer *l, struct layer_kept *k, float *
         if (g == 0)
             continue;
         gather(p, p->gathered, k->h2, tokens, g);
-        op_linear(p, &x->gate, k->gate + at * M, p->gathered, g, NULL);
-        op_linear(p, &x->up, k->up + at * M, p->gathered, g, NULL);
+        op_input(p, p->gathered, g, H);
+        op_linear(p, &x->gate, k->gate + at * M, NULL);
+        op_linear(p, &x->up, k->up + at * M, NULL);
         op_silu(p, k->act + at * M, k->gate + at * M, k->up + at * M, g * M);
-        op_linear(p, &x->down, p->gathered, k->act + at * M, g, NULL);
+        op_input(p, k->act + at * M, g, M);
+        op_linear(p, &x->down, p->gathered, NULL);
         scatter(p, y, p->gathered, tokens, k->plan.scale + at, g);
     }
 }

@@ -5,6 +5,9 @@
 
 /* ---- room ------------------------------------------------------------------------------------------- */
 
+/* Of the cache: registers of that size are loaded and stored. */
+enum { LINE_BYTES = 64 };
+
 /* Takes pieces of the arena; after the first failure every call does nothing. */
 struct taker {
     struct arena *arena;
@@ -15,9 +18,9 @@ static void *take_bytes(struct taker *t, size_t a, size_t b, size_t size) {
     size_t n;
     void *p = NULL;
     if (!t->failed && checked_mul(a, b, &n) && n < SIZE_MAX / 2 / size)
-        p = arena_alloc(t->arena, n * size + 64);
+        p = arena_alloc(t->arena, n * size + 2 * LINE_BYTES);
     t->failed = t->failed || !p;
-    return p;
+    return p ? (char *)p + (LINE_BYTES - (uintptr_t)p % LINE_BYTES) % LINE_BYTES : NULL;
 }
 
 static float *take(struct taker *t, size_t rows, size_t cols) {
@@ -88,37 +91,67 @@ static enum quern_status take_kept(struct taker *t, const struct sizes *s, const
 
 struct widths {
     const struct pass *p;
-    size_t rank, rows, dropped, dense_bytes;
+    size_t rank, rows, cols, dropped, dense_bytes, side_bytes, decoded_bytes;
 };
 
-static void widen_dense(struct widths *w, const struct linear *l) {
-    const size_t bytes = op_weight_bytes(w->p, l);
-    if (bytes > w->dense_bytes)
-        w->dense_bytes = bytes;
+static void grow(size_t *to, size_t n) {
+    if (n > *to)
+        *to = n;
+}
+
+static void widen_matrix(struct widths *w, const struct linear *l) {
+    const struct pass *p = w->p;
+    if (!l->rows)
+        return;
+    grow(&w->rows, l->rows);
+    grow(&w->cols, l->cols);
+    grow(&w->dense_bytes, l->exact ? op_weight_bytes(p, l) : 0);
+    grow(&w->dense_bytes, l->exact || l->row_panels ? 0 : op_weight_panel_bytes(p, l, false));
+    grow(&w->dense_bytes, l->exact || l->column_panels ? 0 : op_weight_panel_bytes(p, l, true));
+    if (l->fixed->packed && !l->w)
+        grow(&w->decoded_bytes, GEMM_NR_MAX * l->cols * sizeof(float));
 }
 
 static enum quern_status widen(void *ctx, struct linear *l, size_t layer, const char *module,
                                struct quern_error *err) {
     struct widths *w = ctx;
     const struct adapter *a = l->adapter;
+    const struct gemm_tiles *t = panel_tiles(w->p->c, false);
     (void)layer, (void)module, (void)err;
-    widen_dense(w, l);
-    if (a && a->rank > w->rank)
-        w->rank = a->rank;
-    if (a && l->rows > w->rows)
-        w->rows = l->rows;
-    if (a && a->dropout > 0 && l->cols > w->dropped)
-        w->dropped = l->cols;
+    widen_matrix(w, l);
+    if (!a)
+        return QUERN_OK;
+    grow(&w->rank, a->rank);
+    grow(&w->side_bytes, panel_bytes(t, t->nr, a->rank, l->cols));
+    grow(&w->side_bytes, panel_bytes(t, t->nr, l->rows, a->rank));
+    grow(&w->side_bytes, panel_bytes(t, t->nr, a->rank, l->rows));
+    grow(&w->side_bytes, panel_bytes(t, t->nr, l->cols, a->rank));
+    if (a->dropout > 0)
+        grow(&w->dropped, l->cols);
     return QUERN_OK;
 }
 
 static void widen_experts(struct widths *w, const struct layer *l, size_t E) {
     for (size_t e = 0; l->experts && e < E; e++) {
-        widen_dense(w, &l->experts[e].gate);
-        widen_dense(w, &l->experts[e].up);
-        widen_dense(w, &l->experts[e].down);
+        widen_matrix(w, &l->experts[e].gate);
+        widen_matrix(w, &l->experts[e].up);
+        widen_matrix(w, &l->experts[e].down);
     }
-    widen_dense(w, &l->router);
+    widen_matrix(w, &l->router);
+}
+
+static enum quern_status take_panels(struct pass *p, struct taker *t, const struct sizes *s,
+                                     const struct widths *w, struct quern_error *err) {
+    const struct gemm_tiles *tiles = panel_tiles(p->c, false);
+    p->input_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->cols), 1, 1);
+    p->grad_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->rows), 1, 1);
+    p->rank_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->rank), 1, 1);
+    p->side_panels = take_bytes(t, w->side_bytes, 1, 1);
+    p->dside = take(t, w->rank, w->rows);
+    p->dense = take_bytes(t, w->dense_bytes, 1, 1);
+    p->decoded_bytes = (w->decoded_bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    p->decoded = take_bytes(t, p->decoded_bytes, (size_t)p->c->n_workers, 1);
+    return t->failed ? error_nomem(err) : QUERN_OK;
 }
 
 static enum quern_status take_shared(struct pass *p, struct taker *t, const struct sizes *s,
@@ -127,7 +160,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     enum quern_status st = net_each_linear(p->net, widen, &w, err);
     if (st != QUERN_OK)
         return st;
-    widen_dense(&w, &p->net->head);
+    grow(&w.dense_bytes, op_weight_bytes(p, &p->net->head));
     for (size_t i = 0; i < (size_t)p->net->model->config.n_layers; i++)
         widen_experts(&w, &p->net->layers[i], s->E);
     p->cos = take(t, s->T, s->D / 2);
@@ -151,8 +184,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     p->gathered = take(t, s->T, s->H);
     p->dgathered = take(t, s->T, s->H);
     p->dprobs = take(t, s->T, s->E);
-    p->dense = take_bytes(t, w.dense_bytes, 1, 1);
-    return t->failed ? error_nomem(err) : QUERN_OK;
+    return take_panels(p, t, s, &w, err);
 }
 
 static void take_wider(struct linear *a, const struct linear *b) {
@@ -250,9 +282,10 @@ static void attention_sublayer(struct pass *p, const struct layer *l, struct lay
     const struct hf_config *c = &p->net->model->config;
     const size_t T = p->T, nq = (size_t)c->n_heads, nk = (size_t)c->n_kv_heads;
     op_norm(p, &l->input_norm, k->h1, x, k->r1, T);    /* [T,H] */
-    op_linear(p, &l->q, k->q_raw, k->h1, T, &k->lq);   /* [T,Q] */
-    op_linear(p, &l->k, k->k_raw, k->h1, T, &k->lk);   /* [T,K] */
-    op_linear(p, &l->v, k->v, k->h1, T, &k->lv);       /* [T,K] */
+    op_input(p, k->h1, T, l->q.cols);
+    op_linear(p, &l->q, k->q_raw, &k->lq);             /* [T,Q] */
+    op_linear(p, &l->k, k->k_raw, &k->lk);             /* [T,K] */
+    op_linear(p, &l->v, k->v, &k->lv);                 /* [T,K] */
     if (l->q_norm.n) {
         op_norm(p, &l->q_norm, k->q, k->q_raw, k->rq, T * nq);
         op_norm(p, &l->k_norm, k->k, k->k_raw, k->rk, T * nk);
@@ -260,13 +293,15 @@ static void attention_sublayer(struct pass *p, const struct layer *l, struct lay
     op_rope(p, k->q, nq);
     op_rope(p, k->k, nk);
     op_attention(p, l, k);                              /* [T,Q] */
-    op_linear(p, &l->o, k->mid, k->attended, T, &k->lo); /* [T,H] */
+    op_input(p, k->attended, T, l->o.cols);
+    op_linear(p, &l->o, k->mid, &k->lo);                /* [T,H] */
     compute_axpy(p->c, k->mid, x, 1.0f, T * l->o.rows); /* [T,H] */
 }
 
-/* dx: of mid on entry, of x on return */
+/* dx: of mid on entry, of x on return; that is left out when there is nothing `below` that trains. */
 static void attention_sublayer_back(struct pass *p, const struct layer *l, struct layer_kept *k,
-                                    const float *x, float *dx) {
+                                    const float *x, float *dx, bool below) {
+    float *dh = below || l->input_norm.w ? p->dh : NULL;
     const struct hf_config *c = &p->net->model->config;
     const size_t T = p->T, nq = (size_t)c->n_heads, nk = (size_t)c->n_kv_heads;
     memcpy(p->h, dx, T * l->o.rows * sizeof *dx);
@@ -278,10 +313,11 @@ static void attention_sublayer_back(struct pass *p, const struct layer *l, struc
         op_norm_back(p, &l->q_norm, p->dq, p->dq, k->q_raw, k->rq, T * nq, false);
         op_norm_back(p, &l->k_norm, p->dk, p->dk, k->k_raw, k->rk, T * nk, false);
     }
-    op_linear_back(p, &l->q, p->dh, p->dq, k->h1, T, &k->lq, false);
-    op_linear_back(p, &l->k, p->dh, p->dk, k->h1, T, &k->lk, true);
-    op_linear_back(p, &l->v, p->dh, p->dv, k->h1, T, &k->lv, true);
-    op_norm_back(p, &l->input_norm, dx, p->dh, x, k->r1, T, true);
+    op_linear_back(p, &l->q, dh, p->dq, k->h1, T, &k->lq, false);
+    op_linear_back(p, &l->k, dh, p->dk, k->h1, T, &k->lk, true);
+    op_linear_back(p, &l->v, dh, p->dv, k->h1, T, &k->lv, true);
+    if (dh)
+        op_norm_back(p, &l->input_norm, dx, p->dh, x, k->r1, T, true);
 }
 
 /* y = mid + Wdown (silu(Wgate h) * Wup h),  h = norm(mid);  or the same in the chosen experts.
@@ -293,13 +329,16 @@ static void mlp_sublayer(struct pass *p, const struct layer *l, struct layer_kep
         float *out = y ? y : p->h;
         op_moe(p, l, k, out); /* [T,H] */
     } else {
-        op_linear(p, &l->gate, k->gate, k->h2, T, &k->lgate);   /* [T,I] */
-        op_linear(p, &l->up, k->up, k->h2, T, &k->lup);         /* [T,I] */
+        op_input(p, k->h2, T, l->gate.cols);
+        op_linear(p, &l->gate, k->gate, &k->lgate);             /* [T,I] */
+        op_linear(p, &l->up, k->up, &k->lup);                   /* [T,I] */
         op_silu(p, k->act, k->gate, k->up, T * l->gate.rows);   /* [T,I] */
+        if (y || l->down.adapter)
+            op_input(p, k->act, T, l->down.cols);
         if (y)
-            op_linear(p, &l->down, y, k->act, T, &k->ldown); /* [T,H] */
+            op_linear(p, &l->down, y, &k->ldown); /* [T,H] */
         else if (l->down.adapter)
-            op_linear_keep(p, &l->down, p->h, k->act, T, &k->ldown);
+            op_linear_keep(p, &l->down, p->h, &k->ldown);
     }
     if (y)
         compute_axpy(p->c, y, k->mid, 1.0f, T * l->o.rows);
@@ -352,7 +391,7 @@ struct row_losses pass_row(struct pass *p, const struct train_row *row, struct r
             mlp_sublayer(p, l, k, NULL);
         }
         mlp_sublayer_back(p, l, k, p->dx);
-        attention_sublayer_back(p, l, k, p->xs[i], p->dx);
+        attention_sublayer_back(p, l, k, p->xs[i], p->dx, i > 0 || p->net->embed.w);
     }
     if (p->grads) {
         op_embed_back(p, p->dx);

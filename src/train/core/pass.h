@@ -5,6 +5,7 @@
 #define QUERN_TRAIN_PASS_H
 
 #include "train/core/network.h"
+#include "train/core/panels.h"
 
 /* What a linear layer with an adapter keeps. */
 struct linear_kept {
@@ -25,6 +26,12 @@ struct layer_kept {
     float *probs;               /* [T,E] */
     struct moe_plan plan;
     struct linear_kept lq, lk, lv, lo, lgate, lup, ldown;
+};
+
+/* What the linear layers at hand multiply: n rows of x, packed in pass.input_panels. */
+struct input {
+    const float *x;
+    size_t n, cols;
 };
 
 struct pass {
@@ -59,7 +66,16 @@ struct pass {
     float *rhead;        /* [T] */
     float *gathered, *dgathered; /* [T,H]: rows before the final norm; an expert's tokens */
     float *dprobs;      /* [T,E] */
-    void *dense;        /* room for a coded matrix, decoded */
+    struct input in;
+    /* Operands as the tiles take them (panels.h). */
+    void *input_panels; /* of a: x of op_input */
+    void *grad_panels;  /* of a: dy */
+    void *rank_panels;  /* of a: [T,r] */
+    void *side_panels;  /* of b: an adapter's A or B */
+    void *dense;        /* of b: a matrix that is not kept packed; or a coded head, decoded */
+    char *decoded;      /* per worker: rows of a coded matrix */
+    size_t decoded_bytes;
+    float *dside;       /* [r, rows]: gradient of B, lying */
 };
 
 /* Fewer rows of the head where memory is what counts. */
@@ -97,11 +113,11 @@ void op_norm(struct pass *p, const struct scaling *s, float *y, const float *x, 
 void op_norm_back(struct pass *p, const struct scaling *s, float *dx, float *dy, const float *x,
                   const float *r, size_t n, bool add);
 
-void op_linear(struct pass *p, const struct linear *l, float *y, const float *x, size_t n,
-               struct linear_kept *kept);
+/* Packs n rows of x, which the op_linear that follow multiply. */
+void op_input(struct pass *p, const float *x, size_t n, size_t cols);
+void op_linear(struct pass *p, const struct linear *l, float *y, struct linear_kept *kept);
 /* What op_linear keeps, and no more than that takes; y is room. */
-void op_linear_keep(struct pass *p, const struct linear *l, float *y, const float *x, size_t n,
-                    struct linear_kept *kept);
+void op_linear_keep(struct pass *p, const struct linear *l, float *y, struct linear_kept *kept);
 /* dx may be NULL. dy is used up. */
 void op_linear_back(struct pass *p, const struct linear *l, float *dx, float *dy, const float *x, size_t n,
                     const struct linear_kept *kept, bool add);
@@ -133,12 +149,15 @@ void op_dropout(struct pass *p, float *y, const float *x, size_t n, float rate, 
 /* y += the same of x */
 void op_dropout_back(struct pass *p, float *y, const float *x, size_t n, float rate, uint32_t site);
 
-/* A linear layer's matrix as something to multiply with; coded ones are decoded to p->dense. */
+/* A matrix as it lies in memory; coded ones are decoded to p->dense. For the head, and for exact products. */
 struct operand {
     const void *data;
     enum dtype dtype;
 };
 struct operand op_weight(struct pass *p, const struct linear *l);
 size_t op_weight_bytes(const struct pass *p, const struct linear *l); /* of p->dense it takes */
+/* A matrix as panels of b: its rows for x W^T, its columns for dy W. Those not kept are packed to p->dense. */
+const void *op_weight_panels(struct pass *p, const struct linear *l, bool columns);
+size_t op_weight_panel_bytes(const struct pass *p, const struct linear *l, bool columns);
 
 #endif
