@@ -154,6 +154,7 @@ int main(int argc, char **argv) {
         .learning_rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .max_grad_norm = 1,
         .bf16 = argc <= 5 || strcmp(argv[5], "bf16") == 0,
         .checkpointing = argc > 6 && strcmp(argv[6], "checkpointing") == 0,
+        .pack_weights = !getenv("UNPACKED"),
         .max_row = s.tokens,
         .threads = argc > 7 ? (int)strtol(argv[7], NULL, 10) : 0};
     return steps(&s);

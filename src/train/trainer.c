@@ -257,7 +257,8 @@ struct train_size trainer_size(const struct trainer *t) {
     if (t->options.method != TRAIN_FULL)
         s.total += s.trainable;
     s.state_bytes = 2 * t->net.n_values * sizeof(float) + optimizer_bytes(&t->optimizer);
-    s.weight_bytes = t->options.method == TRAIN_FULL ? 0 : t->net.fixed_bytes;
+    s.weight_bytes = t->options.method == TRAIN_FULL ? 0 : t->net.fixed_bytes - t->pass.let_go_bytes;
+    s.weight_bytes += t->pass.kept_bytes;
     return s;
 }
 

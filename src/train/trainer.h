@@ -35,6 +35,8 @@ struct train_options {
     float max_grad_norm; /* 0: no clipping */
     float neftune_alpha; /* 0: off */
     bool checkpointing;  /* keep layer inputs only, compute the rest again */
+    bool pack_weights;   /* LoRA: keep the base packed for both directions (twice its bytes) where half of the
+                          * free memory is enough for it; the results are the same bits */
     bool bf16;           /* matrix products in bf16 with float32 sums; else float32 */
     size_t max_row;      /* longest row that will come, tokens */
     uint64_t seed;       /* initial adapters, dropout, NEFTune */

@@ -5,10 +5,10 @@
 
 #include "train/core/pass.h"
 
-/* Logits of one token become their gradients; the loss without its weight. */
 struct loss_call {
     struct pass *p;
-    const size_t *rows; /* tokens of this chunk */
+    const size_t *rows; /* the n tokens of this chunk */
+    size_t n;
     struct row_weights w;
     double loss[HEAD_ROWS_MAX];
 };
@@ -27,40 +27,52 @@ static float weight_of(const struct row_weights *w, enum train_label_kind kind) 
                                             : w->answer;
 }
 
+/* The loss without its weight; the logits become their gradients. */
+static double token_loss(struct loss_call *c, size_t i) {
+    const struct train_kernels *k = c->p->c->train;
+    const size_t V = c->p->net->head.rows, t = c->rows[i], label = (size_t)c->p->row->labels[t];
+    float *z = c->p->logits + i * V;
+    const float weight = weight_of(&c->w, kind_of(c->p->row, t));
+    const float most = k->largest(z, V), said = z[label];
+    const float sum = k->exp_sum(z, V, 1.0f, most);
+    if (c->p->grads) {
+        k->scale(z, z, weight / sum, V);
+        z[label] -= weight;
+    }
+    return log((double)sum) + ((double)most - (double)said);
+}
+
+/* Strips of tokens, packed while they are in the cache. */
 static void loss_share(void *ctx, size_t begin, size_t end) {
     struct loss_call *c = ctx;
-    const struct train_kernels *k = c->p->c->train;
+    const struct gemm_tiles *t = panel_tiles(c->p->c, false);
     const size_t V = c->p->net->head.rows;
+    const struct panel_source s = {.data = c->p->logits, .dtype = DTYPE_F32, .ld = V, .count = c->n, .k = V};
     for (size_t i = begin; i < end; i++) {
-        float *z = c->p->logits + i * V;
-        const size_t t = c->rows[i], label = (size_t)c->p->row->labels[t];
-        const float weight = weight_of(&c->w, kind_of(c->p->row, t));
-        const float most = k->largest(z, V), said = z[label];
-        const float sum = k->exp_sum(z, V, 1.0f, most);
-        c->loss[i] = log((double)sum) + ((double)most - (double)said);
-        if (c->p->grads) {
-            k->scale(z, z, weight / sum, V);
-            z[label] -= weight;
-        }
+        for (size_t j = i * t->mr; j < (i + 1) * t->mr && j < c->n; j++)
+            c->loss[j] = token_loss(c, j);
+        if (c->p->grads)
+            panel_pack_part(t, (char *)c->p->logit_panels + i * panel_bytes(t, t->mr, t->mr, V), t->mr, &s, i, 1, 0, V);
     }
 }
 
 /* One chunk: dz from picked rows of h; dh = dz Whead, dWhead += dz^T h. */
-static void chunk(struct pass *p, struct loss_call *call, size_t at, size_t n) {
+static void chunk(struct pass *p, struct loss_call *call, size_t at) {
     const struct linear *l = &p->net->head;
-    const size_t H = l->cols, V = l->rows;
-    const struct operand w = op_weight(p, l);
+    const struct gemm_tiles *t = panel_tiles(p->c, false);
+    const size_t H = l->cols, V = l->rows, n = call->n;
     const float *h = p->picked + at * H;
-    const struct gemm z = {.c = p->logits, .ldc = V, .m = n, .n = V, .k = H, /* [n,V] */
-                           .a = h, .lda = H, .b = w.data, .b_type = w.dtype, .ldb = H};
-    gemm_run(p->c, &z);
-    compute_for(p->c, n, 1, loss_share, call);
+    struct panel_sum z = {.c = p->logits, .ldc = V, .m = n, .n = V, .terms = {{.a = p->input_panels}}}; /* [n,V] */
+    struct panel_sum dh = {.c = p->dpicked + at * H, .ldc = H, .m = n, .n = H, /* [n,H] */
+                           .terms = {{.a = p->logit_panels}}};
+    op_input(p, h, n, H);
+    op_weight_term(p, l, false, &z);
+    panel_sum_run(p->c, t, &z);
+    compute_for(p->c, (n + t->mr - 1) / t->mr, 1, loss_share, call);
     if (!p->grads)
         return;
-    const struct gemm dh = {.c = p->dpicked + at * H, .ldc = H, .m = n, .n = H, .k = V, /* [n,H] */
-                            .a = p->logits, .lda = V,
-                            .b = w.data, .b_type = w.dtype, .ldb = H, .b_across = true};
-    gemm_run(p->c, &dh);
+    op_weight_term(p, l, true, &dh);
+    panel_sum_run(p->c, t, &dh);
     bool adds = false;
     float *to = grad_to_write(p, l->w, &adds);
     if (!to)
@@ -83,8 +95,8 @@ struct row_losses op_head(struct pass *p, float *dx, const float *x, struct row_
     op_norm(p, &p->net->final_norm, p->picked, p->gathered, p->rhead, n);
     for (size_t i = 0; i < n; i += p->head_rows) {
         const size_t some = n - i < p->head_rows ? n - i : p->head_rows;
-        struct loss_call call = {.p = p, .rows = rows + i, .w = w};
-        chunk(p, &call, i, some);
+        struct loss_call call = {.p = p, .rows = rows + i, .n = some, .w = w};
+        chunk(p, &call, i);
         for (size_t j = 0; j < some; j++)
             *(is_prompt(p->row, rows[i + j]) ? &sum.prompt : &sum.answer) += call.loss[j];
     }

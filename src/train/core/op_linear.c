@@ -247,7 +247,8 @@ static void start_off_back(struct pass *p, const struct linear *l, float *dx, co
 static void multiply(struct pass *p, const struct linear *l, float *y) {
     const struct adapter *a = l->adapter;
     struct panel_sum s = {.c = y, .ldc = l->rows, .m = p->in.n, .n = l->rows, /* [n,rows] */
-                          .terms = {{p->input_panels, op_weight_panels(p, l, false), l->cols}}};
+                          .terms = {{.a = p->input_panels}}};
+    op_weight_term(p, l, false, &s);
     if (a)
         s.terms[1] = (struct panel_term){
             p->rank_panels, pack_b(p, p->side_panels, net_value(p->net, a->b), l->rows, a->rank, false), a->rank};
@@ -306,7 +307,8 @@ static void weight_grad(struct pass *p, const struct linear *l, const float *dy,
 static void multiply_back(struct pass *p, const struct linear *l, float *dx, size_t n, bool add) {
     const struct adapter *a = l->adapter;
     struct panel_sum s = {.c = dx, .ldc = l->cols, .m = n, .n = l->cols, .add = add, /* [n,cols] */
-                          .terms = {{p->grad_panels, op_weight_panels(p, l, true), l->rows}}};
+                          .terms = {{.a = p->grad_panels}}};
+    op_weight_term(p, l, true, &s);
     if (a && !drops(p, a))
         s.terms[1] = (struct panel_term){
             p->rank_panels, pack_b(p, p->side_panels, net_value(p->net, a->a), l->cols, a->rank, true), a->rank};

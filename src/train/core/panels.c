@@ -32,23 +32,26 @@ struct pack_call {
     size_t width;
 };
 
+void panel_pack_part(const struct gemm_tiles *t, void *dst, size_t width, const struct panel_source *s,
+                     size_t first, size_t n, size_t k0, size_t k) {
+    for (size_t i = 0; i < n && (first + i) * width < s->count; i++) {
+        const size_t row = (first + i) * width, at = s->across ? k0 * s->ld + row : row * s->ld + k0;
+        const struct gemm_strip strip = {.dst = (char *)dst + i * width * even(k) * t->element,
+                                         .src = (const char *)s->data + at * dtype_size_bytes(s->dtype),
+                                         .dtype = s->dtype,
+                                         .ld = s->ld,
+                                         .width = width,
+                                         .count = at_most(width, s->count - row),
+                                         .k = k,
+                                         .across = s->across};
+        t->pack(&strip);
+    }
+}
+
 static void pack_share(void *ctx, size_t begin, size_t end) {
     const struct pack_call *p = ctx;
-    const struct panel_source *s = p->s;
-    const size_t strip_bytes = p->width * even(s->k) * p->t->element;
-    for (size_t i = begin; i < end; i++) {
-        const size_t at = i * p->width;
-        const struct gemm_strip strip = {
-            .dst = p->dst + i * strip_bytes,
-            .src = (const char *)s->data + (s->across ? at : at * s->ld) * dtype_size_bytes(s->dtype),
-            .dtype = s->dtype,
-            .ld = s->ld,
-            .width = p->width,
-            .count = at_most(p->width, s->count - at),
-            .k = s->k,
-            .across = s->across};
-        p->t->pack(&strip);
-    }
+    const size_t strip_bytes = p->width * even(p->s->k) * p->t->element;
+    panel_pack_part(p->t, p->dst + begin * strip_bytes, p->width, p->s, begin, end - begin, 0, p->s->k);
 }
 
 void panel_pack(const struct compute *c, const struct gemm_tiles *t, void *dst, size_t width,
@@ -62,12 +65,15 @@ void panel_pack(const struct compute *c, const struct gemm_tiles *t, void *dst, 
 struct part {
     const struct gemm_tiles *t;
     const struct panel_sum *s;
+    char *room; /* for a block of b */
     size_t m0, m1, n0, n1;
 };
 
-/* Elements [k0, k0 + k) of the first term; with `last`, then the others. */
+/* Elements [k0, k0 + k) of the first term for the columns from n on; with `last`, then the others. */
 struct stretch {
-    size_t k0, k;
+    size_t n, n_end, k0, k;
+    const char *b;  /* of column n, strips b_bytes apart */
+    size_t b_bytes;
     bool add, last;
 };
 
@@ -76,10 +82,10 @@ static void add_terms(const struct part *p, const struct stretch *k, size_t i, s
     const struct gemm_tiles *t = p->t;
     const struct panel_term *first = &p->s->terms[0];
     t->tile(k->k, (const char *)first->a + (i * even(first->k) + k->k0 * t->mr) * t->element,
-            (const char *)first->b + (j * even(first->k) + k->k0 * t->nr) * t->element, c, ld, k->add);
+            k->b + (j - k->n) / t->nr * k->b_bytes, c, ld, k->add);
     for (size_t n = 1; n < PANEL_TERMS && k->last; n++) {
         const struct panel_term *more = &p->s->terms[n];
-        if (more->b)
+        if (more->k)
             t->tile(more->k, (const char *)more->a + i * even(more->k) * t->element,
                     (const char *)more->b + j * even(more->k) * t->element, c, ld, true);
     }
@@ -98,15 +104,28 @@ static void edge(const struct part *p, const struct stretch *k, size_t i, size_t
         memcpy(s->c + (i + r) * s->ldc + j, whole + r * p->t->nr, cols * sizeof *whole);
 }
 
-static void block(const struct part *p, const struct stretch *k, size_t n, size_t n_end) {
+static void block(const struct part *p, const struct stretch *k) {
     const struct panel_sum *s = p->s;
     const size_t mr = p->t->mr, nr = p->t->nr;
     for (size_t i = p->m0; i < p->m1; i += mr)
-        for (size_t j = n; j < n_end; j += nr)
+        for (size_t j = k->n; j < k->n_end; j += nr)
             if (i + mr <= s->m && j + nr <= s->n)
                 add_terms(p, k, i, j, s->c + i * s->ldc + j, s->ldc);
             else
                 edge(p, k, i, j);
+}
+
+/* Where the stretch's part of b is, packed now or before. */
+static void find_b(const struct part *p, struct stretch *k) {
+    const struct gemm_tiles *t = p->t;
+    const struct panel_term *first = &p->s->terms[0];
+    k->b_bytes = t->nr * even(first->b ? first->k : k->k) * t->element;
+    k->b = p->room;
+    if (first->b)
+        k->b = (const char *)first->b + k->n / t->nr * k->b_bytes + k->k0 * t->nr * t->element;
+    else
+        panel_pack_part(t, p->room, t->nr, &p->s->raw, k->n / t->nr, (k->n_end - k->n + t->nr - 1) / t->nr,
+                        k->k0, k->k);
 }
 
 static void sum_part(const struct part *p) {
@@ -114,15 +133,25 @@ static void sum_part(const struct part *p) {
     const size_t blocks = (K + most - 1) / most, each = even((K + blocks - 1) / blocks);
     for (size_t n = p->n0; n < p->n1; n += BLOCK_N)
         for (size_t k0 = 0; k0 < K; k0 += each) {
-            const struct stretch k = {.k0 = k0, .k = at_most(each, K - k0),
-                                      .add = p->s->add || k0 > 0, .last = k0 + each >= K};
-            block(p, &k, n, at_most(n + BLOCK_N, p->n1));
+            struct stretch k = {.n = n, .n_end = at_most(n + BLOCK_N, p->n1), .k0 = k0,
+                                .k = at_most(each, K - k0), .add = p->s->add || k0 > 0,
+                                .last = k0 + each >= K};
+            find_b(p, &k);
+            block(p, &k);
         }
 }
 
+struct sum_call {
+    const struct compute *c;
+    struct part whole;
+};
+
+/* Along the columns where there are enough: then each packs what it alone needs of b. */
 static void sum_share(void *ctx, int worker, int n_workers) {
-    struct part p = *(const struct part *)ctx;
-    if (p.s->n / p.t->nr >= (size_t)n_workers && p.s->n >= p.s->m)
+    const struct sum_call *call = ctx;
+    struct part p = call->whole;
+    p.room = compute_scratch(call->c, worker);
+    if (p.s->n / p.t->nr >= (size_t)n_workers * 4 || p.s->n >= p.s->m)
         thread_share(p.s->n, p.t->nr, worker, n_workers, &p.n0, &p.n1);
     else
         thread_share(p.s->m, p.t->mr, worker, n_workers, &p.m0, &p.m1);
@@ -131,7 +160,7 @@ static void sum_share(void *ctx, int worker, int n_workers) {
 }
 
 void panel_sum_run(const struct compute *c, const struct gemm_tiles *t, const struct panel_sum *s) {
-    struct part p = {.t = t, .s = s, .m1 = s->m, .n1 = s->n};
+    struct sum_call call = {c, {.t = t, .s = s, .m1 = s->m, .n1 = s->n}};
     if (s->m && s->n)
-        thread_pool_run(c->pool, sum_share, &p);
+        thread_pool_run(c->pool, sum_share, &call);
 }

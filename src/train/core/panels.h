@@ -21,13 +21,16 @@ const struct gemm_tiles *panel_tiles(const struct compute *c, bool exact);
 
 /* What an operand of `count` rows (width mr) or columns (nr) takes. */
 size_t panel_bytes(const struct gemm_tiles *t, size_t width, size_t count, size_t k);
+/* Strips [first, first + n) of elements [k0, k0 + k), one behind the other, by the calling thread. */
+void panel_pack_part(const struct gemm_tiles *t, void *dst, size_t width, const struct panel_source *s,
+                     size_t first, size_t n, size_t k0, size_t k);
 /* Packs on all workers; dst has panel_bytes. */
 void panel_pack(const struct compute *c, const struct gemm_tiles *t, void *dst, size_t width,
                 const struct panel_source *s);
 
 struct panel_term {
-    const void *a, *b; /* packed; b NULL: the term is not there */
-    size_t k;
+    const void *a, *b; /* packed */
+    size_t k;          /* 0: the term is not there */
 };
 enum { PANEL_TERMS = 2 };
 
@@ -37,6 +40,7 @@ struct panel_sum {
     float *c;
     size_t ldc, m, n;
     struct panel_term terms[PANEL_TERMS];
+    struct panel_source raw; /* the first term's b, packed by blocks on the way, when b is NULL */
     bool add;
 };
 void panel_sum_run(const struct compute *c, const struct gemm_tiles *t, const struct panel_sum *s);

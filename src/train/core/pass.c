@@ -2,6 +2,7 @@
 #include "train/core/pass.h"
 
 #include "base/checked.h"
+#include "base/pages.h"
 
 /* ---- room ------------------------------------------------------------------------------------------- */
 
@@ -99,17 +100,20 @@ static void grow(size_t *to, size_t n) {
         *to = n;
 }
 
-static void widen_matrix(struct widths *w, const struct linear *l) {
+/* Room to decode it. */
+static void widen_decoded(struct widths *w, const struct linear *l) {
     const struct pass *p = w->p;
-    if (!l->rows)
+    if (!l->rows || !l->fixed->packed || l->w)
         return;
+    grow(&w->dense_bytes, l->exact ? op_weight_bytes(p, l) : op_weight_panel_bytes(p, l, false));
+    grow(&w->dense_bytes, l->exact ? 0 : op_weight_panel_bytes(p, l, true));
+    grow(&w->decoded_bytes, GEMM_NR_MAX * l->cols * sizeof(float));
+}
+
+static void widen_matrix(struct widths *w, const struct linear *l) {
+    widen_decoded(w, l);
     grow(&w->rows, l->rows);
     grow(&w->cols, l->cols);
-    grow(&w->dense_bytes, l->exact ? op_weight_bytes(p, l) : 0);
-    grow(&w->dense_bytes, l->exact || l->row_panels ? 0 : op_weight_panel_bytes(p, l, false));
-    grow(&w->dense_bytes, l->exact || l->column_panels ? 0 : op_weight_panel_bytes(p, l, true));
-    if (l->fixed->packed && !l->w)
-        grow(&w->decoded_bytes, GEMM_NR_MAX * l->cols * sizeof(float));
 }
 
 static enum quern_status widen(void *ctx, struct linear *l, size_t layer, const char *module,
@@ -147,6 +151,7 @@ static enum quern_status take_panels(struct pass *p, struct taker *t, const stru
     p->grad_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->rows), 1, 1);
     p->rank_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->rank), 1, 1);
     p->side_panels = take_bytes(t, w->side_bytes, 1, 1);
+    p->logit_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, p->head_rows, s->V), 1, 1);
     p->dside = take(t, w->rank, w->rows);
     p->dense = take_bytes(t, w->dense_bytes, 1, 1);
     p->decoded_bytes = (w->decoded_bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
@@ -160,7 +165,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     enum quern_status st = net_each_linear(p->net, widen, &w, err);
     if (st != QUERN_OK)
         return st;
-    grow(&w.dense_bytes, op_weight_bytes(p, &p->net->head));
+    widen_decoded(&w, &p->net->head);
     for (size_t i = 0; i < (size_t)p->net->model->config.n_layers; i++)
         widen_experts(&w, &p->net->layers[i], s->E);
     p->cos = take(t, s->T, s->D / 2);
@@ -224,6 +229,9 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
     if (p->head_rows > p->max_row)
         p->head_rows = p->max_row;
     arena_init(&p->arena, 0);
+    enum quern_status st = op_weight_keep(p, o, err);
+    if (st != QUERN_OK)
+        return st;
     struct taker t = {&p->arena, false};
     const struct sizes s = sizes_of(p);
     p->xs = take_bytes(&t, layers + 1, 1, sizeof *p->xs);
@@ -233,7 +241,7 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
         return error_nomem(err);
     for (size_t i = 0; i <= layers; i++)
         p->xs[i] = take(&t, s.T, s.H);
-    enum quern_status st = take_shared(p, &t, &s, err);
+    st = take_shared(p, &t, &s, err);
     for (size_t i = 0; i < p->n_kept && st == QUERN_OK; i++) {
         const struct layer l = o->checkpointing ? widest_layer(n) : n->layers[i];
         st = take_kept(&t, &s, &l, &p->kept[i], err);
@@ -242,6 +250,7 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
 }
 
 void pass_release(struct pass *p) {
+    pages_free(p->kept_panels, p->kept_bytes);
     arena_release(&p->arena);
     *p = (struct pass){0};
 }

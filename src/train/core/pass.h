@@ -72,9 +72,12 @@ struct pass {
     void *grad_panels;  /* of a: dy */
     void *rank_panels;  /* of a: [T,r] */
     void *side_panels;  /* of b: an adapter's A or B */
-    void *dense;        /* of b: a matrix that is not kept packed; or a coded head, decoded */
+    void *logit_panels; /* of a: [head_rows, V] */
+    void *dense;        /* of b: a coded matrix; or a coded head, decoded */
     char *decoded;      /* per worker: rows of a coded matrix */
     size_t decoded_bytes;
+    char *kept_panels;  /* owned: the base's matrices, or NULL */
+    size_t kept_bytes, let_go_bytes; /* these, and of the mapped matrices that they stand for */
     float *dside;       /* [r, rows]: gradient of B, lying */
 };
 
@@ -156,8 +159,11 @@ struct operand {
 };
 struct operand op_weight(struct pass *p, const struct linear *l);
 size_t op_weight_bytes(const struct pass *p, const struct linear *l); /* of p->dense it takes */
-/* A matrix as panels of b: its rows for x W^T, its columns for dy W. Those not kept are packed to p->dense. */
-const void *op_weight_panels(struct pass *p, const struct linear *l, bool columns);
+/* The matrix as the first b of s, its rows for x W^T, its columns for dy W: kept packed, decoded and packed to
+ * p->dense, or as it lies. */
+void op_weight_term(struct pass *p, const struct linear *l, bool columns, struct panel_sum *s);
 size_t op_weight_panel_bytes(const struct pass *p, const struct linear *l, bool columns);
+/* Keeps the base's matrices packed for both directions, where options ask for it and memory allows it. */
+enum quern_status op_weight_keep(struct pass *p, const struct train_options *o, struct quern_error *err);
 
 #endif

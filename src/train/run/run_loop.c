@@ -17,7 +17,8 @@ static bool may_change(const char *key) {
                                         "eval_steps",    "max_steps",  "save_total_limit",
                                         "logging_steps", "num_train_epochs",
                                         "eval_data",     "early_stopping_patience",
-                                        "load_best_model_at_end", "data", "model_name_or_path"};
+                                        "load_best_model_at_end", "data", "model_name_or_path",
+                                        "pack_weights"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(key, names[i]) == 0)
             return true;

@@ -74,6 +74,26 @@ static void checkpointing_does_not_change_a_bit(void **state) {
     }
 }
 
+static void packing_the_base_does_not_change_a_bit(void **state) {
+    (void)state;
+    static const char *const names[] = {"dora", "rslora", "lora"};
+    for (size_t i = 0; i < 3; i++) {
+        struct train_options o = train_rig_options(names[i]);
+        o.bf16 = true;
+        struct train_rig a = train_rig_open(names[i], &o);
+        o.pack_weights = true;
+        struct train_rig b = train_rig_open(names[i], &o);
+        assert_int_equal(b.trainer->pass.kept_bytes > 0, b.trainer->compute.bf16);
+        for (int s = 0; s < 3; s++) {
+            step(&a, a.rows, a.n_rows);
+            step(&b, b.rows, b.n_rows);
+        }
+        same_values(&a, &b);
+        train_rig_close(&a);
+        train_rig_close(&b);
+    }
+}
+
 /* A row's segments as rows of their own. */
 static size_t unpack(const struct train_row *row, struct train_row *out, uint32_t (*starts)[2]) {
     for (size_t s = 0; s < row->segments; s++) {
@@ -342,6 +362,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(checkpointing_does_not_change_a_bit),
+        cmocka_unit_test(packing_the_base_does_not_change_a_bit),
         cmocka_unit_test(packed_and_single_examples_have_the_same_gradients),
         cmocka_unit_test(a_neighbour_in_the_row_changes_no_bit_of_an_example),
         cmocka_unit_test(the_loss_falls_along_every_gradient_as_it_says),
