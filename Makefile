@@ -46,7 +46,7 @@ BENCH_SRCS := $(sort $(wildcard bench/*.c))
 
 LIB_OBJS  := $(LIB_SRCS:%.c=$(OUT)/%.o)
 CLI_OBJS  := $(CLI_SRCS:%.c=$(OUT)/%.o)
-WEB_FILES := src/server/web/docs.html src/server/web/openapi.json
+WEB_FILES := $(sort $(foreach e,html css js svg json,$(wildcard src/server/web/*.$(e))))
 WEB_OBJ   := $(OUT)/src/server/web/files.o
 TEST_HELPER_OBJS := $(TEST_HELPER_SRCS:%.c=$(OUT)/%.o)
 ALLOC_OBJS := $(ALLOC_SRCS:%.c=$(OUT)/%.o)

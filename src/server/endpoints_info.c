@@ -1,10 +1,9 @@
-/* endpoints_info.c - /v1/models, /health, /ready, /metrics, /docs. */
+/* endpoints_info.c - /v1/models, /health, /ready, /metrics. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/os.h"
 #include "server/server_core.h"
-#include "server/web/embedded.h"
 
 /* ---- models ------------------------------------------------------------------------ */
 
@@ -152,23 +151,4 @@ void endpoint_metrics(struct server *s, struct http_call *call) {
     metrics_write_value("process_uptime_seconds", "gauge", "time since the start",
                         (double)(os_now_ns() - s->started_ns) / 1e9, &body);
     http_answer(call, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
-}
-
-/* ---- pages ----------------------------------------------------------------------------- */
-
-void endpoint_docs(struct server *s, struct http_call *call) {
-    (void)s;
-    struct embedded_file page = embedded_docs_page();
-    http_answer_static(call, 200, "text/html; charset=utf-8", page.data, page.size_bytes);
-}
-
-void endpoint_openapi(struct server *s, struct http_call *call) {
-    (void)s;
-    struct embedded_file file = embedded_openapi();
-    http_answer_static(call, 200, "application/json", file.data, file.size_bytes);
-}
-
-/* A person who opens the address in a browser. */
-void endpoint_root(struct server *s, struct http_call *call) {
-    endpoint_docs(s, call);
 }

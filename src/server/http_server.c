@@ -229,6 +229,10 @@ static void queue(struct http_call *call, int status, const char *content_type,
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (call->request_id[0])
         MHD_add_response_header(response, "X-Request-Id", call->request_id);
+    for (const struct http_field *f = call->fields; f && f->name; f++)
+        MHD_add_response_header(response, f->name, f->value);
+    if (call->etag[0])
+        MHD_add_response_header(response, "ETag", call->etag);
     if (s->decorate)
         s->decorate(s->user, call, response);
     call->answered = MHD_queue_response(call->connection, (unsigned)status, response) == MHD_YES;

@@ -16,6 +16,11 @@ struct http_server;
 struct MHD_Connection;
 struct MHD_Response;
 
+/* A header of an answer. */
+struct http_field {
+    const char *name, *value;
+};
+
 /* One request, from its headers to the end of its answer. */
 struct http_call {
     struct http_server *server;
@@ -28,6 +33,10 @@ struct http_call {
     void *route;     /* the router's, from its `admit` to its `handle` */
     void *principal; /* and who asks */
     char salt[32];   /* of the prefix cache, by key */
+
+    /* For the answer; set before one of the functions below. */
+    const struct http_field *fields; /* the last has no name; NULL: none */
+    char etag[24];                   /* with its quotes; "": none */
 
     /* For the log; filled by the handler where it knows. */
     int status;

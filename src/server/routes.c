@@ -1,5 +1,5 @@
-/* routes.c - which endpoint answers which path. Stored responses, files, batches and a web page get
- * their rows here. */
+/* routes.c - which endpoint answers which path. Stored responses, files and batches get their rows
+ * here. */
 #include <string.h>
 
 #include "server/server_core.h"
@@ -26,7 +26,8 @@ static const struct route routes[] = {
     {"GET", "/ready", endpoint_ready, ROUTE_PUBLIC},
     {"GET", "/docs", endpoint_docs, ROUTE_PUBLIC},
     {"GET", "/openapi.json", endpoint_openapi, ROUTE_PUBLIC},
-    {"GET", "/", endpoint_root, ROUTE_PUBLIC},
+    {"GET", "/web/", endpoint_page_file, ROUTE_PUBLIC},
+    {"GET", "/", endpoint_page, ROUTE_PUBLIC},
 };
 
 static bool path_matches(const char *pattern, const char *path) {

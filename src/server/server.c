@@ -214,14 +214,14 @@ static void on_model_change(void *user, const struct model_entry *e, enum model_
 
 static void log_event(struct server *s, const char *event) {
     struct log_line line;
-    char docs[256];
+    char page[256];
     const bool is_v6 = strchr(s->config->host, ':') != NULL;
     log_line_begin(&line, &s->log, "info", event);
     log_line_str(&line, "host", s->config->host);
     log_line_int(&line, "port", s->listener.port);
-    snprintf(docs, sizeof docs, is_v6 ? "%s://[%.200s]:%u/docs" : "%s://%.200s:%u/docs",
+    snprintf(page, sizeof page, is_v6 ? "%s://[%.200s]:%u/" : "%s://%.200s:%u/",
              s->config->tls_cert ? "https" : "http", s->config->host, s->listener.port);
-    log_line_str(&line, "docs", docs);
+    log_line_str(&line, "page", page);
     log_line_end(&line);
 }
 

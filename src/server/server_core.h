@@ -99,6 +99,7 @@ void endpoint_openapi(struct server *s, struct http_call *call);
 void endpoint_tools(struct server *s, struct http_call *call);
 void endpoint_tool_call(struct server *s, struct http_call *call);
 void endpoint_preflight(struct server *s, struct http_call *call);
-void endpoint_root(struct server *s, struct http_call *call);
+void endpoint_page(struct server *s, struct http_call *call);
+void endpoint_page_file(struct server *s, struct http_call *call);
 
 #endif

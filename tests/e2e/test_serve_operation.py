@@ -183,7 +183,7 @@ def test_https_is_spoken_with_a_certificate(program, environment, endless, certi
     server = serving.Server(program, environment, "-m", endless, "--context", "100000", "--tls-cert",
                             certificates / "own.pem", "--tls-key", certificates / "own.key", tls=context)
     try:
-        assert server.entries("listening")[0]["docs"].startswith("https://")
+        assert server.entries("listening")[0]["page"].startswith("https://")
         whole = server.chat("x", max_tokens=30, temperature=0).json["choices"][0]["message"]["content"]
         pieces = [c["choices"][0]["delta"].get("content") or "" for c in
                   server.chat("x", max_tokens=30, temperature=0, stream=True).chunks()]
