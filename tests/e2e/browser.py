@@ -41,7 +41,7 @@ class Browser:
         os.close(from_them)
         os.close(to_them)
         self.rest, self.last_id, self.session = b"", 0, None
-        self.events = []
+        self.events, self.dead = [], None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -58,30 +58,44 @@ class Browser:
                 raise BrowserError("the browser has ended")
             self.rest += data
         message, _, self.rest = self.rest.partition(b"\0")
-        return json.loads(message)
+        message = json.loads(message)
+        if message.get("method") == "Page.javascriptDialogOpening":  # "leave the page?"
+            self._post("Page.handleJavaScriptDialog", {"accept": True})
+        return message
 
     def send(self, method, **params):
-        self.last_id += 1
-        message = {"id": self.last_id, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.out_fd, json.dumps(message).encode() + b"\0")
-        end = time.monotonic() + 60
+        if self.dead:
+            raise BrowserError(f"the browser does not answer since {self.dead}")
+        self._post(method, params)
+        wanted, end = self.last_id, time.monotonic() + 90
         while time.monotonic() < end:
-            reply = self._read(5)
-            if reply and reply.get("id") == self.last_id:
+            reply = self._read(1)
+            if reply and reply.get("id") == wanted:
                 if "error" in reply:
                     raise BrowserError(f"{method}: {reply['error']}")
                 return reply["result"]
             if reply and "method" in reply:
                 self.events.append(reply)
+        self.dead = method
         raise BrowserError(f"{method}: no answer")
+
+    def _post(self, method, params):
+        self.last_id += 1
+        message = {"id": self.last_id, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out_fd, json.dumps(message).encode() + b"\0")
 
     # ---- what tests do
 
     def open(self, url):
         self.send("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
+
+    def reload(self):
+        self.run("window.isOld = true")
+        self.send("Page.reload")
+        self.wait("!window.isOld && document.readyState === 'complete'")
 
     def run(self, script):
         """The value of an expression in the page."""
@@ -141,7 +155,7 @@ class Browser:
 
     def close(self):
         try:
-            self.session = None
+            self.session = self.dead = None
             self.send("Browser.close")
             self.process.wait(10)
         except (BrowserError, OSError, subprocess.TimeoutExpired):

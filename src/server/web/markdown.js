@@ -23,10 +23,12 @@ const SPANS = [["**", "strong"], ["__", "strong"], ["~~", "del"], ["*", "em"], [
 const wordAt = (text, i) => i >= 0 && i < text.length && /[\p{L}\p{N}]/u.test(text[i]);
 const spaceAt = (text, i) => i < 0 || i >= text.length || /\s/.test(text[i]);
 
-// The end of a span that begins at i, or -1. An underscore inside of a word is a letter.
+// An underscore inside of a word is a letter.
+const opens = (text, i, mark) => !spaceAt(text, i + mark.length) && !(mark[0] === "_" && wordAt(text, i - 1));
+
+// The end of a span that begins at i, or -1: then no later one has an end either.
 function closing(text, i, mark) {
   const n = mark.length;
-  if (spaceAt(text, i + n) || (mark[0] === "_" && wordAt(text, i - 1))) return -1;
   for (let j = text.indexOf(mark, i + n + 1); j >= 0; j = text.indexOf(mark, j + 1)) {
     if (spaceAt(text, j - 1) || text[j - 1] === "\\") continue;
     if (n === 1 && (text[j + 1] === mark || text[j - 1] === mark)) { j++; continue; }
@@ -69,10 +71,10 @@ function special(text, i, depth, dead) {
     return url ? { node: link(url, m[1] || m[0]), end: i + m[0].length } : null;
   }
   for (const [mark, tag] of SPANS) {
-    if (!text.startsWith(mark, i) || dead.has(mark)) continue;
+    if (!text.startsWith(mark, i) || dead.has(mark) || !opens(text, i, mark)) continue;
     const end = closing(text, i, mark);
     if (end < 0) {
-      if (text.indexOf(mark, i + mark.length) < 0) dead.add(mark);
+      dead.add(mark);
       continue;
     }
     return { node: h(tag, {}, ...inline(text.slice(i + mark.length, end), depth + 1)), end: end + mark.length };

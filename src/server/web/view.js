@@ -62,8 +62,8 @@ class Card {
       setTimeout(() => { b.disabled = false; }, 300);
       return b;
     };
-    this.buttons.replaceChildren(button("Allow once", "once", "primary"),
-      button("Always allow this tool here", "always"), button("Deny", "deny"));
+    this.buttons.replaceChildren(button("Allow once", "once", "once primary"),
+      button("Always allow this tool here", "always", "always"), button("Deny", "deny", "deny"));
   }
 
   update(state, result) {
