@@ -9,4 +9,15 @@
 /* Different for different seeds; chains by taking the checksum so far for the seed. */
 uint64_t checksum64(uint64_t seed, const void *data, size_t n);
 
+/* The same of data that come in pieces, each but the last a multiple of CHECKSUM_PIECE bytes. */
+enum { CHECKSUM_PIECE = 32 };
+struct checksum {
+    uint64_t seed, lane[4];
+    size_t n;
+    unsigned char rest[CHECKSUM_PIECE];
+};
+void checksum_begin(struct checksum *c, uint64_t seed);
+void checksum_add(struct checksum *c, const void *data, size_t n);
+uint64_t checksum_end(const struct checksum *c);
+
 #endif

@@ -17,12 +17,13 @@ static enum quern_status fail_errno(struct quern_error *err, const char *path, c
                      path, doing, strerror(code));
 }
 
-enum quern_status data_file_open(struct data_file *f, const char *path, struct quern_error *err) {
+static enum quern_status open_as(struct data_file *f, const char *path, int flags,
+                                 struct quern_error *err) {
     struct stat st;
     int fd;
     /* Without waiting for somebody to write into a pipe. */
     do
-        fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        fd = open(path, flags | O_NONBLOCK | O_CLOEXEC, 0666);
     while (fd < 0 && errno == EINTR);
     *f = (struct data_file){.fd = -1, .path = path};
     if (fd < 0)
@@ -39,6 +40,15 @@ enum quern_status data_file_open(struct data_file *f, const char *path, struct q
     f->fd = fd;
     f->size_bytes = (uint64_t)st.st_size;
     return QUERN_OK;
+}
+
+enum quern_status data_file_open(struct data_file *f, const char *path, struct quern_error *err) {
+    return open_as(f, path, O_RDONLY, err);
+}
+
+enum quern_status data_file_open_to_write(struct data_file *f, const char *path,
+                                          struct quern_error *err) {
+    return open_as(f, path, O_RDWR | O_CREAT, err);
 }
 
 void data_file_close(struct data_file *f) {
@@ -63,6 +73,31 @@ enum quern_status data_file_read(const struct data_file *f, uint64_t offset, voi
         n -= (size_t)got;
         offset += (uint64_t)got;
     }
+    return QUERN_OK;
+}
+
+enum quern_status data_file_write(struct data_file *f, uint64_t offset, const void *data, size_t n,
+                                  struct quern_error *err) {
+    const unsigned char *at = data;
+    while (n > 0) {
+        const ssize_t put = pwrite(f->fd, at, n, (off_t)offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return fail_errno(err, f->path, "write");
+        at += put;
+        n -= (size_t)put;
+        offset += (uint64_t)put;
+    }
+    f->size_bytes = offset > f->size_bytes ? offset : f->size_bytes;
+    return QUERN_OK;
+}
+
+enum quern_status data_file_truncate(struct data_file *f, uint64_t size_bytes,
+                                     struct quern_error *err) {
+    if (ftruncate(f->fd, (off_t)size_bytes))
+        return fail_errno(err, f->path, "shorten");
+    f->size_bytes = size_bytes;
     return QUERN_OK;
 }
 

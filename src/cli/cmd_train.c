@@ -298,6 +298,9 @@ static int train(const struct train_args *a, const struct run_config *config) {
                                              : RUN_FRESH,
                              &end, &err);
         train_view_clear(&view);
+        problem = run_problem(run);
+        if (status && problem.is_untrained)
+            show_problem(config, &problem);
         code = status ? cli_fail(&err) : finish(config, run, end);
     }
     run_close(run);

@@ -121,12 +121,14 @@ static void put_data(const struct run_config *config, const struct run *run, siz
     else
         buffer_printf(out, "\ndata: %s%s\n", config->stages[i].data.items[0],
                       config->stages[i].data.n > 1 ? " and others" : "");
-    put_count(out, "examples", f.data->n_examples);
+    put_count(out, config->streaming ? "examples, of the first" : "examples", f.data->n_examples);
     put_count(out, "tokens", f.data->n_tokens);
     put_count(out, "of them trained", f.data->n_trained);
     put_count(out, "longest example", f.data->longest);
-    put_count(out, "rows (all epochs)", f.n_rows);
-    put_count(out, "epochs begun", f.n_epochs);
+    if (!config->streaming) {
+        put_count(out, "rows (all epochs)", f.n_rows);
+        put_count(out, "epochs begun", f.n_epochs);
+    }
     put_count(out, "steps", f.n_steps);
 }
 

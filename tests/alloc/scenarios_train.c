@@ -43,17 +43,20 @@ static enum quern_status learn_a_tokenizer(struct quern_error *err) {
     return status;
 }
 
-static enum quern_status open_and_order(const struct example_maker *maker, struct quern_error *err) {
+/* In memory, or by a thread into a file. */
+static enum quern_status open_and_order(const struct example_maker *maker, const char *cache,
+                                        struct quern_error *err) {
     static char path[4096]; /* made by the first run, in which nothing fails */
     static const char *paths[] = {path};
     static const char text[] = "{\"prompt\":\"q\",\"completion\":\"a\"}\n{\"text\":\"some text\"}\n";
     const struct order_options options = {ORDER_SHUFFLED, true, 64, 0, 1};
-    struct train_data_options files = {.paths = paths, .n_paths = 1};
+    struct train_data_options files = {.paths = paths, .n_paths = 1, .cache_dir = cache, .ahead = cache ? 4 : 0};
     struct train_data data = {0};
     struct data_problem problem;
     const struct label_rules rules = {.prompts = true};
     struct order order = {0};
     struct row_set rows = {0};
+    size_t available = 0;
     if (!path[0]) {
         strncpy(path, support_temp_path("train.jsonl"), sizeof path - 1);
         support_write_file(path, text, sizeof text - 1);
@@ -62,6 +65,10 @@ static enum quern_status open_and_order(const struct example_maker *maker, struc
     if (!status)
         status = train_data_open(maker, &files, &data, &problem, err);
     if (!status)
+        status = train_data_wait(&data, 2, &available, &problem, err);
+    if (!status && cache)
+        status = order_go_on(&data, &options, 0, 0, available, 0, &order, err);
+    else if (!status)
         status = order_make(&data, &options, 0, &order, err);
     if (!status)
         status = row_set_make(&data, &order, 0, order.n_rows, &rules, &rows, err);
@@ -74,7 +81,7 @@ static enum quern_status open_and_order(const struct example_maker *maker, struc
     return status;
 }
 
-static enum quern_status make_rows_of_examples(struct quern_error *err) {
+static enum quern_status make_rows(const char *cache, struct quern_error *err) {
     static char dir[4096];
     const struct example_options options = {.max_length = 100};
     struct tokenizer *tokenizer = NULL;
@@ -90,15 +97,31 @@ static enum quern_status make_rows_of_examples(struct quern_error *err) {
     if (!status)
         status = example_maker_init(&maker, tokenizer, chat, &options, err);
     if (!status)
-        status = open_and_order(&maker, err);
+        status = open_and_order(&maker, cache, err);
     example_maker_release(&maker);
     chat_template_close(chat);
     tokenizer_close(tokenizer);
     return status;
 }
 
+static enum quern_status make_rows_of_examples(struct quern_error *err) {
+    return make_rows(NULL, err);
+}
+
+static enum quern_status stream_rows_through_a_file(struct quern_error *err) {
+    static char cache[4096];
+    if (!cache[0])
+        strncpy(cache, support_temp_path("cache"), sizeof cache - 1);
+    enum quern_status status = os_make_dir(cache, err);
+    if (!status)
+        status = make_rows(cache, err);
+    os_remove_dir(cache);
+    return status;
+}
+
 const struct scenario train_scenarios[] = {
     {"learn_a_tokenizer", learn_a_tokenizer},
     {"make_rows_of_examples", make_rows_of_examples},
+    {"stream_rows_through_a_file", stream_rows_through_a_file},
     {NULL, NULL},
 };

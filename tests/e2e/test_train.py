@@ -93,6 +93,48 @@ def test_killed_and_gone_on_it_ends_with_the_same_bits(model, data, tmp_path):
     assert [m["loss"] for m in metrics(straight)] == [m["loss"] for m in metrics(killed)]
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A file that does not fit into the memory its test allows."""
+    path = tmp_path_factory.mktemp("large") / "large.jsonl"
+    with open(path, "w", encoding="utf-8") as out:
+        for i in range(190):
+            line = json.dumps({"text": f"It was the best of {i}, it was the worst of {i % 7}. " * 25}) + "\n"
+            out.write(line * 1000)
+    return path
+
+
+@pytest.mark.parametrize("streaming", ["true", "false"])
+def test_a_file_larger_than_memory_trains(model, large, tmp_path, streaming):
+    limit = 100 << 20
+    assert large.stat().st_size > 2 * limit
+    args = settings(model, large, tmp_path / "out", "--set", f"dataset_streaming={streaming}", "-t", 2)
+    done = subprocess.run([program(), *map(str, args)], capture_output=True, text=True, timeout=300,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    assert done.returncode == 0, done.stderr
+    assert len(metrics(tmp_path / "out")) == 12
+    tokens = sum(f.stat().st_size for f in (tmp_path / "out" / "cache").iterdir())
+    # Streamed, no more is made than training comes to; else all of 190,000 examples.
+    assert tokens < 20 << 20 if streaming == "true" else tokens > 190000 * 64 * 4
+
+
+def test_streamed_data_killed_and_gone_on_give_the_same_bits(model, data, tmp_path):
+    streamed = ["--set", "dataset_streaming=true", "--set", "packing_window=8"]
+    assert run(*settings(model, data, tmp_path / "straight", *streamed)).returncode == 0
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([program(), *map(str, settings(model, data, killed, *streamed))],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while process.poll() is None and not (killed / "checkpoints" / "step-000000004").is_dir() \
+            and time.time() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(*settings(model, data, killed, *streamed, "--resume", "-t", 1))
+    assert done.returncode == 0, done.stderr
+    assert adapter(tmp_path / "straight") == adapter(killed)
+
+
 def test_threads_do_not_show_in_the_result(model, data, tmp_path):
     for n in (1, 2):
         assert run(*settings(model, data, tmp_path / str(n), "-t", n)).returncode == 0

@@ -43,6 +43,7 @@ struct packer {
     const struct order_options *options;
     struct order *out;
     size_t n_placed;    /* examples already in rows */
+    size_t n_drawn;     /* examples of the epoch before these: tells draws apart */
     struct item *items; /* [window] */
     uint32_t *row_of;   /* [window] */
     size_t *room;       /* [window] left in each row */
@@ -97,7 +98,7 @@ static void place(struct packer *p, size_t n, size_t n_rows, uint64_t stream, bo
     for (size_t i = 0; i < n_rows; i++)
         rank[i] = (uint32_t)i;
     for (size_t i = n_rows; shuffle && i > 1; i--) {
-        size_t j = draw_below(p->options->seed, stream, p->n_placed + i, i);
+        size_t j = draw_below(p->options->seed, stream, p->n_drawn + i, i);
         uint32_t t = rank[i - 1];
         rank[i - 1] = rank[j];
         rank[j] = t;
@@ -116,33 +117,55 @@ static void place(struct packer *p, size_t n, size_t n_rows, uint64_t stream, bo
         o->examples[ends[rank[p->row_of[i]]]++] = p->items[i].example;
     o->n_rows += n_rows;
     p->n_placed += n;
+    p->n_drawn += n;
 }
 
 /* ---- an epoch -------------------------------------------------------------------------------- */
 
-static void shuffle_examples(uint32_t *examples, size_t n, uint64_t seed, size_t epoch) {
+/* Draws are told apart by the examples' places in the epoch. */
+static void shuffle_examples(uint32_t *examples, size_t n, size_t first, uint64_t seed, size_t epoch) {
     for (size_t i = n; i > 1; i--) {
-        size_t j = draw_below(seed, stream_of(STREAM_EXAMPLES, epoch), i, i);
+        size_t j = draw_below(seed, stream_of(STREAM_EXAMPLES, epoch), first + i, i);
         uint32_t t = examples[i - 1];
         examples[i - 1] = examples[j];
         examples[j] = t;
     }
 }
 
-static void pack(struct packer *p, const struct train_data *data, const uint32_t *examples,
-                 size_t window, size_t epoch) {
+static void pack_window(struct packer *p, const struct train_data *data, const uint32_t *examples, size_t n,
+                        size_t epoch) {
     const struct order_options *o = p->options;
-    for (size_t first = 0; first < data->n_examples; first += window) {
-        const size_t left = data->n_examples - first, n = left < window ? left : window;
-        for (size_t i = 0; i < n; i++)
-            p->items[i] = (struct item){train_data_at(data, examples[first + i]).n,
-                                        examples[first + i]};
-        size_t n_rows = o->kind == ORDER_WINDOWS ? cut(p, n)
-                        : o->packing             ? fit(p, n)
-                                                 : one_each(p, n);
-        place(p, n, n_rows, stream_of(STREAM_ROWS, epoch),
-              o->kind == ORDER_WINDOWS || (o->kind == ORDER_SHUFFLED && o->packing));
-    }
+    for (size_t i = 0; i < n; i++)
+        p->items[i] = (struct item){train_data_length(data, examples[i]), examples[i]};
+    const size_t n_rows = o->kind == ORDER_WINDOWS ? cut(p, n) : o->packing ? fit(p, n) : one_each(p, n);
+    place(p, n, n_rows, stream_of(STREAM_ROWS, epoch),
+          o->kind == ORDER_WINDOWS || (o->kind == ORDER_SHUFFLED && o->packing));
+}
+
+static bool packer_init(struct packer *p, size_t window) {
+    p->items = malloc((window + 1) * sizeof *p->items);
+    p->row_of = malloc((window + 1) * sizeof *p->row_of);
+    p->room = malloc((window + 1) * sizeof *p->room);
+    p->moved = malloc((window + 1) * sizeof *p->moved);
+    return p->items && p->row_of && p->room && p->moved;
+}
+
+static void packer_release(struct packer *p) {
+    free(p->items);
+    free(p->row_of);
+    free(p->room);
+    free(p->moved);
+}
+
+static uint32_t *list_examples(const struct order_options *o, size_t first, size_t n, size_t epoch) {
+    uint32_t *examples = malloc((n + 1) * sizeof *examples);
+    if (!examples)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        examples[i] = (uint32_t)(first + i);
+    if (o->kind == ORDER_SHUFFLED)
+        shuffle_examples(examples, n, first, o->seed, epoch);
+    return examples;
 }
 
 enum quern_status order_make(const struct train_data *data, const struct order_options *options,
@@ -152,29 +175,56 @@ enum quern_status order_make(const struct train_data *data, const struct order_o
     *out = (struct order){0};
     if (n >= UINT32_MAX)
         return error_set(err, QUERN_ERR_LIMIT, "%zu examples are too many", n);
-    uint32_t *examples = malloc((n + 1) * sizeof *examples);
-    struct packer p = {options, out, 0, malloc((window + 1) * sizeof *p.items),
-                       malloc((window + 1) * sizeof *p.row_of),
-                       malloc((window + 1) * sizeof *p.room),
-                       malloc((window + 1) * sizeof *p.moved)};
+    struct packer p = {.options = options, .out = out};
+    uint32_t *examples = list_examples(options, 0, n, epoch);
     out->examples = malloc((n + 1) * sizeof *out->examples);
     out->row_starts = calloc(n + 2, sizeof *out->row_starts);
-    const bool ok = examples && p.items && p.row_of && p.room && p.moved && out->examples &&
-                    out->row_starts;
-    if (ok) {
-        for (size_t i = 0; i < n; i++)
-            examples[i] = (uint32_t)i;
-        if (options->kind == ORDER_SHUFFLED)
-            shuffle_examples(examples, n, options->seed, epoch);
-        pack(&p, data, examples, window, epoch);
-    } else {
+    const bool ok = packer_init(&p, window) && examples && out->examples && out->row_starts;
+    for (size_t first = 0; ok && first < n; first += window)
+        pack_window(&p, data, examples + first, n - first < window ? n - first : window, epoch);
+    if (!ok)
         order_release(out);
+    free(examples);
+    packer_release(&p);
+    return ok ? QUERN_OK : error_nomem(err);
+}
+
+/* Rows from `from` on, alone; there is room for n more examples then. */
+static bool keep_rows(struct order *o, size_t from, size_t n) {
+    const size_t n_rows = o->n_rows - from;
+    const uint32_t begin = o->n_rows ? o->row_starts[from] : 0;
+    const size_t n_examples = o->n_rows ? o->row_starts[o->n_rows] - begin : 0;
+    uint32_t *examples = malloc((n_examples + n + 1) * sizeof *examples);
+    uint32_t *row_starts = calloc(n_rows + n + 2, sizeof *row_starts);
+    if (!examples || !row_starts) {
+        free(examples);
+        free(row_starts);
+        return false;
+    }
+    if (n_examples)
+        memcpy(examples, o->examples + begin, n_examples * sizeof *examples);
+    for (size_t i = 0; i <= n_rows && o->n_rows; i++)
+        row_starts[i] = o->row_starts[from + i] - begin;
+    order_release(o);
+    *o = (struct order){examples, row_starts, n_rows};
+    return true;
+}
+
+enum quern_status order_go_on(const struct train_data *data, const struct order_options *options,
+                              size_t epoch, size_t first, size_t n, size_t from, struct order *o,
+                              struct quern_error *err) {
+    if (first + n >= UINT32_MAX)
+        return error_set(err, QUERN_ERR_LIMIT, "%zu examples are too many", first + n);
+    struct packer p = {.options = options, .out = o};
+    uint32_t *examples = list_examples(options, first, n, epoch);
+    const bool ok = packer_init(&p, n) && examples && keep_rows(o, from, n);
+    if (ok) {
+        p.n_placed = o->row_starts[o->n_rows];
+        p.n_drawn = first;
+        pack_window(&p, data, examples, n, epoch);
     }
     free(examples);
-    free(p.items);
-    free(p.row_of);
-    free(p.room);
-    free(p.moved);
+    packer_release(&p);
     return ok ? QUERN_OK : error_nomem(err);
 }
 
@@ -185,6 +235,12 @@ void order_release(struct order *o) {
 }
 
 /* ---- rows ------------------------------------------------------------------------------------- */
+
+/* An example's tokens, DATA_TRAINED on those that are. */
+struct data_example {
+    const uint32_t *tokens;
+    size_t n;
+};
 
 static int32_t token_at(struct data_example e, size_t i) {
     return (int32_t)(e.tokens[i] & ~DATA_TRAINED);
@@ -231,48 +287,67 @@ static void fill_segment(struct data_example e, const struct label_rules *rules,
 }
 
 static bool allocate(const struct train_data *data, const struct order *order, size_t i, size_t n,
-                     struct row_set *out) {
+                     struct row_set *out, uint32_t **words) {
     const size_t n_examples = order->row_starts[i + n] - order->row_starts[i];
-    size_t n_tokens = 0;
-    for (size_t k = order->row_starts[i]; k < order->row_starts[i + n]; k++)
-        n_tokens += train_data_at(data, order->examples[k]).n;
+    size_t n_tokens = 0, longest = 0;
+    for (size_t k = order->row_starts[i]; k < order->row_starts[i + n]; k++) {
+        const size_t length = train_data_length(data, order->examples[k]);
+        n_tokens += length;
+        longest = length > longest ? length : longest;
+    }
+    *words = malloc((longest + 1) * sizeof **words);
     out->rows = calloc(n + 1, sizeof *out->rows);
     out->numbers = malloc((2 * n_tokens + 1) * sizeof *out->numbers);
     out->flags = malloc(n_tokens + 1);
     out->starts = malloc((n_examples + n + 1) * sizeof *out->starts);
-    return out->rows && out->numbers && out->flags && out->starts;
+    return *words && out->rows && out->numbers && out->flags && out->starts;
+}
+
+/* Where the next row's arrays begin. */
+struct row_room {
+    int32_t *numbers;
+    uint8_t *flags;
+    uint32_t *starts;
+};
+
+static enum quern_status make_row(const struct train_data *data, const struct order *order, size_t index,
+                                  const struct label_rules *rules, uint32_t *words, struct row_room *room,
+                                  struct train_row *out, struct quern_error *err) {
+    const uint32_t begin = order->row_starts[index], end = order->row_starts[index + 1];
+    size_t count = 0, at = 0;
+    for (uint32_t k = begin; k < end; k++)
+        count += train_data_length(data, order->examples[k]);
+    int32_t *labels = room->numbers + count;
+    *out = (struct train_row){count, room->numbers, labels, room->flags, room->starts, end - begin};
+    for (uint32_t k = begin; k < end; k++) {
+        const struct data_example e = {words, train_data_length(data, order->examples[k])};
+        enum quern_status status = train_data_read(data, order->examples[k], words, err);
+        if (status)
+            return status;
+        room->starts[k - begin] = (uint32_t)at;
+        fill_segment(e, rules, room->numbers + at, labels + at, room->flags + at);
+        at += e.n;
+    }
+    room->starts[end - begin] = (uint32_t)count;
+    room->numbers += 2 * count;
+    room->flags += count;
+    room->starts += end - begin + 1;
+    return QUERN_OK;
 }
 
 enum quern_status row_set_make(const struct train_data *data, const struct order *order, size_t i,
                                size_t n, const struct label_rules *rules, struct row_set *out,
                                struct quern_error *err) {
+    uint32_t *words = NULL;
     *out = (struct row_set){.n = n};
-    if (!allocate(data, order, i, n, out)) {
+    enum quern_status status = allocate(data, order, i, n, out, &words) ? QUERN_OK : error_nomem(err);
+    struct row_room room = {out->numbers, out->flags, out->starts};
+    for (size_t r = 0; r < n && !status; r++)
+        status = make_row(data, order, i + r, rules, words, &room, &out->rows[r], err);
+    free(words);
+    if (status)
         row_set_release(out);
-        return error_nomem(err);
-    }
-    int32_t *numbers = out->numbers;
-    uint8_t *flags = out->flags;
-    uint32_t *starts = out->starts;
-    for (size_t r = 0; r < n; r++) {
-        const uint32_t begin = order->row_starts[i + r], end = order->row_starts[i + r + 1];
-        size_t count = 0, at = 0;
-        for (uint32_t k = begin; k < end; k++)
-            count += train_data_at(data, order->examples[k]).n;
-        int32_t *labels = numbers + count;
-        out->rows[r] = (struct train_row){count, numbers, labels, flags, starts, end - begin};
-        for (uint32_t k = begin; k < end; k++) {
-            struct data_example e = train_data_at(data, order->examples[k]);
-            starts[k - begin] = (uint32_t)at;
-            fill_segment(e, rules, numbers + at, labels + at, flags + at);
-            at += e.n;
-        }
-        starts[end - begin] = (uint32_t)count;
-        numbers += 2 * count;
-        flags += count;
-        starts += end - begin + 1;
-    }
-    return QUERN_OK;
+    return status;
 }
 
 void row_set_release(struct row_set *s) {

@@ -23,13 +23,19 @@ struct order_options {
 };
 
 struct order {
-    uint32_t *examples;   /* [data->n_examples] */
+    uint32_t *examples;   /* of all rows */
     uint32_t *row_starts; /* [n_rows + 1] into examples */
     size_t n_rows;
 };
 
 enum quern_status order_make(const struct train_data *data, const struct order_options *options,
                              size_t epoch, struct order *out, struct quern_error *err);
+/* A part of an epoch, for data that come little by little: rows before `from` are forgotten, those left move
+ * to the front, and behind them come examples [first, first + n), as one window: shuffled, packed and
+ * drawn among themselves. */
+enum quern_status order_go_on(const struct train_data *data, const struct order_options *options,
+                              size_t epoch, size_t first, size_t n, size_t from, struct order *o,
+                              struct quern_error *err);
 void order_release(struct order *o); /* zeroed is fine */
 
 enum { LABEL_WORDS_MAX = 16, LABEL_OPENING_MAX = 16 };

@@ -36,14 +36,15 @@ static bool is_cancelled(void *user) {
     return r->events.is_cancelled && r->events.is_cancelled(r->events.user);
 }
 
-static enum quern_status open_data(struct run *r, const struct run_list *paths, uint64_t hash_seed,
-                                   const char *cache, struct train_data *out,
+static enum quern_status open_data(struct run *r, const struct run_list *paths, size_t ahead,
+                                   uint64_t hash_seed, const char *cache, struct train_data *out,
                                    struct data_problem *problem, struct quern_error *err) {
     const struct train_data_options options = {.paths = paths->items,
                                                .n_paths = paths->n,
                                                .cache_dir = r->files ? cache : NULL,
                                                .hash_seed = hash_seed,
                                                .pool = r->pool,
+                                               .ahead = ahead,
                                                .on_progress = on_tokenizing,
                                                .is_cancelled = is_cancelled,
                                                .user = r};
@@ -52,7 +53,7 @@ static enum quern_status open_data(struct run *r, const struct run_list *paths, 
         return status;
     if (r->events.on_work)
         r->events.on_work(r->events.user, "Tokenizing", 1);
-    if (out->n_cut)
+    if (!out->stream && out->n_cut)
         run_note(r, "%zu of %zu examples are longer than max_length %zu and lost their end; %zu "
                     "without a trained token left were left out",
                  out->n_cut, out->n_examples + out->n_skipped, r->maker.options.max_length,
@@ -80,6 +81,11 @@ static enum quern_status plan_stage(struct run *r, size_t i, struct quern_error 
     enum quern_status status = QUERN_OK;
     s->order = r->config->order;
     s->order.seed = config->seed;
+    if (r->config->streaming) {
+        s->n_steps = config->max_steps;
+        r->n_steps += s->n_steps;
+        return QUERN_OK;
+    }
     for (size_t epoch = 0; !status; epoch++) {
         struct order order;
         const double left = r->config->epochs - (double)epoch;
@@ -110,14 +116,16 @@ static enum quern_status open_stage(struct run *r, size_t i, uint64_t hash_seed,
         if (same_files(&r->config->stages[i].data, &r->config->stages[j].data))
             s->data = r->stages[j].data;
     if (!s->data) {
-        status = open_data(r, &r->config->stages[i].data, hash_seed, cache, &s->own, problem, err);
+        status = open_data(r, &r->config->stages[i].data, r->config->streaming ? r->config->order.window : 0,
+                           hash_seed, cache, &s->own, problem, err);
         s->data = &s->own;
     }
     r->n_stages = i + 1;
     if (!status)
         status = plan_stage(r, i, err);
     const size_t row = r->config->order.row_tokens;
-    const size_t longest = r->config->order.packing && row > s->data->longest ? row : s->data->longest;
+    const size_t example = r->config->streaming ? r->config->example.max_length : s->data->longest;
+    const size_t longest = r->config->order.packing && row > example ? row : example;
     r->longest_row = longest > r->longest_row ? longest : r->longest_row;
     return status;
 }
@@ -129,7 +137,7 @@ static enum quern_status open_eval(struct run *r, uint64_t hash_seed, const char
     struct order_options order = r->config->order;
     order.kind = ORDER_FILE;
     enum quern_status status =
-        open_data(r, &r->config->eval_data, hash_seed, cache, &r->eval_data, problem, err);
+        open_data(r, &r->config->eval_data, 0, hash_seed, cache, &r->eval_data, problem, err);
     if (!status)
         status = order_make(&r->eval_data, &order, 0, &r->eval_order, err);
     if (!status && r->eval_data.longest > r->longest_row)
@@ -290,7 +298,44 @@ const struct run_log *run_log_of(const struct run *r) {
     return &r->log;
 }
 
+struct data_problem run_problem(const struct run *r) {
+    return r->problem;
+}
+
 /* ---- the cursor ------------------------------------------------------------------------------------- */
+
+/* Parts of the epoch until there are rows for a step, or none is left; then the next epoch's. */
+static enum quern_status streamed_ready(struct run *r, struct quern_error *err) {
+    struct cursor *c = &r->cursor;
+    const struct stage *s = &r->stages[c->stage];
+    const size_t window = s->order.window;
+    enum quern_status status = QUERN_OK;
+    while (c->order.n_rows - c->row < run_rows_a_step(r)) {
+        size_t available = 0;
+        status = train_data_wait(s->data, c->n_ordered + window, &available, &r->problem, err);
+        if (status)
+            return status;
+        if (available > c->n_ordered) {
+            status = order_go_on(s->data, &s->order, c->epoch, c->n_ordered, available - c->n_ordered,
+                                 c->row, &c->order, err);
+            if (status)
+                return status;
+            c->n_ordered = available;
+            c->row = 0;
+        } else if (!available) {
+            return error_set(err, QUERN_ERR_FORMAT, "%s: there are no examples%s",
+                             r->config->stages[c->stage].data.items[0],
+                             s->data->n_skipped ? " short enough" : "");
+        } else if (c->row < c->order.n_rows) {
+            break; /* the epoch's last step has fewer */
+        } else {
+            order_release(&c->order);
+            c->epoch++;
+            c->row = c->n_ordered = 0;
+        }
+    }
+    return QUERN_OK;
+}
 
 enum quern_status run_cursor_ready(struct run *r, struct quern_error *err) {
     struct cursor *c = &r->cursor;
@@ -298,6 +343,8 @@ enum quern_status run_cursor_ready(struct run *r, struct quern_error *err) {
         order_release(&c->order);
         *c = (struct cursor){.stage = c->stage + 1};
     }
+    if (r->config->streaming)
+        return streamed_ready(r, err);
     if (c->order.n_rows && c->row >= c->order.n_rows) {
         order_release(&c->order);
         c->epoch++;

@@ -37,7 +37,7 @@ struct run_events {
 };
 
 struct run_stage_facts {
-    size_t n_steps, n_rows, n_epochs; /* rows in all its epochs */
+    size_t n_steps, n_rows, n_epochs; /* rows in all its epochs; streamed data: 0, not known */
     const struct train_data *data;
 };
 
@@ -55,6 +55,7 @@ const struct example_maker *run_maker(const struct run *r);
 const struct trainer *run_trainer(const struct run *r);
 size_t run_longest_row(const struct run *r);
 const struct run_log *run_log_of(const struct run *r);
+struct data_problem run_problem(const struct run *r); /* why run_execute failed */
 
 enum run_start {
     RUN_FRESH,  /* refused where there is a checkpoint */

@@ -34,6 +34,7 @@ static const struct key keys[] = {
     {"max_length", SIZE, AT(example.max_length), 2, 1 << 20, NULL},
     {"packing", BOOL, AT(order.packing), 0, 0, NULL},
     {"packing_window", SIZE, AT(order.window), 0, UINT32_MAX, NULL},
+    {"dataset_streaming", BOOL, AT(streaming), 0, 0, NULL},
     {"order", WORD, AT(order.kind), 0, 0, "shuffled|windows|file"},
     {"row_tokens", SIZE, AT(order.row_tokens), 0, 1 << 20, NULL},
     {"thinking", WORD, AT(example.thinking), 0, 0, "mask_empty|keep|drop"},
@@ -403,6 +404,14 @@ static enum quern_status complete(struct run_config *c, const char *name, struct
     if (c->emphasized.n > LABEL_WORDS_MAX)
         return error_set(err, QUERN_ERR_FORMAT, "%s: %zu emphasized_words, at most %d", name,
                          c->emphasized.n, LABEL_WORDS_MAX);
+    for (size_t i = 0; c->streaming && i < c->n_stages; i++)
+        if (!c->stages[i].max_steps)
+            return error_set(err, QUERN_ERR_FORMAT,
+                             "%s: dataset_streaming without max_steps: how many steps an epoch has is known "
+                             "when it ends",
+                             name);
+    if (c->streaming && !c->order.window)
+        return error_set(err, QUERN_ERR_FORMAT, "%s: dataset_streaming takes a packing_window above 0", name);
     if (!c->order.row_tokens)
         c->order.row_tokens = c->example.max_length;
     if ((c->patience || c->load_best) && !c->eval_data.n)

@@ -41,6 +41,7 @@ struct run_config {
     size_t batch_size, grad_accumulation; /* rows a step: their product */
     struct example_options example;
     struct order_options order;
+    bool streaming; /* examples are made while training goes on */
     struct train_options train;
     const char *targets[RUN_LIST_MAX];
     size_t layers[RUN_LIST_MAX];

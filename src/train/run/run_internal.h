@@ -7,16 +7,17 @@
 
 struct stage {
     struct train_data own; /* opened for this stage */
-    const struct train_data *data;
+    struct train_data *data;
     struct order_options order;
-    size_t n_steps, n_rows, n_epochs;
+    size_t n_steps, n_rows, n_epochs; /* of streamed data rows and epochs are not known: 0 */
 };
 
 /* The place in the order: rows before it are trained. */
 struct cursor {
     size_t stage, stage_step; /* of the stage */
     size_t epoch, row;        /* row of the epoch */
-    struct order order;       /* of the epoch; n_rows 0: not made */
+    struct order order;       /* of the epoch; n_rows 0: not made. Of streamed data: of a part of it */
+    size_t n_ordered;         /* streamed data: examples of the epoch that are or were in the order */
 };
 
 struct run {
@@ -36,6 +37,7 @@ struct run {
     struct trainer *trainer;
     struct run_log log;
     bool log_failed; /* as was said */
+    struct data_problem problem;
     /* What goes on from a checkpoint. */
     struct cursor cursor;
     size_t step, best_step, bad_evals, n_tokens;

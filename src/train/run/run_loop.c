@@ -176,13 +176,18 @@ static void log_values(struct run *r, json_t *values) {
     json_decref(values);
 }
 
+/* Of streamed data the whole is not known, and what is known so far depends on the time. */
+static double part_of_epoch(const struct run *r) {
+    const struct cursor *c = &r->cursor;
+    return r->config->streaming ? 0 : (double)c->row / (double)(c->order.n_rows ? c->order.n_rows : 1);
+}
+
 static void report(struct run *r, const struct train_step_result *result, double share,
                    double step_s, double elapsed_s, size_t n_done) {
     const struct run_progress p = {
         .step = r->step,
         .n_steps = r->n_steps,
-        .epoch = (double)r->cursor.epoch +
-                 (double)r->cursor.row / (double)(r->cursor.order.n_rows ? r->cursor.order.n_rows : 1),
+        .epoch = (double)r->cursor.epoch + part_of_epoch(r),
         .result = *result,
         .learning_rate = share * (double)r->config->train.learning_rate,
         .step_s = step_s,

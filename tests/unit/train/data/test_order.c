@@ -25,14 +25,13 @@ static int make_data(void **state) {
     for (size_t i = 0; i < N; i++)
         for (uint64_t k = starts[i]; k < starts[i + 1]; k++)
             words[k] = (uint32_t)i | (k + 1 == starts[i + 1] ? DATA_TRAINED : 0);
-    data = (struct train_data){
-        .n_examples = N, .n_tokens = starts[N], .starts = starts, .words = words, .longest = 98};
-    return 0;
+    return train_data_from_words(&data, words, starts, N, &err);
 }
 
 static int free_data(void **state) {
     (void)state;
     free(words);
+    train_data_close(&data);
     return 0;
 }
 
@@ -49,7 +48,7 @@ static void expect_each_once(const struct order *o) {
 static size_t row_length(const struct order *o, size_t row) {
     size_t n = 0;
     for (uint32_t i = o->row_starts[row]; i < o->row_starts[row + 1]; i++)
-        n += train_data_at(&data, o->examples[i]).n;
+        n += train_data_length(&data, o->examples[i]);
     return n;
 }
 
@@ -96,7 +95,7 @@ static void windows_give_rows_of_like_lengths_within_their_padded_size(void **st
     for (size_t i = 0; i < o.n_rows; i++) {
         size_t longest = 0, n = o.row_starts[i + 1] - o.row_starts[i];
         for (uint32_t k = o.row_starts[i]; k < o.row_starts[i + 1]; k++) {
-            size_t length = train_data_at(&data, o.examples[k]).n;
+            size_t length = train_data_length(&data, o.examples[k]);
             assert_true(length >= longest);
             longest = length;
             assert_int_equal(o.examples[k] / 128, o.examples[o.row_starts[i]] / 128);
@@ -137,14 +136,14 @@ static void label_rules_leave_out_first_words_and_mark_emphasized_ones(void **st
                                    3 | DATA_TRAINED, 6 | DATA_TRAINED};
     enum { COUNT = sizeof ids / sizeof *ids };
     static uint64_t ends[] = {0, COUNT};
-    const struct train_data one = {
-        .n_examples = 1, .n_tokens = COUNT, .starts = ends, .words = ids, .longest = COUNT};
+    struct train_data one;
     const struct order_options options = {ORDER_FILE, false, 100, 0, 0};
     const struct label_rules rules = {.prompts = true, .opening = {7, 8}, .n_opening = 2, .thought = 9,
                                       .after = 5, .words = {2, 3}, .n_words = 2};
     struct order o;
     struct row_set set;
     (void)state;
+    assert_int_equal(train_data_from_words(&one, ids, ends, 1, &err), QUERN_OK);
     assert_int_equal(order_make(&one, &options, 0, &o, &err), QUERN_OK);
     assert_int_equal(row_set_make(&one, &o, 0, 1, &rules, &set, &err), QUERN_OK);
     for (size_t i = 0; i < COUNT; i++) {
@@ -158,6 +157,7 @@ static void label_rules_leave_out_first_words_and_mark_emphasized_ones(void **st
     }
     row_set_release(&set);
     order_release(&o);
+    train_data_close(&one);
 }
 
 static void expect_near(double a, double b) {

@@ -248,6 +248,30 @@ static void a_run_goes_on_into_a_stage_that_was_added(void **state) {
     expect_same_output("two-stages", "stage-added");
 }
 
+/* Examples are made while it trains; where a run stops has no part in what it does. */
+static void streamed_data_give_the_same_bits_wherever_it_stops(void **state) {
+    enum run_end end;
+    char path[4096];
+    const char *more = ",\"dataset_streaming\":true,\"packing_window\":48,\"max_steps\":20";
+    (void)state;
+    must(go("streamed", more, RUN_FRESH, 0, &end));
+    assert_int_equal(steps_seen, 20);
+    for (size_t stop = 1; stop < 20; stop += 3) {
+        char name[32];
+        snprintf(name, sizeof name, "streamed-%zu", stop);
+        must(go(name, more, RUN_FRESH, stop, &end));
+        if (stop % 2) { /* tokenized again from the start */
+            snprintf(path, sizeof path, "%s/cache", support_temp_path(name));
+            os_remove_dir(path);
+        }
+        must(go(name, more, RUN_RESUME, 0, &end));
+        assert_int_equal(steps_seen, 20 - stop);
+        expect_same_output("streamed", name);
+    }
+    assert_int_equal(go("endless", ",\"dataset_streaming\":true", RUN_FRESH, 0, &end), QUERN_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "without max_steps"));
+}
+
 static void settings_that_are_none_are_named(void **state) {
     enum run_end end;
     (void)state;
@@ -311,6 +335,7 @@ int main(void) {
         cmocka_unit_test(it_stops_when_the_evaluation_gets_no_better_and_keeps_the_best),
         cmocka_unit_test(stages_follow_each_other_with_their_own_steps),
         cmocka_unit_test(a_run_goes_on_into_a_stage_that_was_added),
+        cmocka_unit_test(streamed_data_give_the_same_bits_wherever_it_stops),
         cmocka_unit_test(settings_that_are_none_are_named),
         cmocka_unit_test(a_bad_line_is_named_by_file_and_number),
     };
