@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -338,6 +339,17 @@ bool os_file_exists(const char *path) {
 bool os_is_dir(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum quern_status os_lock_dir(const char *path, int *fd, struct quern_error *err) {
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return error_set(err, QUERN_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return QUERN_OK;
+    close(*fd);
+    *fd = -1;
+    return error_set(err, QUERN_ERR_STATE, "%s: another process is writing to it", path);
 }
 
 enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err) {

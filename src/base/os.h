@@ -66,6 +66,9 @@ bool os_wait_readable(int fd);
 bool os_file_exists(const char *path);
 bool os_is_dir(const char *path);
 enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err);
+/* Takes the directory for this open file alone: until it is closed, or the process ends. QUERN_ERR_STATE
+ * when another has it, *fd -1 on failure; a file system without locks lets everybody in. */
+enum quern_status os_lock_dir(const char *path, int *fd, struct quern_error *err);
 /* The directory and the files in it, as far as possible; directories in it stay, and it then. */
 void os_remove_dir(const char *path);
 bool os_is_tty(int fd);

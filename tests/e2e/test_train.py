@@ -1,4 +1,5 @@
 """quern train and quern tokenizer train: losses fall, runs go on, what is wrong is named."""
+import fcntl
 import json
 import os
 import pathlib
@@ -200,6 +201,20 @@ def test_there_is_no_going_on_with_other_settings(model, data, tmp_path):
     assert done.returncode == 1 and "another learning_rate" in done.stderr
     done = run(*settings(model, data, tmp_path / "out", "--set", "lerning_rate=1"))
     assert done.returncode == 1 and 'did you mean "learning_rate"?' in done.stderr
+
+
+def test_two_runs_do_not_write_to_one_directory(model, data, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    other = os.open(out, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    done = run(*settings(model, data, out))
+    assert done.returncode == 1 and f"{out}: another process is writing to it" in done.stderr
+    assert not (out / "metrics.jsonl").exists()
+    assert run(*settings(model, data, out, "--dry-run")).returncode == 0
+    os.close(other)
+    done = run(*settings(model, data, out))
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_tokenizer_is_the_one_the_reference_learns(tmp_path):

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "train/run/run_internal.h"
 
@@ -209,6 +210,8 @@ static enum quern_status prepare(struct run *r, struct data_problem *problem,
     enum quern_status status = os_path_join(cache, sizeof cache, c->output_dir, "cache", err);
     if (!status && r->files)
         status = os_make_dir(cache, err);
+    if (!status && r->files)
+        status = os_lock_dir(c->output_dir, &r->lock, err);
     if (!status)
         status = os_path_join(r->checkpoints, sizeof r->checkpoints, c->output_dir, "checkpoints",
                               err);
@@ -239,7 +242,7 @@ enum quern_status run_open(const struct run_config *config, const struct trainer
     *problem = (struct data_problem){0};
     if (!r)
         return error_nomem(err);
-    *r = (struct run){.config = config, .ops = ops, .events = *events, .files = files};
+    *r = (struct run){.config = config, .ops = ops, .events = *events, .files = files, .lock = -1};
     enum quern_status status = prepare(r, problem, err);
     if (!status) {
         struct train_options options = config->train;
@@ -268,6 +271,8 @@ void run_close(struct run *r) {
     chat_template_close(r->chat);
     tokenizer_close(r->tokenizer);
     thread_pool_destroy(r->pool);
+    if (r->lock >= 0)
+        close(r->lock);
     free(r);
 }
 

@@ -25,6 +25,7 @@ struct run {
     const struct trainer_ops *ops;
     struct run_events events;
     bool files;
+    int lock; /* of the output directory; -1: none */
     struct tokenizer *tokenizer;
     struct chat_template *chat;
     struct example_maker maker;
