@@ -108,6 +108,9 @@ static const struct option_spec serve_specs[] = {
               "prompts, texts or documents of a request (default: 256)"),
     SERVE_INT("max-thinking-tokens", "N", limits.thinking_tokens, 0, INT32_MAX,
               "of one answer; 0: as many as it asks for (default: 0)"),
+    SERVE_INT("stored-responses", "N", stored_responses, 0, 1 << 20,
+              "answers of /v1/responses kept in memory; 0: none (default: 1000)"),
+    SERVE_INT("stored-mib", "MIB", stored_mib, 1, 1 << 20, "most room for them (default: 64)"),
     OPT_FLAG(0, "ignore-unknown", struct server_config, limits.ignore_unknown,
              "pass over request parameters that do not exist, instead of refusing them"),
     OPT_CHOICE(0, "log", "json|text|off", struct server_config, log,
@@ -118,7 +121,7 @@ static const struct option_spec serve_specs[] = {
 static const struct cli_command serve_command = {
     "serve",
     "[-m [NAME=]DIR]... [options]",
-    "Serves models over HTTP: OpenAI's chat completions, completions, embeddings and models, "
+    "Serves models over HTTP: OpenAI's chat completions, responses, completions, embeddings and models, "
     "Anthropic's messages, reranking, tokenizing, metrics. It listens at once and loads the models "
     "in the background; GET /ready tells when they are there. GET /docs describes the "
     "endpoints.\n\n"

@@ -48,9 +48,9 @@ static void write_token(const struct choice *c, int32_t token, float logprob, st
     write_bytes(bytes_of(c, token), out);
 }
 
-void logprobs_write_chat(const struct choice *c, size_t from, size_t to, struct buffer *out) {
+void logprobs_write_list(const struct choice *c, size_t from, size_t to, struct buffer *out) {
     const size_t n_top = (size_t)c->job->n_top;
-    buffer_puts(out, "{\"content\":[");
+    buffer_putc(out, '[');
     for (size_t i = from; i < to; i++) {
         buffer_puts(out, i > from ? ",{" : "{");
         write_token(c, c->logprobs[i].token, c->logprobs[i].logprob, out);
@@ -65,7 +65,13 @@ void logprobs_write_chat(const struct choice *c, size_t from, size_t to, struct 
         }
         buffer_puts(out, "]}");
     }
-    buffer_puts(out, "],\"refusal\":null}");
+    buffer_putc(out, ']');
+}
+
+void logprobs_write_chat(const struct choice *c, size_t from, size_t to, struct buffer *out) {
+    buffer_puts(out, "{\"content\":");
+    logprobs_write_list(c, from, to, out);
+    buffer_puts(out, ",\"refusal\":null}");
 }
 
 static void write_top_object(const struct choice *c, size_t i, struct buffer *out) {

@@ -25,7 +25,9 @@ void openai_write_stream_end(const struct text_job *job, const struct openai_str
 void openai_write_usage(const struct quern_usage *usage, struct buffer *out);
 void openai_write_timings(const struct quern_usage *usage, struct buffer *out);
 
-/* logprobs_writer.c: the entries [from, to) of a choice, as chat and completions have them. */
+/* logprobs_writer.c: the entries [from, to) of a choice, as chat and completions have them; and the
+ * array alone that a chat's object holds. */
+void logprobs_write_list(const struct choice *c, size_t from, size_t to, struct buffer *out);
 void logprobs_write_chat(const struct choice *c, size_t from, size_t to, struct buffer *out);
 void logprobs_write_completion(const struct choice *c, size_t from, size_t to, struct buffer *out);
 

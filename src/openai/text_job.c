@@ -53,11 +53,35 @@ static bool keep_arguments(struct job_tool_call *k, struct str text) {
     return true;
 }
 
+static bool keep_segment(struct choice *c, enum answer_part part) {
+    struct choice_segment *last = c->n_segments ? &c->segments[c->n_segments - 1] : NULL;
+    if (part == PART_ARGUMENTS || part == PART_CALL_END ||
+        (last && last->part == part && part != PART_TOOL_CALL))
+        return true;
+    if (last)
+        last->logprobs_end = c->n_logprobs;
+    struct choice_segment *segments = realloc(c->segments, (c->n_segments + 1) * sizeof *segments);
+    if (!segments)
+        return false;
+    c->segments = segments;
+    segments[c->n_segments++] = (struct choice_segment){
+        .part = part,
+        .begin = part == PART_REASONING ? c->reasoning.len
+                 : part == PART_CONTENT ? c->content.len
+                                        : c->n_begun,
+    };
+    return true;
+}
+
 static void on_delta(void *user, const struct answer_delta *delta) {
     struct choice *c = user;
     bool ok = !c->job->no_memory;
     if (!ok)
         return; /* a call that has no place has no arguments */
+    if (!keep_segment(c, delta->part)) {
+        c->job->no_memory = true;
+        return;
+    }
     switch (delta->part) {
     case PART_CONTENT:
         ok = buffer_append_str(&c->content, delta->text) == QUERN_OK;
@@ -73,6 +97,7 @@ static void on_delta(void *user, const struct answer_delta *delta) {
         break;
     case PART_CALL_END:
         c->n_calls = c->n_begun;
+        c->segments[c->n_segments - 1].whole = !c->ended;
         break;
     }
     c->job->no_memory = !ok;
@@ -229,6 +254,20 @@ struct quern_usage text_job_usage(const struct text_job *job) {
     return sum;
 }
 
+struct str choice_segment_text(const struct choice *c, size_t segment) {
+    const struct choice_segment *s = &c->segments[segment];
+    if (s->part == PART_TOOL_CALL)
+        return (struct str){c->calls[s->begin].arguments, c->calls[s->begin].arguments_len};
+    const struct buffer *text = s->part == PART_REASONING ? &c->reasoning : &c->content;
+    size_t end = text->len;
+    for (size_t i = segment + 1; i < c->n_segments; i++)
+        if (c->segments[i].part == s->part) {
+            end = c->segments[i].begin;
+            break;
+        }
+    return (struct str){text->data ? text->data + s->begin : "", end - s->begin};
+}
+
 const char *choice_finish_reason(const struct choice *c) {
     if (c->result.finish == QUERN_FINISH_STOP && !c->job->prompt_only)
         return c->n_calls ? "tool_calls" : "stop";
@@ -247,6 +286,7 @@ static void choice_release(struct choice *c) {
         free(c->calls[i].arguments);
     }
     free(c->calls);
+    free(c->segments);
     free(c->logprobs);
     free(c->tops);
 }

@@ -23,6 +23,14 @@ struct job_logprob {
     size_t text_offset; /* characters of answer before it */
 };
 
+/* A run of one kind in a chat's answer; runs of the others lie between two of the same kind. */
+struct choice_segment {
+    enum answer_part part; /* PART_REASONING, PART_CONTENT or PART_TOOL_CALL */
+    size_t begin;          /* of its bytes in `reasoning` or `content`; or which call it is */
+    size_t logprobs_end;   /* of PART_CONTENT, once another segment has begun */
+    bool whole;            /* a call that was not cut off */
+};
+
 /* One answer as far as it is known. */
 struct choice {
     size_t index;  /* of all answers */
@@ -33,6 +41,8 @@ struct choice {
     struct buffer reasoning, content;
     struct job_tool_call *calls; /* [n_begun], of which n_calls are whole: all when it has ended */
     size_t n_calls, n_begun;
+    struct choice_segment *segments; /* [n_segments], in the order they came in */
+    size_t n_segments;
     struct job_logprob *logprobs;   /* [n_logprobs] of the content's tokens */
     struct quern_top_logprob *tops; /* [n_logprobs, job->n_top]; unused ones have token -1 */
     size_t n_logprobs, logprobs_capacity;
@@ -103,6 +113,9 @@ struct quern_usage text_job_usage(const struct text_job *job);
  * full. */
 enum quern_status text_job_submit_failed(const struct served_model *m,
                                          const struct quern_error *cause, struct api_error *err);
+
+/* The bytes of a segment so far: thoughts, content, or a call's arguments. */
+struct str choice_segment_text(const struct choice *c, size_t segment);
 
 /* "stop", "length", "tool_calls" */
 const char *choice_finish_reason(const struct choice *c);

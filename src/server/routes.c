@@ -1,5 +1,4 @@
-/* routes.c - which endpoint answers which path. Stored responses, files and batches get their rows
- * here. */
+/* routes.c - which endpoint answers which path. Files and batches get their rows here. */
 #include <string.h>
 
 #include "server/server_core.h"
@@ -11,6 +10,11 @@ static const struct route routes[] = {
     {"POST", "/v1/embeddings", endpoint_embeddings, ROUTE_WORK},
     {"POST", "/v1/rerank", endpoint_rerank, ROUTE_WORK},
     {"POST", "/rerank", endpoint_rerank, ROUTE_WORK},
+    {"POST", "/v1/responses", endpoint_responses, ROUTE_WORK},
+    {"POST", "/v1/responses/input_tokens", endpoint_input_tokens, ROUTE_WORK},
+    {"POST", "/v1/responses/", endpoint_response_post, 0},
+    {"GET", "/v1/responses/", endpoint_response_get, 0},
+    {"DELETE", "/v1/responses/", endpoint_response_delete, 0},
     {"POST", "/v1/messages", endpoint_messages, ROUTE_WORK},
     {"POST", "/v1/messages/count_tokens", endpoint_count_tokens, ROUTE_WORK},
     {"POST", "/infill", endpoint_infill, ROUTE_WORK},

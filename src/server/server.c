@@ -56,8 +56,8 @@ static bool origin_is_allowed(const struct server *s, const char *origin) {
 static enum quern_status check_origin(const struct server *s, const struct http_call *call,
                                       const char *host, struct api_error *err) {
     const char *origin = http_header(call, "Origin");
-    if (!origin || strcmp(call->method, "POST") != 0 || origin_is_allowed(s, origin) ||
-        origin_is_host(origin, host))
+    const bool changes = strcmp(call->method, "POST") == 0 || strcmp(call->method, "DELETE") == 0;
+    if (!origin || !changes || origin_is_allowed(s, origin) || origin_is_host(origin, host))
         return QUERN_OK;
     return api_fail(err, API_BAD_HOST, NULL,
                     "Pages of '%.100s' may not use this server; --cors-origin lets them.", origin);
@@ -138,7 +138,7 @@ static void decorate(void *user, struct http_call *call, struct MHD_Response *re
     http_add_header(response, "Vary", "Origin");
     if (call->route != &preflight)
         return;
-    http_add_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    http_add_header(response, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
     http_add_header(response, "Access-Control-Allow-Headers",
                     "Authorization, Content-Type, x-api-key, anthropic-version, anthropic-beta");
     http_add_header(response, "Access-Control-Max-Age", "600");
@@ -328,6 +328,14 @@ enum quern_status server_start(const struct server_config *config, struct server
         free(s);
         return status;
     }
+    status = response_store_init(&s->responses, (size_t)config->stored_responses,
+                                 (size_t)config->stored_mib << 20, err);
+    if (status) {
+        tool_gate_release(&s->gate);
+        metrics_release(&s->metrics);
+        free(s);
+        return status;
+    }
     s->models.on_change = on_model_change;
     s->models.user = s;
     quern_set_log(on_library_message, s);
@@ -372,6 +380,7 @@ void server_stop(struct server *s) {
     quern_set_log(NULL, NULL);
     metrics_release(&s->metrics);
     tool_gate_release(&s->gate);
+    response_store_release(&s->responses);
     api_keys_release(&s->keys);
     free(s);
 }

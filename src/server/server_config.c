@@ -18,6 +18,8 @@ void server_config_init(struct server_config *c) {
         .drain_timeout_s = 30,
         .stuck_after_s = 60,
         .limits = limits,
+        .stored_responses = 1000,
+        .stored_mib = 64,
         .tool_calls = 8,
     };
 }

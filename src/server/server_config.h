@@ -28,6 +28,7 @@ struct server_config {
     double drain_timeout_s;
     double stuck_after_s;     /* without a step while there is work: /health says so */
     struct api_limits limits;
+    int64_t stored_responses, stored_mib; /* most answers of /v1/responses kept, and their room */
 
     struct tool_sources tool_sources;
     struct tool_set *tools; /* opened by the caller, of the sources; NULL: none */

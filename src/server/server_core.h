@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "openai/response_store.h"
 #include "server/api_keys.h"
 #include "server/http_server.h"
 #include "server/metrics.h"
@@ -22,6 +23,7 @@ struct server {
     struct metrics metrics;
     struct api_keys keys;
     struct server_log log;
+    struct response_store responses;
     struct tool_gate gate;
     atomic_bool draining;
     uint64_t started_ns;
@@ -91,6 +93,11 @@ void endpoint_tokenize(struct server *s, struct http_call *call);
 void endpoint_detokenize(struct server *s, struct http_call *call);
 void endpoint_messages(struct server *s, struct http_call *call);
 void endpoint_count_tokens(struct server *s, struct http_call *call);
+void endpoint_responses(struct server *s, struct http_call *call);
+void endpoint_response_get(struct server *s, struct http_call *call);
+void endpoint_response_post(struct server *s, struct http_call *call);
+void endpoint_response_delete(struct server *s, struct http_call *call);
+void endpoint_input_tokens(struct server *s, struct http_call *call);
 void endpoint_health(struct server *s, struct http_call *call);
 void endpoint_ready(struct server *s, struct http_call *call);
 void endpoint_metrics(struct server *s, struct http_call *call);
