@@ -26,6 +26,7 @@ static const struct kind_row kinds[API_N_KINDS] = {
     [API_NO_KEY] = {401, invalid_request, "invalid_api_key"},
     [API_BAD_HOST] = {403, invalid_request, "host_not_allowed"},
     [API_NOT_FOUND] = {404, invalid_request, "not_found"},
+    [API_NO_PREVIOUS] = {400, invalid_request, "previous_response_not_found"},
     [API_BAD_METHOD] = {405, invalid_request, "method_not_allowed"},
     [API_TOO_LARGE] = {413, invalid_request, "request_too_large"},
     [API_MEDIA_TYPE] = {415, invalid_request, "unsupported_media_type"},

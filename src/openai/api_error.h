@@ -20,6 +20,7 @@ enum api_error_kind {
     API_NO_KEY,
     API_BAD_HOST,
     API_NOT_FOUND,
+    API_NO_PREVIOUS, /* an earlier answer a request builds on is not there */
     API_BAD_METHOD,
     API_TOO_LARGE,
     API_MEDIA_TYPE,

@@ -179,7 +179,7 @@ void response_store_drop_turn(struct response_store *s, struct stored_turn *turn
 /* ---- finding ------------------------------------------------------------------------------- */
 
 static enum quern_status not_found(const char *id, const char *param, struct api_error *err) {
-    return api_fail(err, API_NOT_FOUND, param,
+    return api_fail(err, param ? API_NO_PREVIOUS : API_NOT_FOUND, param,
                     "%s with id '%.64s' not found: this server keeps answers in memory, the oldest "
                     "go first, and those with \"store\": false are not kept.",
                     param ? "Previous response" : "Response", id);

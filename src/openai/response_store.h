@@ -48,8 +48,8 @@ struct response_to_store {
 /* False: there was no memory for it, or no room even when all others were dropped. */
 bool response_store_put(struct response_store *s, const struct response_to_store *what);
 
-/* In all of these an id that is unknown, dropped, deleted or another owner's is API_NOT_FOUND, told
- * with `param` (may be NULL). */
+/* In all of these an id that is unknown, dropped, deleted or another owner's is API_NOT_FOUND; or
+ * API_NO_PREVIOUS, where `param` tells who named it. */
 
 /* The turn of an answer, to be released, and its items and those before as an array, the caller's.
  * More than max_bytes of them are refused. */

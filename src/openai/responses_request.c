@@ -37,7 +37,7 @@ static enum quern_status read_conversation(const struct raw_responses *raw,
     json_t *before = NULL;
     enum quern_status status = QUERN_OK;
     if (raw->previous && !source->store)
-        return api_fail(err, API_NOT_FOUND, "previous_response_id",
+        return api_fail(err, API_NO_PREVIOUS, "previous_response_id",
                         "Previous response with id '%.64s' not found.", raw->previous);
     if (raw->previous)
         status = response_store_context(source->store, raw->previous, source->owner,

@@ -12,6 +12,7 @@ struct responses_call {
     struct server *server;
     struct model_entry *entry; /* a stream has its own use of it */
     struct chat_request chat;
+    bool is_chat; /* errors from here on are in a chat's words */
 };
 
 static void responses_call_destroy(void *state) {
@@ -95,6 +96,13 @@ static void answer_whole(struct server *s, struct http_call *call, struct respon
     text_job_destroy(job);
 }
 
+static void answer_error(struct http_call *call, const struct responses_call *r,
+                         struct api_error *err) {
+    if (r && r->is_chat)
+        responses_rename_error(err);
+    http_answer_error(call, err);
+}
+
 /* The request as a chat in r->chat, to be released by the caller. */
 static enum quern_status begin(struct server *s, struct http_call *call, bool counting,
                                struct responses_call *r, struct api_error *err) {
@@ -107,6 +115,7 @@ static enum quern_status begin(struct server *s, struct http_call *call, bool co
     if (!status) {
         const struct api_context context = call_context(s, r->entry);
         status = responses_request_parse(root, &source, &context, counting, &r->request, err);
+        r->is_chat = !status;
         if (!status)
             status = chat_request_parse(r->request.chat, &context, &r->chat, err);
     }
@@ -134,9 +143,10 @@ void endpoint_responses(struct server *s, struct http_call *call) {
     if (r)
         chat_request_release(&r->chat);
     if (status) {
-        responses_rename_error(&err);
-        http_answer_error(call, &err);
+        answer_error(call, r, &err);
     } else if (r->request.stream) {
+        json_decref(r->request.chat); /* the job has what it needs */
+        r->request.chat = NULL;
         call_answer_job_stream(s, call, r->entry, job, &dialect, r);
         return; /* all is the stream's now */
     } else {
@@ -155,8 +165,7 @@ void endpoint_input_tokens(struct server *s, struct http_call *call) {
     if (!status)
         status = prompt_build_chat(&r->entry->served, &r->chat, &ids, &n, &err);
     if (status) {
-        responses_rename_error(&err);
-        http_answer_error(call, &err);
+        answer_error(call, r, &err);
     } else {
         struct buffer body;
         buffer_init(&body, 128);
