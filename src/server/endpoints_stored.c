@@ -6,12 +6,10 @@
 
 #include "server/server_core.h"
 
-static const char PREFIX[] = "/v1/responses/";
-
 /* The id in the path, and what stands behind it: "" or "/input_items". An id that is too long is
  * none there is. */
 static const char *split_path(const struct http_call *call, char id[RESPONSE_ID_BYTES + 1]) {
-    const char *rest = call->path + sizeof PREFIX - 1;
+    const char *rest = call->path + strlen("/v1/responses/");
     const size_t n = strcspn(rest, "/");
     const size_t len = n < RESPONSE_ID_BYTES ? n : RESPONSE_ID_BYTES;
     memcpy(id, rest, len);
