@@ -363,9 +363,8 @@ enum quern_tool_use {
     QUERN_TOOLS_NONE,     /* no calls, whatever the prompt has said of tools */
 };
 
-/* What the text of an answer must be: at most one form is set. Tokens that would
- * leave it are never sampled, and the answer may end only where it is complete. A thinking block
- * before it stays free. An answer cut by max_tokens is the beginning of such a text. */
+/* What the text of an answer must be: at most one form. Tokens that would leave it are never sampled,
+ * max_tokens may cut it; a thinking block before it stays free. */
 struct quern_form {
     const char *json_schema; /* a value valid under this JSON Schema (docs/grammar.md) */
     bool json_object;        /* any one JSON object */
@@ -385,6 +384,7 @@ struct quern_form {
     enum quern_tool_use tool_use;
     bool one_call;  /* not several in one answer */
     int32_t close_after; /* tokens after which the answer takes the shortest way to its end; 0: never */
+    bool close_in_time;  /* or just before max_tokens would cut it */
     bool may_think; /* the answer may open a thinking block; one the prompt has opened is known */
 };
 

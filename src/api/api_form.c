@@ -111,6 +111,7 @@ enum quern_status loaded_model_form(struct quern_model *m, const struct quern_fo
     if (form->close_after < 0)
         return error_set(err, QUERN_ERR_ARG, "form: close_after is negative");
     rules.close_after = (uint32_t)form->close_after;
+    rules.close_in_time = form->close_in_time;
     if (rules.form == ANSWER_CHOICE)
         st = read_choices(form, &rules, &arena, err);
     if (st == QUERN_OK && form->tools_json)

@@ -45,5 +45,6 @@ int cli_form_read(const struct cli_command *command, const struct cli_form_args 
     out->choices = args->choices.items;
     out->n_choices = args->choices.n;
     out->close_after = (int32_t)args->close_after;
+    out->close_in_time = args->close_in_time;
     return CLI_GO_ON;
 }

@@ -10,6 +10,7 @@ struct cli_form_args {
     bool json;
     struct option_list choices;
     int64_t close_after;
+    bool close_in_time;
 };
 
 #define CLI_FORM_OPTIONS(type, field)                                                             \
@@ -38,7 +39,9 @@ struct cli_form_args {
                  "the answer is this text, or another --choice")
 #define CLI_CLOSE_OPTION(type, field)                                     \
     OPT_INT(0, "close-after", "N", type, field.close_after, 0, INT32_MAX, \
-            "with a form: after N tokens of the answer take the shortest way to a whole text")
+            "with a form: after N tokens of the answer take the shortest way to a whole text"), \
+        OPT_FLAG(0, "close-in-time", type, field.close_in_time,                             \
+                 "with a form: take it just before --max-tokens would cut the answer")
 
 /* Reads the file it names into *text, which *out borrows from. *out is all zero without a form.
  * *name (NULL: not wanted) is set to what messages call it. CLI_GO_ON, or the exit code after an

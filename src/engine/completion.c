@@ -166,14 +166,22 @@ void completion_result(const struct completion *c, struct quern_generate_result 
     out->n_thinking = c->thinking.n_thought;
 }
 
-const int32_t *completion_forced(struct completion *c, size_t *n) {
-    return thinking_forced(&c->thinking, c->stream.n_pending > 0, n);
+size_t completion_forced(struct completion *c, int32_t *tokens, size_t max) {
+    size_t n;
+    const size_t n_left = c->max_tokens - c->result.n_tokens;
+    const int32_t *sentence = thinking_forced(&c->thinking, c->stream.n_pending > 0, &n);
+    if (n) {
+        n = n < max ? n : max;
+        memcpy(tokens, sentence, n * sizeof *tokens);
+        return n;
+    }
+    if (!c->constraint || !c->constraint->ops->forced)
+        return 0;
+    return c->constraint->ops->forced(c->constraint->state, tokens, max, n_left);
 }
 
-size_t completion_constraint_guess(struct completion *c, int32_t *tokens, size_t max) {
-    if (!c->constraint || !c->constraint->ops->guess)
-        return 0;
-    return c->constraint->ops->guess(c->constraint->state, tokens, max);
+bool completion_wants_logits(const struct completion *c) {
+    return c->n_top >= 0;
 }
 
 enum quern_status completion_guess(struct completion *c, const float *logits, uint64_t position,
@@ -190,17 +198,16 @@ static bool is_end_token(const struct completion *c, int32_t token) {
 
 static enum quern_status choose(struct completion *c, const float *logits, uint64_t position,
                                 int32_t *token, struct quern_error *err) {
-    size_t n_forced;
-    const int32_t *forced = completion_forced(c, &n_forced);
+    const struct constraint_ops *ops = c->constraint ? c->constraint->ops : NULL;
     enum quern_status status = QUERN_OK;
-    if (n_forced)
-        *token = forced[0];
-    else
+    if (completion_forced(c, token, 1) == 0)
         status = sampler_sample(c->sampler, logits, position, c->constraint, token, err);
+    if (!status && ops && ops->settle)
+        *token = ops->settle(c->constraint->state, *token, c->max_tokens - c->result.n_tokens);
     if (!status)
         status = sampler_accept(c->sampler, token, 1, true, err);
-    if (!status && c->constraint)
-        status = c->constraint->ops->accept(c->constraint->state, *token, err);
+    if (!status && ops)
+        status = ops->accept(c->constraint->state, *token, err);
     return status;
 }
 

@@ -30,19 +30,18 @@ void completion_destroy(struct completion *c); /* NULL is fine */
 /* No further token is to be made. True from the start when there is no room. */
 bool completion_is_done(const struct completion *c);
 
-/* Chooses the next token from logits[n_vocab]; `position` is its place in the sequence, which
- * decides the random number. Only before completion_is_done. The event is valid until the next
- * call. An end token gives no text. The token counts as generated, and is the caller's to compute
- * if the sequence goes on. */
+/* Chooses the next token from logits[n_vocab] (NULL will do where it is forced and nobody wants
+ * log-probabilities); `position` is its place in the sequence, which decides the random number. Only
+ * before completion_is_done. The event is valid until the next call. An end token gives no text. The
+ * token counts as generated, and is the caller's to compute if the sequence goes on. */
 enum quern_status completion_step(struct completion *c, const float *logits, uint64_t position,
                                   struct quern_event *event, struct quern_error *err);
 
-/* The tokens that the next steps will give whatever the logits say (the end of a thinking budget);
- * *n is 0 when there are none. Valid until the next call. */
-const int32_t *completion_forced(struct completion *c, size_t *n);
-
-/* What the constraint guesses next, at most `max` tokens; how many. */
-size_t completion_constraint_guess(struct completion *c, int32_t *tokens, size_t max);
+/* The tokens that the next steps will give whatever the logits say: the end of a thinking budget, text
+ * to which the constraint leaves no choice. At most `max`; how many there are. */
+size_t completion_forced(struct completion *c, int32_t *tokens, size_t max);
+/* Whether events carry log-probabilities, for which forced tokens need logits too. */
+bool completion_wants_logits(const struct completion *c);
 
 /* What the answer's sampler would take at `position` given other logits (a draft model's), as far
  * as history and constraint are left as they are: with the same random number, so that similar

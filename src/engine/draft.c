@@ -138,9 +138,10 @@ static size_t plan_next_round(struct engine *e, size_t n_who) {
 
 static size_t wanted_guesses(const struct engine *e, struct request *r, size_t n_decoding) {
     const size_t rows = (e->n_logit_rows - e->limits.max_running) / n_decoding;
-    size_t most = r->capacity - r->n_tokens, n_forced;
-    completion_forced(r->completion, &n_forced);
-    if (n_forced > 0 || r->no_draft || !ticket_has_room(r->ticket, 2 + ENGINE_DRAFTS_MAX))
+    size_t most = r->capacity - r->n_tokens;
+    int32_t forced;
+    if (completion_forced(r->completion, &forced, 1) > 0 || r->no_draft ||
+        !ticket_has_room(r->ticket, 2 + ENGINE_DRAFTS_MAX))
         return 0;
     most = most < ENGINE_DRAFTS_MAX ? most : ENGINE_DRAFTS_MAX;
     most = most < rows ? most : rows;

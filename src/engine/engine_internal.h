@@ -105,9 +105,11 @@ struct request {
     /* this step */
     size_t n_step; /* tokens fed, guesses included; 0: not in it */
     size_t n_drafts;
+    bool forced; /* they are no guesses but sure */
     int32_t fed[1 + ENGINE_DRAFTS_MAX]; /* of a decoding request */
     size_t logits_row;                  /* its first */
     float *hidden;                      /* where its hidden state comes */
+    bool last_row_only;                 /* its other tokens are sure and need no logits */
     bool all_rows;                      /* it is a prompt, and every token has one */
     bool decoded;                       /* it was fed what it had made, not its prompt */
 

@@ -26,20 +26,39 @@ static enum quern_status start(const struct generate_context *ctx,
     return completion_create(&setup, options, out, err);
 }
 
-/* The event goes out before its token is computed: nobody waits for the forward pass to
- * read what is already known. */
+enum { AT_ONCE_MAX = 32 };
+
+/* Makes a token of the logits, and those that must follow it: all are computed together. The events
+ * go out before: nobody waits for the forward pass to read what is already known. */
+static enum quern_status make_tokens(const struct session *s, struct completion *c,
+                                     const struct quern_generate_options *options, int32_t *tokens,
+                                     size_t *n, bool *wanted, struct quern_error *err) {
+    struct quern_event event;
+    int32_t forced;
+    *n = 0;
+    do {
+        const enum quern_status status =
+            completion_step(c, *n ? NULL : s->logits, s->kv.n_tokens + *n, &event, err);
+        if (status)
+            return status;
+        tokens[(*n)++] = event.token;
+        *wanted = !options->on_event || options->on_event(options->user, &event);
+    } while (*wanted && *n < AT_ONCE_MAX && !completion_is_done(c) && !completion_wants_logits(c) &&
+             completion_forced(c, &forced, 1) > 0);
+    return QUERN_OK;
+}
+
 static enum quern_status run(struct session *s, struct completion *c,
                              const struct quern_generate_options *options,
                              struct quern_error *err) {
     struct quern_event event;
     bool wanted = true;
     while (wanted && !completion_is_done(c)) {
-        enum quern_status status = completion_step(c, s->logits, s->kv.n_tokens, &event, err);
-        if (status)
-            return status;
-        const int32_t token = event.token;
-        wanted = !options->on_event || options->on_event(options->user, &event);
-        status = session_feed(s, &token, 1, NULL, err);
+        int32_t tokens[AT_ONCE_MAX];
+        size_t n;
+        enum quern_status status = make_tokens(s, c, options, tokens, &n, &wanted, err);
+        if (!status)
+            status = session_feed(s, tokens, n, NULL, err);
         if (status)
             return status;
     }

@@ -289,35 +289,43 @@ void schedule_admit(struct engine *e, uint64_t now_ns) {
 
 /* ---- a step's plan --------------------------------------------------------------------- */
 
-/* Guesses for a decoding request, into r->fed behind the pending token. */
-static size_t guess(struct engine *e, struct request *r, size_t n_decoding) {
-    size_t most = r->capacity - r->n_tokens, n_found = 0;
-    const size_t free_rows = e->n_logit_rows - e->limits.max_running;
-    most = most < ENGINE_DRAFTS_MAX ? most : ENGINE_DRAFTS_MAX;
-    if (most > free_rows / n_decoding)
-        most = free_rows / n_decoding;
-    const int32_t *guesses = completion_forced(r->completion, &n_found);
-    if (n_found == 0 && r->n_guesses > 0) {
-        guesses = r->guesses;
-        n_found = r->n_guesses;
-    } else if (n_found == 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
+/* Guesses for a decoding request, at most `most`, into r->fed behind the pending token. */
+static size_t guess(struct engine *e, struct request *r, size_t n_decoding, size_t most) {
+    const size_t rows = (e->n_logit_rows - e->limits.max_running) / n_decoding;
+    size_t n_found = r->n_guesses;
+    const int32_t *guesses = r->guesses;
+    most = most < rows ? most : rows;
+    if (n_found == 0 && e->limits.speculation != QUERN_SPECULATION_OFF) {
         if (e->limits.speculation == QUERN_SPECULATION_AUTO) {
             size_t pays = speed_best_drafts(&e->speed, n_decoding, r->accept, 0, most);
             if (pays == 0 && r->since_guess >= ENGINE_PROBE_TOKENS)
                 pays = 1;
             most = pays;
         }
-        if (most > 0) {
-            const size_t n = completion_constraint_guess(r->completion, r->fed + 1, most);
-            if (n > 0)
-                return n;
+        if (most > 0)
             guesses = ngram_guess(&r->ngrams, r->tokens, r->n_tokens, most, &n_found);
-        }
     }
     const size_t n = n_found < most ? n_found : most;
     if (n > 0)
         memcpy(r->fed + 1, guesses, n * sizeof *guesses);
     return n;
+}
+
+/* What goes behind the pending token: tokens that must follow, of which as many as there are, or
+ * guesses. Log-probabilities take a row of logits for each. */
+static void look_ahead(struct engine *e, struct request *r, size_t n_decoding) {
+    const size_t rows = (e->n_logit_rows - e->limits.max_running) / n_decoding;
+    const bool wants_rows = completion_wants_logits(r->completion);
+    size_t most = r->capacity - r->n_tokens, most_forced;
+    most = most < ENGINE_DRAFTS_MAX ? most : ENGINE_DRAFTS_MAX;
+    most_forced = e->limits.speculation == QUERN_SPECULATION_OFF ? 0 : most;
+    if (wants_rows && most_forced > rows)
+        most_forced = rows;
+    r->n_drafts = most_forced ? completion_forced(r->completion, r->fed + 1, most_forced) : 0;
+    r->forced = r->n_drafts > 0;
+    r->last_row_only = r->forced && !wants_rows;
+    if (!r->forced)
+        r->n_drafts = guess(e, r, n_decoding, most);
 }
 
 static void put_into_batch(struct engine *e, struct request *r, const struct forward_seq *seq) {
@@ -342,7 +350,7 @@ static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding)
         pause_request(r);
         return;
     }
-    r->n_drafts = guess(e, r, n_decoding);
+    look_ahead(e, r, n_decoding);
     if (e->n_batch_tokens + 1 + r->n_drafts > e->limits.step_tokens)
         r->n_drafts = 0;
     if (e->n_batch_tokens + 1 > e->limits.step_tokens)
@@ -361,7 +369,7 @@ static void plan_decoder(struct engine *e, struct request *r, size_t n_decoding)
                                          .adapters = &r->adapters,
                                          .ids = r->fed,
                                          .n_ids = 1 + r->n_drafts,
-                                         .all_logits = true});
+                                         .all_logits = !r->last_row_only});
 }
 
 /* What a prompt in a step may take: tokens, and rows of logits for those who want them all. */

@@ -39,11 +39,12 @@ struct step_counts {
 
 /* ---- answers --------------------------------------------------------------------------- */
 
-/* One token from a row of logits. False: the request has ended. */
+/* One token from a row of logits; NULL: it is forced. False: the request has ended. */
 static bool make_token(struct engine *e, struct request *r, float *logits) {
     struct quern_event event;
     struct quern_error err = {0};
-    unknown_tokens_forbid(&e->unknown, logits, e->model->config.vocab_size);
+    if (logits)
+        unknown_tokens_forbid(&e->unknown, logits, e->model->config.vocab_size);
     enum quern_status status =
         completion_step(r->completion, logits, (uint64_t)r->n_tokens, &event, &err);
     if (!status) {
@@ -72,7 +73,7 @@ static void note_guesses(struct request *r, size_t n_right, struct step_counts *
         r->since_guess++;
         return;
     }
-    for (size_t i = 0; i <= n_right && i < r->n_drafts; i++)
+    for (size_t i = 0; i <= n_right && i < r->n_drafts && !r->forced; i++)
         r->accept += weight * ((i < n_right ? 1.0 : 0.0) - r->accept);
     r->since_guess = 0;
     r->usage.drafted_tokens += r->n_drafts;
@@ -82,14 +83,19 @@ static void note_guesses(struct request *r, size_t n_right, struct step_counts *
 }
 
 /* Guesses are right as long as each is the very token that the row before it gives: tokens depend
- * on nothing but logits, seed and position, so that they are the ones made without guesses. */
+ * on nothing but logits, seed and position, so that they are the ones made without guesses. Forced
+ * ones need no row. */
 static void take_answer(struct engine *e, struct request *r, struct step_counts *counts) {
     const size_t vocab = (size_t)e->model->config.vocab_size;
     float *rows = e->logits + r->logits_row * vocab;
     size_t n_right = 0;
     bool goes_on = !completion_is_done(r->completion);
     for (size_t i = 0; goes_on; i++) {
-        if (!make_token(e, r, rows + i * vocab))
+        int32_t forced;
+        float *row = r->last_row_only ? (i == r->n_drafts ? rows : NULL) : rows + i * vocab;
+        if (!row && completion_forced(r->completion, &forced, 1) == 0)
+            break; /* it had been taken for forced, but the answer has to end */
+        if (!make_token(e, r, row))
             return;
         counts->n_made++;
         const bool right = i < r->n_drafts && r->tokens[r->n_tokens - 1] == r->fed[1 + i];
@@ -170,8 +176,10 @@ void step_run(struct engine *e) {
     const enum quern_status status =
         forward(e->model, e->workspace, e->seqs, e->n_batch, e->logits, &err);
     const uint64_t computed_ns = os_now_ns();
+    bool forced = false; /* rows without logits tell little of others */
     for (size_t i = 0; i < e->n_batch; i++) {
         struct request *r = e->batch[i];
+        forced |= r->decoded && r->last_row_only;
         *(r->decoded ? &counts.n_rows : &counts.n_prompt) += r->n_step;
         if (status)
             request_end(e, r, QUERN_FINISH_ERROR, &err, NULL, 0);
@@ -180,7 +188,7 @@ void step_run(struct engine *e) {
     }
     const uint64_t end_ns = os_now_ns();
     /* Sampling is part of what a row costs. */
-    if (!status)
+    if (!status && !forced)
         speed_observe(&e->speed, counts.n_rows, counts.n_prompt,
                       counts.n_prompt ? computed_ns - begin_ns : end_ns - begin_ns);
     count_step(e, &counts, end_ns);

@@ -51,7 +51,8 @@ const int32_t *thinking_forced(struct thinking *t, bool mid_character, size_t *n
 }
 
 void thinking_push(struct thinking *t, int32_t token) {
-    if (t->forcing && ++t->n_forced >= t->closing.n)
+    /* Another one came where the answer would not end in time with all of the sentence. */
+    if (t->forcing && (token != t->closing.ids[t->n_forced] || ++t->n_forced >= t->closing.n))
         t->forcing = false;
     if (token == TOKENIZER_NONE)
         return;

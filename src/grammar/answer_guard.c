@@ -26,6 +26,8 @@ struct answer_guard {
     uint32_t n_tokens, close_after;
     struct ending ending; /* while the answer is being closed */
     bool closing;
+    bool in_time;
+    size_t least_tokens; /* of a whole answer, when in_time */
 };
 
 /* ---- markers --------------------------------------------------------------------- */
@@ -223,8 +225,8 @@ static void close_mask(struct answer_guard *g, uint32_t *mask, int32_t n_vocab) 
             return;
         memset(mask, 0, words * sizeof *mask);
         set_bit(mask, n_vocab, token);
-    } else if (g->close_after && g->n_tokens >= g->close_after && matcher_can_end(&g->matcher) &&
-               g->matcher.n_end_tokens > 0) {
+    } else if ((g->closing || (g->close_after && g->n_tokens >= g->close_after)) &&
+               matcher_can_end(&g->matcher) && g->matcher.n_end_tokens > 0) {
         memset(mask, 0, words * sizeof *mask);
         for (size_t i = 0; i < g->matcher.n_end_tokens; i++)
             set_bit(mask, n_vocab, g->matcher.end_tokens[i]);
@@ -242,6 +244,86 @@ static void follow_ending(struct answer_guard *g, int32_t token) {
     else
         g->closing = false;
 }
+
+/* ---- in time ------------------------------------------------------------------------- */
+
+/* At most how many tokens lead from where `m` stands to the end: more than the fewest where that is
+ * not above `enough`, which is quicker. False: there is no telling. */
+static bool tokens_to_end(const struct answer_guard *g, struct matcher *m, size_t enough,
+                          size_t *n) {
+    struct ending ending = {0};
+    uint32_t n_steps;
+    if (!ending_length(m, &n_steps))
+        return false;
+    *n = n_steps;
+    if (n_steps <= enough)
+        return true;
+    const bool found = ending_find(m, &ending);
+    *n = ending_count(&ending, g->image);
+    ending_release(&ending);
+    return found;
+}
+
+/* Whether the answer can still end, end token included, when `token` is one of n_left. */
+static bool leaves_time(const struct answer_guard *g, int32_t token, size_t n_left) {
+    struct matcher after = g->matcher;
+    size_t n;
+    return matcher_accept_token(&after, token, NULL) != QUERN_OK || after.state.ended ||
+           !tokens_to_end(g, &after, n_left < 2 ? 0 : n_left - 2, &n) || n + 2 <= n_left;
+}
+
+static int32_t settle_answer(struct answer_guard *g, int32_t token, size_t n_left) {
+    size_t n;
+    if (g->closing || leaves_time(g, token, n_left))
+        return token;
+    if (matcher_can_end(&g->matcher))
+        return g->matcher.n_end_tokens ? g->matcher.end_tokens[0] : token;
+    g->closing = ending_find(&g->matcher, &g->ending);
+    if (!g->closing)
+        return token;
+    const int32_t first = ending_next_token(&g->ending, g->image, &n);
+    return first >= 0 ? first : token;
+}
+
+static int32_t guard_settle(void *state, int32_t token, size_t n_left) {
+    struct answer_guard *g = state;
+    if (!g->in_time)
+        return token;
+    /* What is needed behind this token: the block's end, the answer, an end token. */
+    const bool fits = g->least_tokens + 3 <= n_left;
+    if (g->thinking == THINKING_OPEN)
+        return fits || token == g->markers.think_end ? token : g->markers.think_end;
+    if (g->thinking == THINKING_POSSIBLE && token == g->markers.think_begin && fits)
+        return token;
+    shared_grammar_lock(g->shared);
+    token = settle_answer(g, token, n_left);
+    shared_grammar_unlock(g->shared);
+    return token;
+}
+
+/* The way to the end, or what the grammar leaves no choice about until the answer is to be closed. */
+static size_t forced_tokens(struct answer_guard *g, int32_t *tokens, size_t max, size_t n_left) {
+    size_t n = 0, n_steps, needed;
+    if (is_closing(g)) {
+        struct ending rest = g->ending;
+        while (n < max && (tokens[n] = ending_next_token(&rest, g->image, &n_steps)) >= 0) {
+            rest.at += n_steps;
+            n++;
+        }
+        return n;
+    }
+    if (g->close_after && g->n_tokens + max > g->close_after)
+        max = g->close_after > g->n_tokens ? g->close_after - g->n_tokens : 0;
+    n = matcher_forced(&g->matcher, tokens, max);
+    if (n == 0 || !g->in_time)
+        return n;
+    const size_t enough = n_left > n + 1 ? n_left - n - 1 : 0;
+    if (!tokens_to_end(g, &g->matcher, enough, &needed) || needed <= enough)
+        return n;
+    return needed + 1 < n_left ? n_left - needed - 1 : 0;
+}
+
+/* ---- what the sampler sees ------------------------------------------------------------------ */
 
 static enum quern_status guard_mask(void *state, uint32_t *mask, int32_t n_vocab,
                                     struct quern_error *err) {
@@ -280,17 +362,19 @@ static enum quern_status guard_accept(void *state, int32_t token, struct quern_e
     return st;
 }
 
-static size_t guard_guess(void *state, int32_t *tokens, size_t max) {
+static size_t guard_forced(void *state, int32_t *tokens, size_t max, size_t n_left) {
     struct answer_guard *g = state;
-    if (g->thinking != THINKING_OVER || g->closing)
+    if (g->thinking != THINKING_OVER)
         return 0;
+    max = max < n_left ? max : n_left;
     shared_grammar_lock(g->shared);
-    const size_t n = matcher_guess(&g->matcher, tokens, max);
+    const size_t n = forced_tokens(g, tokens, max, n_left);
     shared_grammar_unlock(g->shared);
     return n;
 }
 
-static const struct constraint_ops guard_ops = {guard_mask, guard_accept, guard_guess};
+static const struct constraint_ops guard_ops = {guard_mask, guard_accept, guard_forced,
+                                               guard_settle};
 
 struct constraint *answer_guard_constraint(struct answer_guard *g) {
     return &g->constraint;
@@ -385,8 +469,11 @@ enum quern_status answer_guard_create(const struct token_image *image, const int
     if (st == QUERN_OK) {
         shared_grammar_lock(g->shared);
         st = matcher_init(&g->matcher, g->shared->grammar, image, end_tokens, n_end_tokens, err);
-        if (st == QUERN_OK && g->close_after && !ending_prepare(g->shared->grammar))
+        if (st == QUERN_OK && (g->close_after || rules->close_in_time) &&
+            !ending_prepare(g->shared->grammar))
             st = error_nomem(err);
+        g->in_time = st == QUERN_OK && rules->close_in_time &&
+                     tokens_to_end(g, &g->matcher, 0, &g->least_tokens);
         shared_grammar_unlock(g->shared);
     }
     if (st != QUERN_OK) {

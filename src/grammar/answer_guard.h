@@ -53,6 +53,10 @@ struct answer_rules {
     /* Tokens of the answer, thinking not counted, after which it is brought to its shortest end
      * (where one is found); 0: never. */
     uint32_t close_after;
+    /* Where the answer would not end within the tokens that may be made (thinking counted), the
+     * shortest way is taken just in time, out of the thinking block too. A limit below the shortest
+     * text cuts that. */
+    bool close_in_time;
 };
 
 /* The markers of a tokenizer, by Qwen3's spellings. */

@@ -181,6 +181,7 @@ void grammar_destroy(struct grammar *g) {
     pair_map_release(&g->advance_map);
     pair_map_release(&g->step_map);
     pair_map_release(&g->exit_map);
+    pair_map_release(&g->forced_map);
     builder_release(&g->b);
     free(g);
 }

@@ -265,6 +265,29 @@ static bool write_way(struct climb *c, uint32_t goal) {
     return ok;
 }
 
+static void climb_release(struct climb *c) {
+    free(c->nodes);
+    heap_release(&c->heap);
+    pair_map_release(&c->closed);
+    u32s_release(&c->stack);
+}
+
+bool ending_length(struct matcher *m, uint32_t *n_steps) {
+    if (m->state.ended || !ending_prepare(m->grammar))
+        return false;
+    struct climb c = {.g = m->grammar, .d = m->grammar->distances, .budget = {.max = 64 << 20}};
+    begin(m->grammar);
+    bool ok = set_can_end(c.g, m->state.set);
+    *n_steps = 0;
+    if (!ok) {
+        const uint32_t goal = climb(&c, m->state.set);
+        ok = goal != GOAL;
+        *n_steps = ok ? c.nodes[goal].cost : 0;
+    }
+    climb_release(&c);
+    return ok;
+}
+
 bool ending_find(struct matcher *m, struct ending *out) {
     if (m->state.ended || !ending_prepare(m->grammar))
         return false;
@@ -274,10 +297,7 @@ bool ending_find(struct matcher *m, struct ending *out) {
     bool ok = set_can_end(c.g, m->state.set);
     if (!ok && (goal = climb(&c, m->state.set)) != GOAL)
         ok = write_way(&c, goal);
-    free(c.nodes);
-    heap_release(&c.heap);
-    pair_map_release(&c.closed);
-    u32s_release(&c.stack);
+    climb_release(&c);
     if (!ok)
         u32s_release(&c.out);
     ending_release(out);

@@ -20,6 +20,8 @@ bool ending_prepare(struct grammar *g);
  * the shortest text of an expression gave up; the matcher is as it was. */
 bool ending_find(struct matcher *m, struct ending *out);
 void ending_release(struct ending *e);
+/* How many steps it has, without writing it down: at least as many as tokens. False as above. */
+bool ending_length(struct matcher *m, uint32_t *n_steps);
 /* The next token of it: the longest whose bytes come next. -1: it is over. Advance `at` by what
  * the token covers, which is at least one step. */
 int32_t ending_next_token(const struct ending *e, const struct token_image *image, size_t *n_steps);

@@ -52,6 +52,7 @@ struct grammar {
     size_t n_advances, advances_capacity;
     struct id_table row_table, lexer_table, set_table;
     struct pair_map advance_map, step_map, exit_map;
+    struct pair_map forced_map; /* set -> the token that must follow + 1, or 0 (forced.c) */
     uint32_t start_set;
     struct mask_cache *masks;
     struct distances *distances; /* NULL: not worked out yet */

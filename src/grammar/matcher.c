@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "grammar/forced.h"
 #include "grammar/mask.h"
 
 /* Fuel is a call's own, and running out of it does not outlive the call; so does every other
@@ -147,37 +148,15 @@ enum quern_status matcher_mask(struct matcher *m, uint32_t *mask, int32_t n_voca
                      (unsigned long long)m->state.n_bytes);
 }
 
-/* The only byte that may follow `set`: -1 when there are none or several, -2 on failure. */
-static int only_byte(struct grammar *g, uint32_t set) {
-    int only = -1;
-    for (uint32_t i = 1; i < g->sets[set].n; i += 2) {
-        struct span s = g->lexers[g->pool.v[g->sets[set].start + i + 1]].pairs;
-        for (uint32_t k = 0; k < s.n; k += 2)
-            if (g->b.symbols[g->pool.v[s.start + k]].kind == SYMBOL_TOKEN)
-                return -1;
-    }
-    for (unsigned c = 0; c < 256 && !set_can_end(g, set); c++) {
-        uint32_t next = set_step(g, set, c);
-        if (next == GRAMMAR_NONE)
-            return -2;
-        if (next == SET_DEAD)
-            continue;
-        if (only >= 0)
-            return -1;
-        only = (int)c;
-    }
-    return only;
-}
-
 enum quern_status matcher_forced_bytes(struct matcher *m, size_t max, struct buffer *out,
                                        struct quern_error *err) {
     begin(m);
     uint32_t set = m->state.set;
     for (size_t i = 0; i < max && !m->state.ended; i++) {
-        int c = only_byte(m->grammar, set);
-        if (c == -1)
+        int c = forced_byte(m->grammar, set);
+        if (c == FORCED_NONE)
             return QUERN_OK;
-        if (c == -2 || (set = set_step(m->grammar, set, (unsigned)c)) == GRAMMAR_NONE)
+        if (c == FORCED_FAILED || (set = set_step(m->grammar, set, (unsigned)c)) == GRAMMAR_NONE)
             return failed(m, err);
         if (buffer_putc(out, (char)c) != QUERN_OK)
             return buffer_status(out, "the forced text", err);
@@ -194,29 +173,23 @@ static enum quern_status constraint_accept(void *state, int32_t token, struct qu
     return matcher_accept_token(state, token, err);
 }
 
-enum { GUESS_BYTES = 96 };
-
-size_t matcher_guess(struct matcher *m, int32_t *tokens, size_t max) {
-    struct encode_options options = {0};
-    struct token_ids ids = {0};
-    struct buffer text;
+size_t matcher_forced(struct matcher *m, int32_t *tokens, size_t max) {
+    uint32_t set = m->state.set;
     size_t n = 0;
-    buffer_init(&text, GUESS_BYTES);
-    if (m->image && matcher_forced_bytes(m, GUESS_BYTES, &text, NULL) == QUERN_OK && text.len &&
-        tokenizer_encode(m->image->tokenizer, buffer_str(&text), options, &ids, NULL) == QUERN_OK)
-        for (; n < ids.n && n < max; n++)
-            tokens[n] = ids.ids[n];
-    token_ids_release(&ids);
-    buffer_release(&text);
+    begin(m);
+    if (!m->image || m->state.ended)
+        return 0;
+    while (n < max && (tokens[n] = forced_token(m->grammar, m->image, set, &set)) >= 0)
+        n++;
     return n;
 }
 
-static size_t constraint_guess(void *state, int32_t *tokens, size_t max) {
-    return matcher_guess(state, tokens, max);
+static size_t constraint_forced(void *state, int32_t *tokens, size_t max, size_t n_left) {
+    return matcher_forced(state, tokens, max < n_left ? max : n_left);
 }
 
 struct constraint matcher_constraint(struct matcher *m) {
     static const struct constraint_ops ops = {constraint_mask, constraint_accept,
-                                              constraint_guess};
+                                              constraint_forced, NULL};
     return (struct constraint){&ops, m};
 }

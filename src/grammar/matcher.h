@@ -47,9 +47,10 @@ enum quern_status matcher_mask(struct matcher *m, uint32_t *mask, int32_t n_voca
 enum quern_status matcher_forced_bytes(struct matcher *m, size_t max, struct buffer *out,
                                        struct quern_error *err);
 
-/* The tokens of the bytes that must follow, as the tokenizer cuts them: what a model trained on its
- * texts will most likely say. Another cut, or a token that spans more, may be allowed as well. */
-size_t matcher_guess(struct matcher *m, int32_t *tokens, size_t max);
+/* The tokens that must follow if the text is to be cut as the tokenizer cuts it, which is how models
+ * know it (forced.h); at most `max`, how many. Another cut is in the mask as well. The state does not
+ * change. */
+size_t matcher_forced(struct matcher *m, int32_t *tokens, size_t max);
 
 /* What the sampler sees. The matcher must outlive it. */
 struct constraint matcher_constraint(struct matcher *m);

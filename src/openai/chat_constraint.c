@@ -60,9 +60,11 @@ static enum quern_status make_guard(const struct served_model *m, const struct c
         st = form_from_response_format(r->response_format, &t->form, &source, err);
     else if (r->structured_outputs)
         st = form_from_structured_outputs(r->structured_outputs, &t->form, &source, err);
+    const json_t *form = r->response_format ? r->response_format : r->structured_outputs;
     if (!st)
-        st = form_close_after(r->response_format ? r->response_format : r->structured_outputs,
-                              &rules.close_after, err);
+        st = form_close_after(form, &rules.close_after, err);
+    if (!st)
+        st = form_close_in_time(form, &rules.close_in_time, err);
     rules.form = source.form;
     rules.text = source.text;
     rules.choices = source.choices;

@@ -182,3 +182,12 @@ enum quern_status form_close_after(const json_t *from, uint32_t *out, struct api
     *out = (uint32_t)json_integer_value(n);
     return QUERN_OK;
 }
+
+enum quern_status form_close_in_time(const json_t *from, bool *out, struct api_error *err) {
+    const json_t *flag = json_object_get(from, "close_in_time");
+    if (flag && !json_is_null(flag) && !json_is_boolean(flag))
+        return api_fail(err, API_TYPE, "close_in_time",
+                        "Invalid type for 'close_in_time': expected a boolean.");
+    *out = json_is_true(flag);
+    return QUERN_OK;
+}

@@ -29,5 +29,7 @@ enum quern_status form_from_structured_outputs(const json_t *from, struct form_t
 
 /* "close_after", our own: tokens of the answer after which it is brought to its end. */
 enum quern_status form_close_after(const json_t *from, uint32_t *out, struct api_error *err);
+/* "close_in_time", our own: max_tokens does not cut the answer. */
+enum quern_status form_close_in_time(const json_t *from, bool *out, struct api_error *err);
 
 #endif

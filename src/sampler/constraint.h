@@ -16,9 +16,12 @@ struct constraint_ops {
                               struct quern_error *err);
     /* The sampled token; the state advances. */
     enum quern_status (*accept)(void *state, int32_t token, struct quern_error *err);
-    /* Guesses which tokens come next where the text leaves no choice; changes nothing. At most
-     * `max`; how many there are. NULL: it never knows. */
-    size_t (*guess)(void *state, int32_t *tokens, size_t max);
+    /* The tokens that come next whatever the logits say; changes nothing. At most `max` and not more
+     * than fit into the n_left that may still be made; how many there are. NULL: never any. */
+    size_t (*forced)(void *state, int32_t *tokens, size_t max, size_t n_left);
+    /* What is taken instead of `token`, which was sampled: mostly itself, another one where the text
+     * would not end within the n_left tokens that may still be made, this one included. NULL: itself. */
+    int32_t (*settle)(void *state, int32_t token, size_t n_left);
 };
 
 #endif

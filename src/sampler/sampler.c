@@ -150,14 +150,20 @@ static void apply_bias(const struct sampler *s, float *scores) {
             scores[s->bias[i].token] += s->bias[i].bias;
 }
 
+/* Words of a mask are mostly all of one kind; of mixed ones each forbidden token costs. */
 static void apply_mask(const struct sampler *s, float *scores) {
+    const int32_t whole = s->n_tokens / 32 * 32;
     for (int32_t i = 0; i < s->n_tokens; i += 32) {
-        uint32_t allowed = s->mask[i / 32];
-        if (allowed == UINT32_MAX)
-            continue;
-        for (int32_t j = i; j < s->n_tokens && j < i + 32; j++)
-            if (!(allowed >> (j - i) & 1))
+        uint32_t forbidden = ~s->mask[i / 32];
+        if (forbidden == UINT32_MAX && i < whole) {
+            for (int32_t j = i; j < i + 32; j++)
                 scores[j] = -INFINITY;
+            continue;
+        }
+        if (i == whole)
+            forbidden &= (1u << (s->n_tokens - whole)) - 1;
+        for (; forbidden; forbidden &= forbidden - 1)
+            scores[i + __builtin_ctz(forbidden)] = -INFINITY;
     }
 }
 

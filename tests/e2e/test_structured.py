@@ -177,3 +177,29 @@ def test_text_without_a_choice_is_guessed_and_the_answer_stays_the_same(tiny_mod
         assert guessed["choices"][0]["message"] == alone["choices"][0]["message"]
         assert guessed["usage"]["completion_tokens"] == alone["usage"]["completion_tokens"]
         assert guessed["timings"]["draft_n"] > alone["timings"]["draft_n"] == 0
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_closed_in_time_is_whole_whatever_max_tokens_says(tiny_server, thinking, stream):
+    ask = lambda n, seed: tiny_server.post(CHAT, {  # noqa: E731
+        "messages": [{"role": "user", "content": "Hi"}], "temperature": 1.5, "seed": seed, "max_tokens": n, "stream": stream,
+        "chat_template_kwargs": {"enable_thinking": thinking}, "response_format": {**form(PERSON), "close_in_time": True}})
+    for n in (60, 63, 66, 70, 90):  # {"name": "x", "age": 0, "kind": "cat"} is 30 tokens or so, blanks included
+        for seed in range(3):
+            reply = ask(n, seed)
+            assert reply.status == 200, reply.body
+            if stream:
+                text = "".join(c["choices"][0]["delta"].get("content") or "" for c in reply.chunks() if c["choices"])
+            else:
+                text = reply.json["choices"][0]["message"]["content"]
+                assert reply.json["usage"]["completion_tokens"] <= n and reply.json["choices"][0]["finish_reason"] == "stop"
+            check_person(json.loads(text))
+    assert tiny_server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "response_format": {**form(PERSON), "close_in_time": 3}}).status == 400
+
+
+def test_run_closes_in_time(quern, tiny_model, schema_file):
+    for n in ("60", "64", "80"):
+        result = quern("run", "-m", tiny_model, "-p", "Hi", "--schema", schema_file, "--temp", "1.5", "--seed", n, "-n", n, "--close-in-time")
+        assert result.code == 0, result.err
+        check_person(json.loads(result.out.split("</think>")[-1]))

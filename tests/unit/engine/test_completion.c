@@ -278,7 +278,7 @@ static void test_a_constraint_sees_every_token_the_end_included(void **state) {
     (void)state;
     const int32_t tokens[] = {byte_token('h'), byte_token('i'), EOS};
     struct spelling s = {tokens, 0};
-    const struct constraint_ops ops = {spelling_mask, spelling_accept, NULL};
+    const struct constraint_ops ops = {spelling_mask, spelling_accept, NULL, NULL};
     struct constraint constraint = {&ops, &s};
     struct quern_generate_options o = greedy();
     o.sampling.temperature = 1;

@@ -294,7 +294,7 @@ static enum quern_status accept_any(void *state, int32_t token, struct quern_err
 
 static void test_a_failure_inside_ends_one_request_with_its_reason(void **state) {
     (void)state;
-    static const struct constraint_ops ops = {failing_mask, accept_any, NULL};
+    static const struct constraint_ops ops = {failing_mask, accept_any, NULL, NULL};
     struct failing failing = {.n_left = 3};
     struct constraint constraint = {&ops, &failing};
     const struct engine_extras extras = {.constraint = &constraint};

@@ -92,6 +92,16 @@ static size_t end(struct answer *a) {
     return result.n_thinking;
 }
 
+enum { SOME = 64 };
+
+/* How many tokens are forced, and the first of them. */
+static size_t forced(struct answer *a, int32_t *first) {
+    int32_t tokens[SOME] = {-1};
+    const size_t n = completion_forced(a->completion, tokens, SOME);
+    *first = tokens[0];
+    return n;
+}
+
 static void assert_text(const struct answer *a, const char *before, const char *after) {
     char expected[4096];
     snprintf(expected, sizeof expected, "%s%s%s", before, SENTENCE, after);
@@ -102,17 +112,16 @@ static void assert_text(const struct answer *a, const char *before, const char *
 static void test_the_sentence_comes_when_the_budget_is_used_up(void **state) {
     (void)state;
     struct answer a;
+    int32_t next;
     size_t n_forced, n_steps = 0;
     begin(&a, NULL, 0, 4, 0);
     assert_int_equal(step(&a, open_id), open_id); /* counts, as the block's first token */
     for (int i = 0; i < 3; i++)
         assert_int_equal(step(&a, letter('x')), letter('x'));
-    completion_forced(a.completion, &n_forced);
+    n_forced = forced(&a, &next);
     assert_true(n_forced > 3);
     for (size_t left = n_forced; left > 0; left--, n_steps++) {
-        size_t n;
-        const int32_t next = completion_forced(a.completion, &n)[0];
-        assert_int_equal(n, left);
+        assert_int_equal(forced(&a, &next), left);
         assert_int_equal(step(&a, letter('y')), next);
     }
     /* Then the model is free again, and outside. */
@@ -127,14 +136,12 @@ static void test_a_prompt_that_opens_the_block_counts_from_the_first_token(void 
     (void)state;
     const int32_t prompt[] = {turn_id, 5, open_id, 10};
     struct answer a;
-    size_t n;
+    int32_t first;
     begin(&a, prompt, 4, 2, 0);
     step(&a, letter('x'));
-    completion_forced(a.completion, &n);
-    assert_int_equal(n, 0);
+    assert_int_equal(forced(&a, &first), 0);
     step(&a, letter('x'));
-    completion_forced(a.completion, &n);
-    assert_true(n > 0);
+    assert_true(forced(&a, &first) > 0);
     end(&a);
 }
 
@@ -190,8 +197,8 @@ static void test_a_character_is_completed_before_the_sentence(void **state) {
     step(&a, open_id);
     step(&a, lead);
     assert_int_equal(step(&a, tail), tail);
-    size_t n;
-    for (completion_forced(a.completion, &n); n > 0; completion_forced(a.completion, &n))
+    int32_t first;
+    while (forced(&a, &first) > 0)
         step(&a, letter('y'));
     assert_text(&a, "<think>\xc3\xa9", "");
     end(&a);

@@ -342,7 +342,7 @@ static enum quern_status mask_even(void *state, uint32_t *mask, int32_t n_vocab,
 static void test_a_constraint_forbids_what_its_mask_clears(void **state) {
     (void)state;
     int fail = 0;
-    const struct constraint_ops ops = {mask_even, NULL, NULL};
+    const struct constraint_ops ops = {mask_even, NULL, NULL, NULL};
     struct constraint c = {&ops, &fail};
     struct quern_sampling p = neutral();
     struct sampler *s = make(p, 100, 70);
