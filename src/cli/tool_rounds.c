@@ -9,8 +9,9 @@
 #include "cli/interrupt.h"
 #include "cli/messages.h"
 #include "cli/term_text.h"
+#include "text/unicode.h"
 
-enum { SHOWN_BYTES = 600, RESULT_BYTES_MAX = 64 << 20 };
+enum { SHOWN_BYTES = 600, ASKED_BYTES = 1 << 20, RESULT_BYTES_MAX = 64 << 20 };
 
 static bool interrupted(void *user) {
     (void)user;
@@ -26,24 +27,26 @@ int cli_tools_open(const struct cli_tool_args *args, struct tool_set *set) {
 
 /* ---- talk ------------------------------------------------------------------------------- */
 
-/* As one short line that cannot steer the terminal. */
-static void make_line(struct str text, struct buffer *out) {
+/* As one line of so many bytes that cannot steer the terminal. */
+static void make_line(struct str text, size_t max, struct buffer *out) {
     struct buffer safe;
     buffer_init(&safe, SIZE_MAX / 4);
     term_text_append(text, &safe);
-    for (size_t i = 0; i < safe.len && out->len < SHOWN_BYTES; i++)
+    for (size_t i = 0; i < safe.len && out->len < max; i++)
         buffer_putc(out, safe.data[i] == '\n' ? ' ' : safe.data[i]);
-    while (out->len && out->len < safe.len && ((unsigned char)out->data[out->len - 1] & 0xC0) == 0x80)
-        out->len--; /* no half character */
-    if (out->len < safe.len)
-        buffer_puts(out, " ...");
+    const size_t left = safe.len - out->len;
+    if (left) {
+        out->len -= utf8_incomplete_tail(buffer_str(out));
+        buffer_printf(out, " ... (%zu bytes more)", left);
+    }
     buffer_release(&safe);
 }
 
-static void show(const struct tool_rounds *t, const char *arrow, const char *name, struct str text) {
+static void show(const struct tool_rounds *t, const char *arrow, const char *name, struct str text,
+                 size_t max) {
     struct buffer line;
     buffer_init(&line, SIZE_MAX / 4);
-    make_line(text, &line);
+    make_line(text, max, &line);
     t->note("%s %s%s%s", arrow, name, *name ? " " : "", line.data ? line.data : "");
     buffer_release(&line);
 }
@@ -104,7 +107,9 @@ static enum consent may_run(const struct tool_rounds *t, struct tool *tool) {
 static enum tool_end run_call(const struct tool_rounds *t, const char *name, struct str arguments,
                               struct buffer *result) {
     struct tool *tool = tool_set_find(t->set, name);
-    show(t, "->", name, arguments);
+    /* Who is asked sees all there is to decide about. */
+    const bool asks = tool && !t->allow && !tool->allow;
+    show(t, "->", name, arguments, asks ? ASKED_BYTES : SHOWN_BYTES);
     if (!tool) {
         buffer_printf(result, "error: there is no tool \"%s\"", name);
         return TOOL_FAILED;
@@ -147,7 +152,7 @@ static bool take_call(const struct tool_rounds *t, json_t *messages, const json_
         *end = run_call(t, json_string_value(json_object_get(function, "name")), buffer_str(&text),
                         &result);
     if (!stopped)
-        show(t, "<-", "", buffer_str(&result));
+        show(t, "<-", "", buffer_str(&result), SHOWN_BYTES);
     const bool ok = !text.failed && add_result(messages, call, buffer_str(&result));
     buffer_release(&text);
     buffer_release(&result);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
+
 enum { FILE_BYTES_MAX = 16 << 20, TOOLS_MAX = 512, RESULT_BYTES = 64 << 10 };
 
 static void release_tool(struct tool *tool) {
@@ -41,6 +43,31 @@ static enum quern_status add(struct tool_set *set, struct tool *tool, const json
 
 /* ---- a file ----------------------------------------------------------------------------- */
 
+/* A misspelt limit would not hold, and nobody would know. */
+static const char *const members[] = {"type", "function", "command", "timeout", "max_output_bytes", "allow"};
+
+static const char *member_at(const void *names, size_t i) {
+    (void)names;
+    return i < sizeof members / sizeof members[0] ? members[i] : NULL;
+}
+
+static enum quern_status check_members(const json_t *object, const char *name, const char *path,
+                                       struct quern_error *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+        size_t i = 0;
+        while (member_at(NULL, i) && strcmp(members[i], key) != 0)
+            i++;
+        if (member_at(NULL, i))
+            continue;
+        const char *nearest = nearest_name(str_from(key), member_at, NULL);
+        return error_set(err, QUERN_ERR_FORMAT, "%s: tool \"%s\": there is no \"%.80s\"%s%s%s", path, name,
+                         key, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    }
+    return QUERN_OK;
+}
+
 static enum quern_status add_from_file(struct tool_set *set, const json_t *object, size_t i,
                                        const char *path, struct quern_error *err) {
     const json_t *function = json_object_get(object, "function");
@@ -53,7 +80,9 @@ static enum quern_status add_from_file(struct tool_set *set, const json_t *objec
     if (tool_set_find(set, name))
         return error_set(err, QUERN_ERR_FORMAT, "%s: there are two tools \"%s\"", path, name);
     struct tool tool = {.allow = json_is_true(json_object_get(object, "allow"))};
-    enum quern_status status = tool_command_read(object, name, path, &tool.command, err);
+    enum quern_status status = check_members(object, name, path, err);
+    if (!status)
+        status = tool_command_read(object, name, path, &tool.command, err);
     if (status)
         return status;
     tool.name = strdup(name);

@@ -89,6 +89,7 @@ def test_rounds_have_a_bound(quern, tools):
     ("{}", "array"), ("[]", "array"), ("[1]", "tool 0"), ('[{"function": {"name": "f"}}]', '"command"'),
     ('[{"function": {"name": "f"}, "command": [1]}]', "no string"), ('[{"function": {"name": "f"}, "command": ["x"], "timeout": 0}]', "timeout"),
     ('[{"function": {"name": "f"}, "command": ["x"]}, {"function": {"name": "f"}, "command": ["x"]}]', "two tools"), ("nonsense", "tools.json"),
+    ('[{"function": {"name": "f"}, "command": ["x"], "timeuot": 5}]', 'there is no "timeuot"; did you mean "timeout"?'),
 ])
 def test_a_broken_file_of_tools_is_named(quern, tmp_path, text, part):
     path = tmp_path / "tools.json"
