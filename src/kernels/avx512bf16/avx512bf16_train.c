@@ -32,9 +32,17 @@ static inline __m512i rounded(__m512 x) {
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
 }
 
+static inline size_t size_of(enum dtype t) {
+    return t == DTYPE_F32 ? 4 : 2;
+}
+
 /* Elements [at, at + 32) as sixteen pairs, n of them there. */
 static inline __m512i load_pairs(enum dtype t, const void *src, size_t at, size_t n) {
-    _mm_prefetch((const char *)src + at * dtype_size_bytes(t) + AHEAD_BYTES, _MM_HINT_T0);
+    _mm_prefetch((const char *)src + at * size_of(t) + AHEAD_BYTES, _MM_HINT_T0);
+    if (t == DTYPE_F32 && n >= 32) {
+        const float *p = (const float *)src + at;
+        return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(p + 16), _mm512_loadu_ps(p));
+    }
     if (t == DTYPE_BF16) {
         const __mmask32 m = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
         return _mm512_maskz_loadu_epi16(m, (const char *)src + 2 * at);
@@ -53,12 +61,12 @@ static inline __m512i interleave(const struct gemm_strip *s, size_t k, size_t w,
 }
 
 static void pack_across(const struct gemm_strip *s) {
-    const size_t ahead = AHEAD_ROWS * s->ld * dtype_size_bytes(s->dtype);
+    const size_t row_bytes = s->ld * size_of(s->dtype);
     char *dst = s->dst;
     for (size_t i = 0; i < s->k; i += 2) {
-        const char *row = (const char *)s->src + i * s->ld * dtype_size_bytes(s->dtype);
-        _mm_prefetch(row + ahead, _MM_HINT_T0);
-        _mm_prefetch(row + ahead + s->ld * dtype_size_bytes(s->dtype), _MM_HINT_T0);
+        const char *ahead = (const char *)s->src + (i + AHEAD_ROWS) * row_bytes;
+        _mm_prefetch(ahead, _MM_HINT_T0);
+        _mm_prefetch(ahead + row_bytes, _MM_HINT_T0);
         for (size_t w = 0; w < s->width; w += 16) {
             const __mmask16 m = train_lanes(s->count > w ? s->count - w : 0);
             _mm512_mask_storeu_epi32(dst + 4 * (i / 2 * s->width + w), train_lanes(s->width - w),
@@ -67,21 +75,57 @@ static void pack_across(const struct gemm_strip *s) {
     }
 }
 
-/* Whole strips of bfloat16, an even number of k: 32 columns of two rows by two permutations. */
-static void pack_across_32(const struct gemm_strip *s) {
+/* 32 elements as bfloat16. */
+static inline __m512i load_32(enum dtype t, const char *p) {
+    if (t == DTYPE_BF16)
+        return _mm512_loadu_si512(p);
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(p + 64), _mm512_loadu_ps(p));
+}
+
+/* Whole strips of bfloat16 or float32, an even number of k: 32 columns of two rows by two permutations. */
+static inline void pack_across_32(const struct gemm_strip *s, enum dtype t) {
     static const uint16_t order[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
                                        8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
     const __m512i first = _mm512_loadu_si512(order);
     const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+    const size_t row_bytes = s->ld * size_of(t);
     const char *row = s->src;
     char *dst = s->dst;
-    for (size_t i = 0; i < s->k; i += 2, row += 4 * s->ld, dst += 128) {
-        const __m512i a = _mm512_loadu_si512(row), b = _mm512_loadu_si512(row + 2 * s->ld);
-        _mm_prefetch(row + 2 * AHEAD_ROWS * s->ld, _MM_HINT_T0);
-        _mm_prefetch(row + 2 * (AHEAD_ROWS + 1) * s->ld, _MM_HINT_T0);
+    for (size_t i = 0; i < s->k; i += 2, row += 2 * row_bytes, dst += 128) {
+        const __m512i a = load_32(t, row), b = load_32(t, row + row_bytes);
+        _mm_prefetch(row + AHEAD_ROWS * row_bytes, _MM_HINT_T0);
+        _mm_prefetch(row + (AHEAD_ROWS + 1) * row_bytes, _MM_HINT_T0);
         _mm512_storeu_si512(dst, _mm512_permutex2var_epi16(a, first, b));
         _mm512_storeu_si512(dst + 64, _mm512_permutex2var_epi16(a, second, b));
     }
+}
+
+/* Whole strips of eight columns of float32, a multiple of four k: two pairs of rows at a time. */
+static void pack_across_8(const struct gemm_strip *s) {
+    static const uint16_t order[32] = {0,  8,  1,  9,  2,  10, 3,  11, 4,  12, 5,  13, 6,  14, 7,  15,
+                                       16, 24, 17, 25, 18, 26, 19, 27, 20, 28, 21, 29, 22, 30, 23, 31};
+    const __m512i pairs = _mm512_loadu_si512(order);
+    const float *row = s->src;
+    char *dst = s->dst;
+    for (size_t i = 0; i < s->k; i += 4, row += 4 * s->ld, dst += 64) {
+        const __m512 a = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row)),
+                                            _mm256_loadu_ps(row + s->ld), 1);
+        const __m512 b = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row + 2 * s->ld)),
+                                            _mm256_loadu_ps(row + 3 * s->ld), 1);
+        _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(b, a)));
+    }
+}
+
+static void pack_strip_across(const struct gemm_strip *s) {
+    const bool whole = s->count == s->width && s->k % 2 == 0;
+    if (whole && s->width == 32 && s->dtype == DTYPE_BF16)
+        pack_across_32(s, DTYPE_BF16);
+    else if (whole && s->width == 32 && s->dtype == DTYPE_F32)
+        pack_across_32(s, DTYPE_F32);
+    else if (whole && s->width == 8 && s->k % 4 == 0 && s->dtype == DTYPE_F32)
+        pack_across_8(s);
+    else
+        pack_across(s);
 }
 
 /* Sixteen rows, 32 k at a time. */
@@ -130,15 +174,14 @@ static void pack_8_rows(const struct gemm_strip *s, size_t k) {
 }
 
 void avx512bf16_train_pack(const struct gemm_strip *s) {
-    for (size_t k = 0; k < s->k && s->width == TRAIN_MR_BF16 && !s->across; k += 32)
-        pack_8_rows(s, k);
-    if (s->width == TRAIN_MR_BF16 && !s->across)
-        return;
-    if (s->across && s->dtype == DTYPE_BF16 && s->width == 32 && s->count == 32 && s->k % 2 == 0)
-        pack_across_32(s);
-    else if (s->across)
-        pack_across(s);
-    for (size_t w = 0; w < s->width && !s->across; w += 16)
-        for (size_t k = 0; k < s->k; k += 32)
+    if (s->across)
+        pack_strip_across(s);
+    for (size_t k = 0; k < s->k && !s->across; k += 32) {
+        if (s->width == TRAIN_MR_BF16) {
+            pack_8_rows(s, k);
+            continue;
+        }
+        for (size_t w = 0; w < s->width; w += 16)
             pack_rows(s, w, k);
+    }
 }

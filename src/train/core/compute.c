@@ -1,4 +1,4 @@
-#include "train/core/compute.h"
+#include "train/core/panels.h"
 
 #include <string.h>
 
@@ -49,25 +49,6 @@ static size_t at_most(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* Strips of `width` for [first, last) of a's rows or b's columns, k elements from k0 on. */
-static void pack_strips(const struct gemm_tiles *t, char *dst, const void *src, enum dtype dtype,
-                        size_t ld, bool across, size_t width, size_t first, size_t last, size_t k0,
-                        size_t k) {
-    const size_t strip_bytes = (k + 1) / 2 * 2 * width * t->element;
-    for (size_t w = first; w < last; w += width, dst += strip_bytes) {
-        const size_t at = across ? k0 * ld + w : w * ld + k0;
-        const struct gemm_strip s = {.dst = dst,
-                                     .src = (const char *)src + at * dtype_size_bytes(dtype),
-                                     .dtype = dtype,
-                                     .ld = ld,
-                                     .width = width,
-                                     .count = at_most(width, last - w),
-                                     .k = k,
-                                     .across = across};
-        t->pack(&s);
-    }
-}
-
 /* A tile that reaches beyond c's edge. */
 static void edge_tile(const struct gemm_tiles *t, size_t k, const void *a, const void *b, float *c,
                       size_t ld, bool add, size_t rows, size_t cols) {
@@ -103,15 +84,17 @@ static void tiles_of_block(const struct part *p, size_t m, size_t m_end, size_t 
 static void gemm_part(const struct part *p) {
     const struct gemm *g = p->g;
     const struct gemm_tiles *t = p->t;
+    const struct panel_source a = {g->a, g->a_type, g->lda, g->m, g->k, g->a_across};
+    const struct panel_source b = {g->b, g->b_type, g->ldb, g->n, g->k, g->b_across};
     const size_t block_k = BLOCK_K_BYTES / t->element, block_m = BLOCK_M / t->mr * t->mr;
     for (size_t k0 = 0; k0 < g->k; k0 += block_k) {
         const size_t k = at_most(block_k, g->k - k0);
         for (size_t m = p->m0; m < p->m1; m += block_m) {
             const size_t m_end = at_most(m + block_m, p->m1);
-            pack_strips(t, p->a, g->a, g->a_type, g->lda, g->a_across, t->mr, m, m_end, k0, k);
+            panel_pack_part(t, p->a, t->mr, &a, m / t->mr, (m_end - m + t->mr - 1) / t->mr, k0, k);
             for (size_t n = p->n0; n < p->n1; n += BLOCK_N) {
                 const size_t n_end = at_most(n + BLOCK_N, p->n1);
-                pack_strips(t, p->b, g->b, g->b_type, g->ldb, g->b_across, t->nr, n, n_end, k0, k);
+                panel_pack_part(t, p->b, t->nr, &b, n / t->nr, (n_end - n + t->nr - 1) / t->nr, k0, k);
                 tiles_of_block(p, m, m_end, n, n_end, k, g->add || k0 > 0);
             }
         }

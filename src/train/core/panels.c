@@ -23,6 +23,9 @@ size_t panel_bytes(const struct gemm_tiles *t, size_t width, size_t count, size_
     return (count + width - 1) / width * width * even(k) * t->element;
 }
 
+/* Rows lying across strips are read a few at a time for all strips: each is a page of its own, or more. */
+enum { ACROSS_ROWS = 32 };
+
 /* ---- packing ------------------------------------------------------------------------------------ */
 
 struct pack_call {
@@ -32,20 +35,36 @@ struct pack_call {
     size_t width;
 };
 
-void panel_pack_part(const struct gemm_tiles *t, void *dst, size_t width, const struct panel_source *s,
-                     size_t first, size_t n, size_t k0, size_t k) {
-    for (size_t i = 0; i < n && (first + i) * width < s->count; i++) {
-        const size_t row = (first + i) * width, at = s->across ? k0 * s->ld + row : row * s->ld + k0;
-        const struct gemm_strip strip = {.dst = (char *)dst + i * width * even(k) * t->element,
-                                         .src = (const char *)s->data + at * dtype_size_bytes(s->dtype),
+struct strips {
+    const struct gemm_tiles *t;
+    const struct panel_source *s;
+    char *dst;
+    size_t width, first, n, bytes; /* bytes of each */
+};
+
+/* Elements [k0, k0 + k) of all of them, at element `at` of the strips. */
+static void pack_stretch(const struct strips *p, size_t at, size_t k0, size_t k) {
+    const struct panel_source *s = p->s;
+    for (size_t i = 0; i < p->n && (p->first + i) * p->width < s->count; i++) {
+        const size_t row = (p->first + i) * p->width, src = s->across ? k0 * s->ld + row : row * s->ld + k0;
+        const struct gemm_strip strip = {.dst = p->dst + i * p->bytes + at * p->width * p->t->element,
+                                         .src = (const char *)s->data + src * dtype_size_bytes(s->dtype),
                                          .dtype = s->dtype,
                                          .ld = s->ld,
-                                         .width = width,
-                                         .count = at_most(width, s->count - row),
+                                         .width = p->width,
+                                         .count = at_most(p->width, s->count - row),
                                          .k = k,
                                          .across = s->across};
-        t->pack(&strip);
+        p->t->pack(&strip);
     }
+}
+
+void panel_pack_part(const struct gemm_tiles *t, void *dst, size_t width, const struct panel_source *s,
+                     size_t first, size_t n, size_t k0, size_t k) {
+    const struct strips p = {t, s, dst, width, first, n, width * even(k) * t->element};
+    const size_t step = s->across ? ACROSS_ROWS : k;
+    for (size_t at = 0; at < k; at += step)
+        pack_stretch(&p, at, k0 + at, at_most(step, k - at));
 }
 
 static void pack_share(void *ctx, size_t begin, size_t end) {

@@ -9,19 +9,22 @@
 /* Of the cache: registers of that size are loaded and stored. */
 enum { LINE_BYTES = 64 };
 
-/* Takes pieces of the arena; after the first failure every call does nothing. */
+/* Hands out pieces of one range of pages; a first time, without a range, only to see how long it must be. */
 struct taker {
-    struct arena *arena;
+    char *pages; /* or NULL */
+    size_t used;
     bool failed;
 };
 
 static void *take_bytes(struct taker *t, size_t a, size_t b, size_t size) {
     size_t n;
-    void *p = NULL;
-    if (!t->failed && checked_mul(a, b, &n) && n < SIZE_MAX / 2 / size)
-        p = arena_alloc(t->arena, n * size + 2 * LINE_BYTES);
-    t->failed = t->failed || !p;
-    return p ? (char *)p + (LINE_BYTES - (uintptr_t)p % LINE_BYTES) % LINE_BYTES : NULL;
+    if (t->failed || !checked_mul(a, b, &n) || n >= SIZE_MAX / 4 / size || t->used >= SIZE_MAX / 4) {
+        t->failed = true;
+        return NULL;
+    }
+    void *piece = t->pages ? t->pages + t->used : NULL;
+    t->used += (n * size + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    return piece;
 }
 
 static float *take(struct taker *t, size_t rows, size_t cols) {
@@ -57,8 +60,7 @@ static void take_linear(struct taker *t, const struct linear *l, size_t T, struc
         kept->pre = take(t, T, l->rows);
 }
 
-static enum quern_status take_kept(struct taker *t, const struct sizes *s, const struct layer *l,
-                                   struct layer_kept *k, struct quern_error *err) {
+static void take_kept(struct taker *t, const struct sizes *s, const struct layer *l, struct layer_kept *k) {
     k->h1 = take(t, s->T, s->H);
     k->h2 = take(t, s->T, s->H);
     k->q = take(t, s->T, s->Q);
@@ -84,10 +86,7 @@ static enum quern_status take_kept(struct taker *t, const struct sizes *s, const
     take_linear(t, &l->gate, s->T, &k->lgate);
     take_linear(t, &l->up, s->T, &k->lup);
     take_linear(t, &l->down, s->T, &k->ldown);
-    if (!s->E)
-        return t->failed ? error_nomem(err) : QUERN_OK;
     k->probs = take(t, s->T, s->E);
-    return t->failed ? error_nomem(err) : moe_plan_init(&k->plan, t->arena, s->T, s->E, s->k, err);
 }
 
 struct widths {
@@ -144,8 +143,7 @@ static void widen_experts(struct widths *w, const struct layer *l, size_t E) {
     widen_matrix(w, &l->router);
 }
 
-static enum quern_status take_panels(struct pass *p, struct taker *t, const struct sizes *s,
-                                     const struct widths *w, struct quern_error *err) {
+static void take_panels(struct pass *p, struct taker *t, const struct sizes *s, const struct widths *w) {
     const struct gemm_tiles *tiles = panel_tiles(p->c, false);
     p->input_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->cols), 1, 1);
     p->grad_panels = take_bytes(t, panel_bytes(tiles, tiles->mr, s->T, w->rows), 1, 1);
@@ -156,7 +154,6 @@ static enum quern_status take_panels(struct pass *p, struct taker *t, const stru
     p->dense = take_bytes(t, w->dense_bytes, 1, 1);
     p->decoded_bytes = (w->decoded_bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
     p->decoded = take_bytes(t, p->decoded_bytes, (size_t)p->c->n_workers, 1);
-    return t->failed ? error_nomem(err) : QUERN_OK;
 }
 
 static enum quern_status take_shared(struct pass *p, struct taker *t, const struct sizes *s,
@@ -189,7 +186,8 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     p->gathered = take(t, s->T, s->H);
     p->dgathered = take(t, s->T, s->H);
     p->dprobs = take(t, s->T, s->E);
-    return take_panels(p, t, s, &w, err);
+    take_panels(p, t, s, &w);
+    return QUERN_OK;
 }
 
 static void take_wider(struct linear *a, const struct linear *b) {
@@ -213,6 +211,43 @@ static struct layer widest_layer(const struct net *n) {
     return l;
 }
 
+static enum quern_status take_all(struct pass *p, struct taker *t, struct quern_error *err) {
+    const struct sizes s = sizes_of(p);
+    const size_t layers = (size_t)p->net->model->config.n_layers;
+    for (size_t i = 0; i <= layers; i++)
+        p->xs[i] = take(t, s.T, s.H);
+    const enum quern_status st = take_shared(p, t, &s, err);
+    if (st != QUERN_OK)
+        return st;
+    for (size_t i = 0; i < p->n_kept; i++) {
+        const struct layer l = p->checkpointing ? widest_layer(p->net) : p->net->layers[i];
+        take_kept(t, &s, &l, &p->kept[i]);
+    }
+    return t->failed ? error_nomem(err) : QUERN_OK;
+}
+
+static enum quern_status take_plans(struct pass *p, struct quern_error *err) {
+    const struct sizes s = sizes_of(p);
+    enum quern_status st = QUERN_OK;
+    for (size_t i = 0; i < p->n_kept && s.E && st == QUERN_OK; i++)
+        st = moe_plan_init(&p->kept[i].plan, &p->arena, s.T, s.E, s.k, err);
+    return st;
+}
+
+static enum quern_status take_room(struct pass *p, struct quern_error *err) {
+    struct taker t = {0};
+    enum quern_status st = take_all(p, &t, err);
+    if (st != QUERN_OK)
+        return st;
+    p->room_bytes = t.used;
+    p->room = pages_alloc(p->room_bytes);
+    if (!p->room)
+        return error_nomem(err);
+    t = (struct taker){.pages = p->room};
+    st = take_all(p, &t, err);
+    return st == QUERN_OK ? take_plans(p, err) : st;
+}
+
 enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, const struct train_options *o,
                             struct quern_error *err) {
     const size_t layers = (size_t)n->model->config.n_layers;
@@ -229,34 +264,24 @@ enum quern_status pass_init(struct pass *p, struct compute *c, struct net *n, co
     if (p->head_rows > p->max_row)
         p->head_rows = p->max_row;
     arena_init(&p->arena, 0);
-    enum quern_status st = op_weight_keep(p, o, err);
-    if (st != QUERN_OK)
-        return st;
-    struct taker t = {&p->arena, false};
-    const struct sizes s = sizes_of(p);
-    p->xs = take_bytes(&t, layers + 1, 1, sizeof *p->xs);
+    p->xs = arena_calloc(&p->arena, layers + 1, sizeof *p->xs);
     p->kept = arena_calloc(&p->arena, p->n_kept, sizeof *p->kept);
     p->is_fresh = arena_calloc(&p->arena, n->n_params, sizeof *p->is_fresh);
-    if (t.failed || !p->kept || !p->is_fresh)
+    if (!p->xs || !p->kept || !p->is_fresh)
         return error_nomem(err);
-    for (size_t i = 0; i <= layers; i++)
-        p->xs[i] = take(&t, s.T, s.H);
-    st = take_shared(p, &t, &s, err);
-    for (size_t i = 0; i < p->n_kept && st == QUERN_OK; i++) {
-        const struct layer l = o->checkpointing ? widest_layer(n) : n->layers[i];
-        st = take_kept(&t, &s, &l, &p->kept[i], err);
-    }
-    return st;
+    const enum quern_status st = op_weight_keep(p, o, err);
+    return st == QUERN_OK ? take_room(p, err) : st;
 }
 
 void pass_release(struct pass *p) {
     pages_free(p->kept_panels, p->kept_bytes);
+    pages_free(p->room, p->room_bytes);
     arena_release(&p->arena);
     *p = (struct pass){0};
 }
 
 size_t pass_bytes(const struct pass *p) {
-    return p->arena.used_bytes;
+    return p->arena.used_bytes + p->room_bytes;
 }
 
 /* ---- gradients ------------------------------------------------------------------------------------------ */

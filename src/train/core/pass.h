@@ -38,7 +38,9 @@ struct pass {
     struct compute *c;
     struct net *net;
     size_t max_row, n_kept;
-    struct arena arena;
+    struct arena arena; /* of what is small */
+    char *room;         /* owned: of what is below */
+    size_t room_bytes;
     /* The row at hand. */
     const struct train_row *row;
     size_t T;
