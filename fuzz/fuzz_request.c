@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "openai/anthropic_request.h"
+#include "openai/responses_request.h"
 #include "openai/text_requests.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +22,31 @@ static void read_messages(const json_t *root, const struct api_context *context)
         return;
     read_chat(converted, context);
     json_decref(converted);
+}
+
+static void read_responses(const json_t *root, const struct api_context *context) {
+    static const char id[] = "resp_0123456789abcdef01234567";
+    struct response_store store;
+    struct responses_request r;
+    struct api_error err;
+    if (response_store_init(&store, 2, 1 << 20, NULL))
+        return;
+    const struct response_to_store what = {
+        .id = id,
+        .owner = "",
+        .answer = STR_LIT("{}"),
+        .input = STR_LIT("{\"type\":\"function_call\",\"call_id\":\"1\",\"name\":\"f\",\"arguments\":\"{}\"}"),
+        .output = STR_LIT("{\"type\":\"message\",\"id\":\"msg_0123456789abcdef01234567_0\",\"role\":"
+                          "\"assistant\",\"content\":\"b\"}")};
+    (void)response_store_put(&store, &what);
+    const struct responses_source source = {.store = &store, .owner = "", .max_bytes = 1 << 16};
+    if (responses_request_parse(root, &source, context, false, &r, &err) == QUERN_OK) {
+        read_chat(r.chat, context);
+        responses_request_release(&r);
+    } else {
+        responses_rename_error(&err);
+    }
+    response_store_release(&store);
 }
 
 static void read_text(unsigned kind, const json_t *root, const struct api_context *context) {
@@ -50,11 +76,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *root = NULL;
     if (!size || json_parse((const char *)data + 1, size - 1, "body", &root, NULL))
         return 0;
-    unsigned kind = (unsigned)(data[0] - '0') % 8;
+    unsigned kind = (unsigned)(data[0] - '0') % 9;
     if (kind == 0)
         read_chat(root, &context);
     else if (kind == 1)
         read_messages(root, &context);
+    else if (kind == 8)
+        read_responses(root, &context);
     else
         read_text(kind, root, &context);
     json_decref(root);

@@ -5,6 +5,7 @@
 #include "grammar/answer_tools.h"
 #include "openai/anthropic_request.h"
 #include "openai/call_splitter.h"
+#include "openai/responses_request.h"
 #include "openai/text_requests.h"
 
 static const struct api_limits limits = API_LIMITS_DEFAULT;
@@ -66,6 +67,50 @@ static enum quern_status convert_anthropics_messages(struct quern_error *err) {
         status = error_set(err, QUERN_ERR_STATE, "a message is missing");
     json_decref(converted);
     json_decref(root);
+    return status;
+}
+
+static const char stored_id[] = "resp_0123456789abcdef01234567";
+
+static enum quern_status keep_an_answer(struct response_store *store, struct stored_turn *parent,
+                                        struct quern_error *err) {
+    const struct response_to_store what = {
+        .id = stored_id,
+        .owner = "",
+        .parent = parent,
+        .answer = STR_LIT("{}"),
+        .input = STR_LIT("{\"role\":\"user\",\"content\":\"a\"}"),
+        .output = STR_LIT("{\"type\":\"function_call\",\"id\":\"fc_0123456789abcdef01234567_0\","
+                          "\"call_id\":\"1\",\"name\":\"f\",\"arguments\":\"{}\"}")};
+    return response_store_put(store, &what) ? QUERN_OK : error_nomem(err);
+}
+
+static enum quern_status go_on_from_a_response(struct quern_error *err) {
+    json_t *root = NULL;
+    struct response_store store;
+    struct responses_request r = {0};
+    struct api_error fault;
+    const struct responses_source source = {.store = &store, .owner = "", .max_bytes = 1 << 16};
+    enum quern_status status = response_store_init(&store, 2, 1 << 20, err);
+    if (status)
+        return status;
+    status = read_json(
+        "{\"previous_response_id\":\"resp_0123456789abcdef01234567\",\"instructions\":\"s\",\"input\":["
+        "{\"type\":\"function_call_output\",\"call_id\":\"1\",\"output\":\"r\"},{\"type\":\"reasoning\","
+        "\"content\":[{\"type\":\"reasoning_text\",\"text\":\"t\"}]},{\"role\":\"assistant\",\"content\":"
+        "\"b\"},{\"type\":\"item_reference\",\"id\":\"fc_0123456789abcdef01234567_0\"}],\"tools\":[{\"type\":"
+        "\"function\",\"name\":\"f\"}],\"text\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}},"
+        "\"reasoning\":{\"effort\":\"low\"},\"top_logprobs\":1}",
+        &root, err);
+    if (!status)
+        status = keep_an_answer(&store, NULL, err);
+    if (!status)
+        status = told(responses_request_parse(root, &source, &context, false, &r, &fault), &fault, err);
+    if (!status)
+        status = keep_an_answer(&store, r.previous, err);
+    responses_request_release(&r);
+    json_decref(root);
+    response_store_release(&store);
     return status;
 }
 
@@ -143,6 +188,7 @@ const struct scenario openai_scenarios[] = {
     {"read_tools", read_tools},
     {"read_a_chat", read_a_chat},
     {"convert_anthropics_messages", convert_anthropics_messages},
+    {"go_on_from_a_response", go_on_from_a_response},
     {"read_prompts", read_prompts},
     {"read_documents", read_documents},
     {NULL, NULL},
