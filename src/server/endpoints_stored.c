@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "openai/responses_replay.h"
 #include "server/server_core.h"
 
 /* The id in the path, and what stands behind it: "" or "/input_items". An id that is too long is
@@ -114,7 +115,36 @@ static void answer_input_items(struct server *s, struct http_call *call, const c
     answer(call, status, &err, &body);
 }
 
-/* ---- the endpoints ---------------------------------------------------------------------------- */
+/* ---- an answer ------------------------------------------------------------------------------ */
+
+static enum quern_status write_replay(const struct http_call *call, const struct buffer *kept,
+                                      struct buffer *out, struct api_error *err) {
+    const char *after = http_query(call, "starting_after");
+    struct quern_error cause = {0};
+    json_t *root = NULL;
+    char *end = NULL;
+    const long from = after ? strtol(after, &end, 10) : -1;
+    if (after && (end == after || *end || from < 0))
+        return api_fail(err, API_VALUE, "starting_after",
+                        "Invalid value for 'starting_after': expected the number of an event.");
+    if (json_parse(kept->data, kept->len, "stored answer", &root, &cause))
+        return api_fail_from(err, API_INTERNAL, NULL, &cause);
+    responses_write_replay(root, from, out);
+    json_decref(root);
+    return out->failed ? api_nomem(err) : QUERN_OK;
+}
+
+static void answer_replay(struct http_call *call, struct buffer *kept) {
+    struct api_error err;
+    struct buffer events;
+    buffer_init(&events, SIZE_MAX / 4);
+    if (write_replay(call, kept, &events, &err))
+        http_answer_error(call, &err);
+    else
+        http_answer(call, 200, "text/event-stream; charset=utf-8", &events);
+    buffer_release(&events);
+    buffer_release(kept);
+}
 
 void endpoint_response_get(struct server *s, struct http_call *call) {
     char id[RESPONSE_ID_BYTES + 1];
@@ -132,10 +162,9 @@ void endpoint_response_get(struct server *s, struct http_call *call) {
     buffer_init(&body, SIZE_MAX / 4);
     enum quern_status status = response_store_get(&s->responses, id, call->salt, &body, &err);
     if (!status && stream && strcmp(stream, "true") == 0)
-        status = api_fail(&err, API_UNSUPPORTED, "stream",
-                          "Unsupported value: 'stream' cannot be true for an answer that is kept: "
-                          "its events are not.");
-    answer(call, status, &err, &body);
+        answer_replay(call, &body);
+    else
+        answer(call, status, &err, &body);
 }
 
 void endpoint_response_delete(struct server *s, struct http_call *call) {

@@ -305,6 +305,17 @@ def test_nobody_finds_the_answers_of_another_key(serve, scripted, tmp_path):
     assert server.get(path).status == 401
 
 
+def test_an_answer_that_is_kept_can_be_streamed(scripted_server, any_server):
+    for server, request in ((scripted_server, {"input": "Hi", "temperature": 0}), (any_server, calling(2)), (any_server, body(1, max_output_tokens=3))):
+        r = server.post(URL, request).json
+        path = f"{URL}/{r['id']}?stream=true"
+        events = events_of(server.get(path))
+        assert events[-1]["response"] == r
+        rest = [json.loads(d) for _, d in server.get(path + "&starting_after=3").events()]
+        assert rest == events[4:]
+        assert server.get(path + "&starting_after=x").status == 400
+
+
 def test_cancelling_is_for_what_runs_in_the_background(scripted_server):
     r = scripted_server.post(URL, {"input": "Hi", "temperature": 0}).json
     reply = scripted_server.post(f"{URL}/{r['id']}/cancel", {})
