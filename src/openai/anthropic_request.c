@@ -6,7 +6,7 @@
 struct raw_messages {
     const char *model;
     const json_t *messages, *system, *stop_sequences, *tools, *tool_choice, *thinking;
-    const json_t *output_config;
+    const json_t *output_config, *output_format;
     int32_t max_tokens, top_k;
     float temperature, top_p;
     bool stream;
@@ -30,6 +30,8 @@ static const struct field_spec messages_specs[] = {
     FIELD_IGNORED("cache_control"),
     FIELD_IGNORED("context_management"),
     FIELD_OF(FIELD_OBJECT, "output_config", struct raw_messages, output_config),
+    /* Where betas of structured output had it. */
+    FIELD_OF(FIELD_OBJECT, "output_format", struct raw_messages, output_format),
     FIELD_IGNORED("betas"),
     FIELD_IGNORED("container"),
     FIELD_IGNORED("diagnostics"),
@@ -226,6 +228,12 @@ static enum quern_status convert_tool(json_t *tools, const json_t *tool, size_t 
     const json_t *name = json_object_get(tool, "name");
     const json_t *description = json_object_get(tool, "description");
     const json_t *schema = json_object_get(tool, "input_schema");
+    const char *type = json_string_value(json_object_get(tool, "type"));
+    if (type && strcmp(type, "custom") != 0)
+        return api_fail(err, API_UNSUPPORTED, param,
+                        "%s.type: this server runs no tools of its own, such as '%.60s'; it knows "
+                        "those with 'name' and 'input_schema'.",
+                        param, type);
     if (!json_is_string(name) || !json_is_object(schema))
         return api_fail(err, API_MISSING, param, "%s: 'name' and 'input_schema' are required.",
                         param);
@@ -277,12 +285,18 @@ static enum quern_status convert_tools(const struct raw_messages *raw, json_t *o
 }
 
 /* {"effort": "low", "format": {"type": "json_schema", "schema": {...}}} */
-static enum quern_status convert_output_config(const json_t *config, json_t *out,
+static enum quern_status convert_output_config(const struct raw_messages *raw, json_t *out,
                                                struct api_error *err) {
-    json_t *effort = json_object_get(config, "effort");
-    const json_t *format = json_object_get(config, "format");
+    json_t *effort = json_object_get(raw->output_config, "effort");
+    const json_t *format = json_object_get(raw->output_config, "format");
+    if (!format || json_is_null(format))
+        format = raw->output_format;
     json_t *schema = json_object_get(format, "schema");
+    const char *type = json_string_value(json_object_get(format, "type"));
     bool ok = true;
+    if (format && (!schema || (type && strcmp(type, "json_schema") != 0)))
+        return api_fail(err, API_VALUE, "output_config.format",
+                        "output_config.format: expected {\"type\": \"json_schema\", \"schema\": {...}}.");
     if (json_is_string(effort)) {
         bool max = strcmp(json_string_value(effort), "max") == 0;
         ok = json_object_set_new(out, "reasoning_effort",
@@ -334,7 +348,7 @@ enum quern_status anthropic_to_openai(const json_t *root, bool counting,
     if (!status)
         status = convert_tools(&raw, converted, err);
     if (!status)
-        status = convert_output_config(raw.output_config, converted, err);
+        status = convert_output_config(&raw, converted, err);
     if (status)
         json_decref(converted);
     else

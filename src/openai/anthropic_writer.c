@@ -25,8 +25,10 @@ static void write_stop(const struct choice *c, const json_t *stop_sequences, str
 static void write_usage(const struct quern_usage *u, struct buffer *out) {
     buffer_printf(out,
                   "\"usage\":{\"input_tokens\":%zu,\"cache_creation_input_tokens\":0,"
-                  "\"cache_read_input_tokens\":%zu,\"output_tokens\":%zu}",
-                  u->prompt_tokens - u->cached_tokens, u->cached_tokens, u->completion_tokens);
+                  "\"cache_read_input_tokens\":%zu,\"output_tokens\":%zu,"
+                  "\"output_tokens_details\":{\"thinking_tokens\":%zu}}",
+                  u->prompt_tokens - u->cached_tokens, u->cached_tokens, u->completion_tokens,
+                  u->thinking_tokens);
 }
 
 static void write_head(const struct text_job *job, struct buffer *out) {
@@ -58,26 +60,39 @@ static void write_call_head(const struct job_tool_call *call, struct buffer *out
 
 /* ---- the whole answer ------------------------------------------------------------------ */
 
-static void write_content(const struct choice *c, struct buffer *out) {
-    bool any = false;
-    buffer_puts(out, ",\"content\":[");
-    if (c->reasoning.len) {
+/* What is neither thought nor said nor called is an empty text. */
+static bool lacks_text(const struct choice *c) {
+    return !c->content.len && !c->n_begun;
+}
+
+static void write_block(const struct choice *c, size_t i, struct buffer *out) {
+    switch (c->segments[i].part) {
+    case PART_REASONING:
         buffer_puts(out, "{\"type\":\"thinking\",\"thinking\":");
-        json_write_string(buffer_str(&c->reasoning), out);
+        json_write_string(choice_segment_text(c, i), out);
         buffer_puts(out, ",\"signature\":\"\"}");
-        any = true;
-    }
-    if (c->content.len || !c->n_calls) {
-        buffer_puts(out, any ? ",{\"type\":\"text\",\"text\":" : "{\"type\":\"text\",\"text\":");
-        json_write_string(buffer_str(&c->content), out);
+        break;
+    case PART_CONTENT:
+        buffer_puts(out, "{\"type\":\"text\",\"text\":");
+        json_write_string(choice_segment_text(c, i), out);
         buffer_putc(out, '}');
-        any = true;
-    }
-    for (size_t i = 0; i < c->n_calls; i++) {
-        buffer_puts(out, any || i ? "," : "");
-        write_call_head(&c->calls[i], out);
-        write_input(c->calls[i].arguments, out);
+        break;
+    default:
+        write_call_head(&c->calls[c->segments[i].begin], out);
+        write_input(c->calls[c->segments[i].begin].arguments, out);
         buffer_putc(out, '}');
+    }
+}
+
+static void write_content(const struct choice *c, struct buffer *out) {
+    buffer_puts(out, ",\"content\":[");
+    for (size_t i = 0; i < c->n_segments; i++) {
+        buffer_puts(out, i ? "," : "");
+        write_block(c, i, out);
+    }
+    if (lacks_text(c)) {
+        buffer_puts(out, c->n_segments ? "," : "");
+        buffer_puts(out, "{\"type\":\"text\",\"text\":\"\"}");
     }
     buffer_putc(out, ']');
 }
@@ -111,116 +126,101 @@ static void write_start(struct anthropic_stream *st, const struct text_job *job,
 }
 
 static void close_block(struct anthropic_stream *st, struct buffer *out) {
-    if (st->open == BLOCK_NONE)
-        return;
     buffer_printf(out,
                   "event: content_block_stop\ndata: {\"type\":\"content_block_stop\","
                   "\"index\":%zu}\n\n",
-                  st->n_blocks - 1);
-    st->open = BLOCK_NONE;
+                  st->at++);
+    st->open = false;
 }
 
 static void begin_block(struct anthropic_stream *st, struct buffer *out) {
     buffer_printf(out,
                   "event: content_block_start\ndata: {\"type\":\"content_block_start\","
                   "\"index\":%zu,\"content_block\":",
-                  st->n_blocks++);
+                  st->at);
+    st->open = true;
+    st->sent = 0;
 }
 
-static void open_block(struct anthropic_stream *st, enum anthropic_block kind, struct buffer *out) {
-    if (st->open == kind)
-        return;
-    close_block(st, out);
+static void begin_text(struct anthropic_stream *st, struct buffer *out) {
     begin_block(st, out);
-    buffer_puts(out, kind == BLOCK_THINKING
-                         ? "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n"
-                         : "{\"type\":\"text\",\"text\":\"\"}}\n\n");
-    st->open = kind;
+    buffer_puts(out, "{\"type\":\"text\",\"text\":\"\"}}\n\n");
 }
 
-static void write_delta(const struct anthropic_stream *st, const char *type, const char *key,
-                        struct str text, struct buffer *out) {
+static void write_delta(const struct anthropic_stream *st, enum answer_part part, struct str text,
+                        struct buffer *out) {
+    const char *type = part == PART_REASONING ? "thinking_delta"
+                       : part == PART_CONTENT ? "text_delta"
+                                              : "input_json_delta";
+    const char *key = part == PART_REASONING ? "thinking"
+                      : part == PART_CONTENT ? "text"
+                                             : "partial_json";
     buffer_printf(out,
                   "event: content_block_delta\ndata: {\"type\":\"content_block_delta\","
                   "\"index\":%zu,\"delta\":{\"type\":\"%s\",\"%s\":",
-                  st->n_blocks - 1, type, key);
+                  st->at, type, key);
     json_write_string(text, out);
     buffer_puts(out, "}}\n\n");
 }
 
-static struct str rest_of(const struct buffer *b, size_t sent) {
-    return (struct str){b->data ? b->data + sent : "", b->len - sent};
-}
-
 /* A call that came whole may have arguments that are no object; one that is told of as it comes
  * has not. */
-static void open_call(struct anthropic_stream *st, const struct job_tool_call *call, bool whole,
+static void open_call(struct anthropic_stream *st, const struct choice *c, size_t index,
                       struct buffer *out) {
-    close_block(st, out);
+    const struct job_tool_call *call = &c->calls[index];
     begin_block(st, out);
     write_call_head(call, out);
     buffer_puts(out, "{}}}\n\n");
-    st->open = BLOCK_TOOL_USE;
-    if (!whole)
+    if (index >= c->n_calls)
         return;
     struct buffer input;
     buffer_init(&input, SIZE_MAX / 4);
     write_input(call->arguments, &input);
-    write_delta(st, "input_json_delta", "partial_json", buffer_str(&input), out);
+    write_delta(st, PART_TOOL_CALL, buffer_str(&input), out);
+    st->sent = call->arguments_len;
     if (input.failed)
         out->failed = input.failed;
     buffer_release(&input);
 }
 
-static void write_arguments(const struct anthropic_stream *st, struct choice *c,
-                            struct buffer *out) {
-    const struct job_tool_call *call = &c->calls[c->sent_calls - 1];
-    if (c->sent_arguments == call->arguments_len)
-        return;
-    const struct str rest = {call->arguments + c->sent_arguments,
-                             call->arguments_len - c->sent_arguments};
-    write_delta(st, "input_json_delta", "partial_json", rest, out);
-    c->sent_arguments = call->arguments_len;
-}
-
-static void write_calls(struct anthropic_stream *st, struct choice *c, struct buffer *out) {
-    if (c->sent_calls)
-        write_arguments(st, c, out);
-    while (c->sent_calls < c->n_begun) {
-        const struct job_tool_call *call = &c->calls[c->sent_calls];
-        const bool whole = c->sent_calls < c->n_calls;
-        open_call(st, call, whole, out);
-        c->sent_calls++;
-        c->sent_arguments = whole ? call->arguments_len : 0;
-        write_arguments(st, c, out);
+static void open_block(struct anthropic_stream *st, const struct choice *c, struct buffer *out) {
+    const struct choice_segment *s = &c->segments[st->at];
+    if (s->part == PART_TOOL_CALL) {
+        open_call(st, c, s->begin, out);
+    } else if (s->part == PART_CONTENT) {
+        begin_text(st, out);
+    } else {
+        begin_block(st, out);
+        buffer_puts(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n");
     }
 }
 
 void anthropic_write_events(struct anthropic_stream *st, struct text_job *job, struct buffer *out) {
-    struct choice *c = &job->choices[0];
+    const struct choice *c = &job->choices[0];
     if (!st->started)
         write_start(st, job, out);
-    if (c->sent_reasoning < c->reasoning.len) {
-        open_block(st, BLOCK_THINKING, out);
-        write_delta(st, "thinking_delta", "thinking", rest_of(&c->reasoning, c->sent_reasoning),
-                    out);
-        c->sent_reasoning = c->reasoning.len;
+    while (st->at < c->n_segments) {
+        const struct choice_segment *s = &c->segments[st->at];
+        if (!st->open)
+            open_block(st, c, out);
+        const struct str text = choice_segment_text(c, st->at);
+        if (st->sent < text.len)
+            write_delta(st, s->part, (struct str){text.ptr + st->sent, text.len - st->sent}, out);
+        st->sent = text.len;
+        if (st->at + 1 == c->n_segments && !c->ended && !s->whole)
+            return;
+        close_block(st, out);
     }
-    if (c->sent_content < c->content.len) {
-        open_block(st, BLOCK_TEXT, out);
-        write_delta(st, "text_delta", "text", rest_of(&c->content, c->sent_content), out);
-        c->sent_content = c->content.len;
-    }
-    write_calls(st, c, out);
 }
 
 void anthropic_write_stream_end(struct anthropic_stream *st, struct text_job *job,
                                 struct buffer *out) {
     const struct choice *c = &job->choices[0];
     struct quern_usage usage = text_job_usage(job);
-    if (!st->n_blocks)
-        open_block(st, BLOCK_TEXT, out);
-    close_block(st, out);
+    if (lacks_text(c)) {
+        begin_text(st, out);
+        close_block(st, out);
+    }
     buffer_puts(out, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{");
     write_stop(c, st->stop_sequences, out);
     buffer_puts(out, "},");
@@ -254,8 +254,14 @@ static const char *error_type(const struct api_error *err) {
 void anthropic_write_error(const struct api_error *err, const char *request_id,
                            struct buffer *out) {
     buffer_printf(out,
-                  "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", error_type(err));
-    json_write_string(str_from(err->message), out);
+                  "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"", error_type(err));
+    /* There is no other place for the parameter's name. */
+    if (err->param[0] && !strstr(err->message, err->param)) {
+        json_write_escaped(str_from(err->param), out);
+        buffer_puts(out, ": ");
+    }
+    json_write_escaped(str_from(err->message), out);
+    buffer_putc(out, '"');
     buffer_puts(out, "},\"request_id\":");
     json_write_string(str_from(request_id), out);
     buffer_putc(out, '}');

@@ -4,14 +4,12 @@
 
 #include "openai/text_job.h"
 
-enum anthropic_block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT, BLOCK_TOOL_USE };
-
 /* Where a stream is. Zeroed at its beginning, but for `stop_sequences`. */
 struct anthropic_stream {
     const json_t *stop_sequences; /* the request's, or NULL */
-    bool started;
-    enum anthropic_block open;
-    size_t n_blocks; /* begun */
+    bool started, open; /* `open`: the block at `at` was begun */
+    size_t at;          /* blocks that are complete: one for each segment of the answer */
+    size_t sent;        /* bytes of the open one */
 };
 
 void anthropic_write_response(const struct text_job *job, const json_t *stop_sequences,

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "text/json.h"
 
@@ -96,4 +97,24 @@ void api_error_write(const struct api_error *err, struct buffer *out) {
     buffer_puts(out, ",\"code\":");
     write_or_null(kinds[err->kind].code, out);
     buffer_puts(out, "}}");
+}
+
+static void rename_in(char *text, size_t size, const char *from, const char *to) {
+    struct buffer out;
+    buffer_init(&out, size - 1);
+    const char *rest = text, *hit;
+    while ((hit = strstr(rest, from)) != NULL) {
+        buffer_append(&out, rest, (size_t)(hit - rest));
+        buffer_puts(&out, to);
+        rest = hit + strlen(from);
+    }
+    buffer_puts(&out, rest);
+    if (!out.failed && rest != text)
+        snprintf(text, size, "%s", out.data);
+    buffer_release(&out);
+}
+
+void api_error_rename(struct api_error *err, const char *from, const char *to) {
+    rename_in(err->param, sizeof err->param, from, to);
+    rename_in(err->message, sizeof err->message, from, to);
 }

@@ -51,6 +51,10 @@ int api_error_http_status(enum api_error_kind kind);
 const char *api_error_type(enum api_error_kind kind); /* "invalid_request_error" */
 const char *api_error_code(enum api_error_kind kind); /* "invalid_value", or NULL */
 
+/* Puts another name in the place of a parameter's, for a request that was made into one of another
+ * interface. */
+void api_error_rename(struct api_error *err, const char *from, const char *to);
+
 /* Appends {"error": {...}} as OpenAI writes it. */
 void api_error_write(const struct api_error *err, struct buffer *out);
 

@@ -113,24 +113,7 @@ static const struct {
     {"messages", "input"},
 };
 
-static void rename_in(char *text, size_t size, const char *from, const char *to) {
-    struct buffer out;
-    buffer_init(&out, size - 1);
-    const char *rest = text, *hit;
-    while ((hit = strstr(rest, from)) != NULL) {
-        buffer_append(&out, rest, (size_t)(hit - rest));
-        buffer_puts(&out, to);
-        rest = hit + strlen(from);
-    }
-    buffer_puts(&out, rest);
-    if (!out.failed && rest != text)
-        snprintf(text, size, "%s", out.data);
-    buffer_release(&out);
-}
-
 void responses_rename_error(struct api_error *err) {
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        rename_in(err->param, sizeof err->param, names[i].chat, names[i].here);
-        rename_in(err->message, sizeof err->message, names[i].chat, names[i].here);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        api_error_rename(err, names[i].chat, names[i].here);
 }

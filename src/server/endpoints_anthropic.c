@@ -64,6 +64,17 @@ static enum quern_status begin(struct server *s, struct http_call *call, bool co
     return status;
 }
 
+/* What went wrong after the conversion is told in the words of a chat. */
+static void answer_error(struct http_call *call, const struct messages_call *m,
+                         struct api_error *err) {
+    if (m->converted) {
+        api_error_rename(err, "response_format.json_schema", "output_config.format");
+        api_error_rename(err, "response_format", "output_config.format");
+        api_error_rename(err, "reasoning_effort", "output_config.effort");
+    }
+    http_answer_error(call, err);
+}
+
 static void release(struct server *s, struct messages_call *m) {
     if (m->has_request)
         chat_request_release(&m->request);
@@ -114,7 +125,7 @@ void endpoint_messages(struct server *s, struct http_call *call) {
     if (!status)
         status = chat_job_start(&m.entry->served, &m.request, &options, &job, &err);
     if (status)
-        http_answer_error(call, &err);
+        answer_error(call, &m, &err);
     else if (m.request.generation.stream)
         answer_stream(s, call, &m, job);
     else
@@ -131,7 +142,7 @@ void endpoint_count_tokens(struct server *s, struct http_call *call) {
     if (!status)
         status = prompt_build_chat(&m.entry->served, &m.request, &ids, &n, &err);
     if (status) {
-        http_answer_error(call, &err);
+        answer_error(call, &m, &err);
     } else {
         struct buffer body;
         buffer_init(&body, 64);

@@ -49,6 +49,27 @@ def with_anthropic():
         check(final.content[0].name == tool["name"] and final.stop_reason == "tool_use")
         check(json.loads("".join(pieces)) == final.content[0].input)
         check(sorted(final.content[0].input) == sorted(tool["input_schema"]["required"]))
+        result = {"type": "tool_result", "tool_use_id": message.content[0].id, "content": [{"type": "text", "text": "7"}]}
+        conversation = [*request["messages"], {"role": "assistant", "content": message.content}, {"role": "user", "content": [result]}]
+        following = client.messages.create(**{**request, "messages": conversation, "tool_choice": {"type": "none"}, "max_tokens": 8})
+        check({b.type for b in following.content} == {"text"} and following.usage.input_tokens + following.usage.cache_read_input_tokens > message.usage.input_tokens)
+    anthropics_forms(client)
+
+
+def anthropics_forms(client):
+    """The package keeps lengths and ranges from the server, so the values are words."""
+    import typing
+
+    import pydantic
+
+    class Thing(pydantic.BaseModel):
+        kind: typing.Literal["a", "b"]
+        fine: bool
+    for _ in range(4):
+        request = dict(model="tiny", messages=[{"role": "user", "content": "Hi"}], max_tokens=400, thinking={"type": "disabled"}, output_format=Thing)
+        check(isinstance(client.messages.parse(**request).parsed_output, Thing))
+        with client.messages.stream(**request) as stream:
+            check(isinstance(stream.get_final_message().parsed_output, Thing))
 
 
 {"openai": with_openai, "anthropic": with_anthropic}[PACKAGE]()

@@ -200,6 +200,51 @@ def test_anthropics_input_comes_in_pieces(any_server, choice):
     assert sum(e["type"] == "content_block_stop" for e in events) == 1
 
 
+def test_anthropics_choices_hold(any_server):
+    for seed in range(4):
+        for choice, some in (({"type": "any"}, True), ({"type": "none"}, False), ({"type": "auto"}, None)):
+            blocks = any_server.post("/v1/messages", anthropic_request(seed, choice, max_tokens=150)).json["content"]
+            calls = [b for b in blocks if b["type"] == "tool_use"]
+            assert some is None or bool(calls) == some
+            assert blocks and all(b["type"] in ("text", "tool_use") for b in blocks)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropics_format_is_kept_after_the_thoughts(scripted_server, stream):
+    from conftest import THINKING
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["n"], "additionalProperties": False}
+    for member in ({"output_config": {"format": {"type": "json_schema", "schema": schema}}}, {"output_format": {"type": "json_schema", "schema": schema}}):
+        reply = scripted_server.post("/v1/messages", {"max_tokens": 200, "temperature": 0, "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **member})
+        assert reply.status == 200, reply.body
+        if not stream:
+            blocks = reply.json["content"]
+        else:
+            events = [json.loads(d) for _, d in reply.events()]
+            blocks = [dict(e["content_block"]) for e in events if e["type"] == "content_block_start"]
+            for e in events:
+                if e["type"] == "content_block_delta":
+                    key = "thinking" if e["delta"]["type"] == "thinking_delta" else "text"
+                    blocks[e["index"]][key] += e["delta"][key]
+            usage = events[-2]["usage"]
+            assert 0 < usage["output_tokens_details"]["thinking_tokens"] < usage["output_tokens"]
+        assert [b["type"] for b in blocks] == ["thinking", "text"] and blocks[0]["thinking"] == THINKING
+        assert 0 <= json.loads(blocks[1]["text"])["n"] <= 9
+
+
+@pytest.mark.parametrize("change, part", [
+    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
+    ({"tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}}, "strict": True}]}, "uniqueItems"),
+    ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "nonsense"}}}}, "output_config.format"),
+    ({"output_config": {"format": {"type": "poem"}}}, "output_config.format"),
+    ({"output_config": {"effort": "some"}}, "output_config.effort"),
+    ({"tool_choice": {"type": "tool", "name": "other"}}, "other"),
+    ({"tool_choice": {"type": "most"}}, "tool_choice.type"),
+])
+def test_what_anthropics_form_cannot_have_is_a_400(tiny_server, change, part):
+    reply = tiny_server.post("/v1/messages", {**anthropic_request(0, {"type": "auto"}), **change})
+    assert reply.status == 400 and reply.error["type"] == "invalid_request_error" and part in reply.error["message"], reply.body
+
+
 def test_128_tools_compile_in_time(tiny_model, serve):
     server = serve("-m", tiny_model)
     many = [tool(f"tool_{i}", {"name": {"type": "string", "maxLength": 50}, "n": {"type": "integer", "minimum": 0, "maximum": 1000 + i},
