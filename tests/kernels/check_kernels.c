@@ -398,6 +398,9 @@ static void check_case(uint64_t seed) {
     /* Now and then wide enough for several cache blocks of weights. */
     if (seed % 64 == 0)
         check_matmul(15, 90, pick(4000, 4100));
+    /* One token over rows that are long in every type. */
+    if (seed % 16 == 4)
+        check_matmul(1, 30, pick(1500, 9500));
     if (seed % 32 == 8)
         check_matmul_bf16(3, 440, 480, pick(1000, 1100));
     if (seed % 16 == 0) {

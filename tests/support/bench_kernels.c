@@ -182,6 +182,7 @@ static void bench_matmul(const struct kernels *const *tables, size_t n_tables) {
         {"matmul bf16 1 x 3072 x 1024", DTYPE_BF16, 1, 3072, 1024},
         {"matmul bf16 1 x 1024 x 3072", DTYPE_BF16, 1, 1024, 3072},
         {"matmul bf16 1 x 4096 x 4096", DTYPE_BF16, 1, 4096, 4096},
+        {"matmul bf16 1 x 4096 x 12288", DTYPE_BF16, 1, 4096, 12288},
         {"matmul f16 1 x 3072 x 1024", DTYPE_F16, 1, 3072, 1024},
         {"matmul f32 1 x 3072 x 1024", DTYPE_F32, 1, 3072, 1024},
         {"matmul bf16 2 x 3072 x 1024", DTYPE_BF16, 2, 3072, 1024},
