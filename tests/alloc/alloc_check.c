@@ -23,7 +23,7 @@ enum { TRY_ALL = 600, TRY_MOST = 1500 };
 static const struct scenario *const lists[] = {
     base_scenarios,   text_scenarios, formats_scenarios, model_scenarios,  sampler_scenarios,
     engine_scenarios, api_scenarios,  chat_scenarios,    grammar_scenarios, openai_scenarios,
-    train_scenarios};
+    tools_scenarios,  train_scenarios};
 
 /* What is running, for the message when it crashes or hangs. */
 static char running[256];

@@ -22,6 +22,7 @@ extern const struct scenario sampler_scenarios[];
 extern const struct scenario engine_scenarios[];
 extern const struct scenario grammar_scenarios[];
 extern const struct scenario openai_scenarios[];
+extern const struct scenario tools_scenarios[];
 extern const struct scenario train_scenarios[];
 
 #endif

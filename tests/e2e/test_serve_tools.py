@@ -178,8 +178,12 @@ def test_an_mcp_server_that_does_not_start_is_named(quern, tiny_model):
     assert done.code == 1 and "/not/there.json" in done.err
 
 
-def test_a_signal_ends_the_wait_for_an_mcp_server(program, environment, tiny_model):
-    process = subprocess.Popen([program, "serve", "-m", tiny_model, "--port", "0", "--mcp", "sleep 60"], env=environment, stderr=subprocess.PIPE)
-    time.sleep(0.5)
+def test_a_signal_ends_the_wait_for_an_mcp_server(program, environment, tiny_model, tmp_path):
+    silent = f"sh -c 'touch {tmp_path}/started; sleep 300'"
+    process = subprocess.Popen([program, "serve", "-m", tiny_model, "--port", "0", "--mcp", silent], env=environment, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
     process.terminate()
-    assert process.wait(10) == 1 and b"stopped" in process.stderr.read()
+    assert process.wait(60) == 1 and b"stopped" in process.stderr.read()

@@ -24,7 +24,10 @@ void *schema_fail(struct schema *s, enum quern_status code, const char *fmt, ...
 
 void *schema_alloc(struct schema *s, size_t n, size_t size) {
     void *p = arena_calloc(&s->arena, n ? n : 1, size);
-    if (!p)
+    const size_t left = s->arena.max_bytes - s->arena.used_bytes;
+    if (!p && n < left / 2 / (size ? size : 1))
+        schema_fail(s, QUERN_ERR_NOMEM, "out of memory");
+    else if (!p)
         schema_fail(s, QUERN_ERR_LIMIT, "it takes more than %d MB to work out",
                     ARENA_BYTES_MAX >> 20);
     return p;

@@ -65,6 +65,7 @@ function draw() {
   for (const m of dirty) page.answers.get(m)?.update();
   dirty.clear();
   page.turn?.refresh();
+  showUsage();
   if (stick) toEnd();
 }
 
@@ -156,6 +157,11 @@ function showBusy() {
 }
 
 function showUsage() {
+  const speed = runOf(current)?.speed();
+  if (speed) {
+    $("usage").textContent = `about ${Math.round(speed)} tokens/s`;
+    return;
+  }
   const m = current.messages.findLast((x) => x.role === "assistant" && x.stats), limit = modelNow()?.max_model_len;
   const n = (x) => new Intl.NumberFormat("en").format(x);
   $("usage").textContent = m && limit ? `${n(m.stats.prompt + m.stats.completion)} of ${n(limit)} tokens of context` : "";

@@ -54,6 +54,12 @@ export class Run {
     for (const decide of this.waiting.values()) decide("stop");
   }
 
+  // Pieces a second of the answer that is being written, which are about tokens; 0: too early to tell.
+  speed() {
+    const s = this.live && this.firstAt ? (performance.now() - this.firstAt) / 1000 : 0;
+    return s > 0.5 ? this.pieces / s : 0;
+  }
+
   decide(call, answer) {
     this.waiting.get(call)?.(answer);
   }
@@ -81,6 +87,8 @@ export class Run {
   async answer(mayCall) {
     const message = { role: "assistant", content: "", reasoning: "", calls: [], finish: "", error: "" };
     this.live = message;
+    this.pieces = 0;
+    this.firstAt = null;
     this.began = performance.now();
     this.add(message);
     try {
@@ -104,6 +112,10 @@ export class Run {
 
   take(message, chunk) {
     const choice = chunk.choices?.[0], delta = choice?.delta || {};
+    if (delta.reasoning_content || delta.content || delta.tool_calls) {
+      this.firstAt ??= performance.now();
+      this.pieces++;
+    }
     if (delta.reasoning_content) message.reasoning += delta.reasoning_content;
     if (delta.content || delta.tool_calls) this.thinkingEnds(message);
     if (delta.content) message.content += delta.content;
