@@ -2,7 +2,7 @@
 turns in groups of schemas. Times are what the thread computed, so that other work on the machine disturbs all alike.
 
     python bench/peers/grammars.py [--tokenizer DIR] [--maskbench DIR] [--every N] [--group 25] [--timeout 20]
-                                   [--state FILE] [--again NAME] [--json OUT]
+                                   [--state FILE] [--again NAME] [--seconds N] [--json OUT]
 
 Needs `llguidance`, `xgrammar`, `transformers`, `torch` (PyPI) and build/release/quern. A schema passes when it
 compiles and every instance gets the right verdict. llguidance and xgrammar take their defaults, but xgrammar's
@@ -10,8 +10,9 @@ strict_mode, which would forbid properties that are not declared. Each engine is
 4 GB; what it refuses, or where it crashes or does not finish within the time limit, counts as refused.
 
 With --state every row is appended to the file as soon as it is known, and a run that was stopped goes on where it
-was; --again NAME measures that engine anew. "same" is the comparison over the schemas that all three pass: there
-they have computed the very same masks."""
+was; --seconds N stops after a group of schemas that ends later than that; --again NAME measures that engine anew.
+"same" is the comparison over the schemas that all three pass: there they have computed the very same masks.
+"whole_ms" is all of a schema: compiling it and the masks of its instances."""
 import argparse
 import json
 import os
@@ -292,6 +293,11 @@ def first_times(rows):
     return percentiles([row["first_mask_us"] for row in rows if "first_mask_us" in row and not row["refused"]])
 
 
+def whole_times(rows):
+    return percentiles([(row["first_mask_us"] + sum(row["times_us"])) / 1e3 for row in rows
+                        if "first_mask_us" in row and not row["refused"]])
+
+
 def summary(rows):
     silent = [row for row in rows if row["invalid_accepted"] and not row.get("not_enforced")]
     return {
@@ -304,7 +310,7 @@ def summary(rows):
         "valid_rejected": sum(r["valid_rejected"] > 0 for r in rows),
         "invalid_accepted": sum(r["invalid_accepted"] > 0 for r in rows),
         "invalid_accepted_silently": len(silent),
-        **mask_times(rows), "first_mask_us": first_times(rows),
+        **mask_times(rows), "first_mask_us": first_times(rows), "whole_ms": whole_times(rows),
     }
 
 
@@ -315,7 +321,8 @@ def compare(rows):
     result["same"] = {"schemas": len(same)}
     for name, of in rows.items():
         chosen = [of[file] for file in same]
-        result["same"][name] = {**mask_times(chosen), "first_mask_us": first_times(chosen)}
+        result["same"][name] = {**mask_times(chosen), "first_mask_us": first_times(chosen),
+                                "whole_ms": whole_times(chosen)}
     return result
 
 
@@ -329,6 +336,7 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--state", type=pathlib.Path, help="rows as they come; a run that was stopped goes on")
     parser.add_argument("--again", help="with --state: measure this engine anew")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="with --state: stop after so long")
     parser.add_argument("--serve")
     args = parser.parse_args()
     if args.serve:
@@ -337,16 +345,21 @@ def main():
     engines = {"quern": Quern(args.tokenizer), "llguidance": Peer("llguidance", args.tokenizer),
                "xgrammar": Peer("xgrammar", args.tokenizer)}
     state = State(args.state, args.again)
+    end = time.monotonic() + args.seconds
+    done = 0
     for i in range(0, len(paths), args.group):
+        if time.monotonic() > end:
+            break
+        done = min(i + args.group, len(paths))
         for name, engine in engines.items():
             missing = [path for path in paths[i:i + args.group] if (name, path.name) not in state.rows]
             for path, row in engine.run(missing, args.timeout) if missing else ():
                 state.add(name, path.name, row)
-        print(f"\r{min(i + args.group, len(paths))}/{len(paths)}", end="", file=sys.stderr)
+        print(f"\r{done}/{len(paths)}", end="", file=sys.stderr)
     print(file=sys.stderr)
     for engine in engines.values():
         engine.stop()
-    rows = {name: {path.name: state.rows[name, path.name] for path in paths} for name in engines}
+    rows = {name: {path.name: state.rows[name, path.name] for path in paths[:done]} for name in engines}
     result = compare(rows)
     print(json.dumps(result, indent=1))
     if args.json:

@@ -1,4 +1,4 @@
-/* Masks taken from caches, from loops and from grammars that threads share: the same as masks made
+/* Masks taken from caches, from loops, from fixed texts and from grammars that threads share: the same as masks made
  * anew token by token. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,8 +89,8 @@ static int32_t pick(const uint32_t *mask, uint64_t n) {
     return -1;
 }
 
-static void walk(const char *schema, uint64_t seed) {
-    struct grammar *g = compile(schema, seed & 1), *plain = compile(schema, seed & 1);
+/* `what` names them: a grammar twice. */
+static void walk(struct grammar *g, struct grammar *plain, uint64_t seed, const char *what) {
     struct matcher m, p;
     struct quern_error err = {0};
     uint32_t *mask = malloc(mask_bytes()), *expected = malloc(mask_bytes());
@@ -102,14 +102,14 @@ static void walk(const char *schema, uint64_t seed) {
     for (int i = 0; i < 40 && !m.state.ended; i++) {
         if (matcher_mask(&m, mask, image->n_tokens, &err) != QUERN_OK ||
             matcher_mask(&p, expected, image->n_tokens, &err) != QUERN_OK)
-            fail_msg("%s: %s", schema, err.message);
+            fail_msg("%s: %s", what, err.message);
         if (memcmp(mask, expected, mask_bytes()) != 0)
-            fail_msg("%s: the mask before token %d differs", schema, i);
+            fail_msg("%s: the mask before token %d differs", what, i);
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         const int32_t t = pick(mask, seed >> 33);
         if (matcher_accept_token(&m, t, &err) != QUERN_OK ||
             matcher_accept_token(&p, t, &err) != QUERN_OK)
-            fail_msg("%s: token %d: %s", schema, (int)t, err.message);
+            fail_msg("%s: token %d: %s", what, (int)t, err.message);
     }
     free(mask);
     free(expected);
@@ -121,7 +121,90 @@ static void test_masks_are_the_same_with_and_without_caches(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
         for (uint64_t seed = 1; seed <= 16; seed++)
-            walk(schemas[i], seed);
+            walk(compile(schemas[i], seed & 1), compile(schemas[i], seed & 1), seed, schemas[i]);
+}
+
+/* ---- fixed texts, at random ------------------------------------------------------------ */
+
+static uint32_t below(uint64_t *seed, uint32_t n) {
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33) % n;
+}
+
+/* Texts that begin alike, as the tokens do. */
+static expr_id random_literal(struct grammar_builder *b, uint64_t *seed) {
+    static const char *const heads[] = {"the", "on", "}", " a", "\xc3\xa9", "", "."},
+                             *const tails[] = {"", "", "n", "re", "er and a text of more than its pieces", "\"", "e"};
+    return expr_concat(b, expr_text(b, heads[below(seed, 7)]), expr_text(b, tails[below(seed, 7)]));
+}
+
+static expr_id random_literals(struct grammar_builder *b, uint64_t *seed) {
+    expr_id x = random_literal(b, seed);
+    for (uint32_t n = below(seed, 5); n > 0; n--)
+        x = expr_or(b, x, random_literal(b, seed));
+    return x;
+}
+
+static expr_id random_string(struct grammar_builder *b, uint64_t *seed) {
+    const uint32_t min = below(seed, 3), max = below(seed, 2) ? GRAMMAR_INF : min + 4;
+    const expr_id any = expr_repeat(b, expr_char_any(b), min, max);
+    const expr_id some = random_literals(b, seed);
+    switch (below(seed, 4)) {
+    case 0:
+        return expr_json_usual(b, some);
+    case 1:
+        return expr_json_escaped(b, expr_and(b, any, expr_not(b, some)));
+    case 2:
+        return expr_json_usual(b, expr_concat(b, some, any));
+    default:
+        return expr_json_usual(b, expr_and(b, any, expr_not(b, some)));
+    }
+}
+
+static expr_id random_terminal(struct grammar_builder *b, uint64_t *seed) {
+    const expr_id run = expr_repeat(b, expr_text(b, below(seed, 2) ? " " : "a"), below(seed, 2), 1 + below(seed, 9));
+    const expr_id line = expr_or(b, expr_optional(b, expr_text(b, " ")), expr_concat(b, expr_text(b, "\n"), run));
+    const expr_id quote = expr_text(b, "\"");
+    switch (below(seed, 5)) {
+    case 0: /* the tokenizer has "} and a line break" as one token, but no key between quotes */
+        return expr_concat(b, expr_text(b, " "), expr_concat(b, random_string(b, seed), expr_text(b, "\n")));
+    case 1:
+        return expr_concat(b, random_literals(b, seed), below(seed, 2) ? line : run);
+    case 2:
+        return expr_or(b, random_literals(b, seed), expr_concat(b, line, expr_text(b, "}")));
+    default:
+        return expr_concat(b, quote, expr_concat(b, random_string(b, seed),
+                                                  below(seed, 2) ? expr_concat(b, quote, line) : expr_text(b, "\":")));
+    }
+}
+
+static struct grammar *random_grammar(uint64_t seed) {
+    struct grammar_builder *b;
+    struct grammar *g;
+    struct quern_error err;
+    assert_int_equal(grammar_builder_create(NULL, &b, &err), QUERN_OK);
+    const symbol_id start = grammar_rule(b, "start"), rest = grammar_rule(b, "rest");
+    grammar_produce(b, rest, NULL, 0);
+    for (int i = 0; i < 3; i++) {
+        const symbol_id x = grammar_terminal(b, random_terminal(b, &seed), "x");
+        const symbol_id y = grammar_terminal(b, random_terminal(b, &seed), "y");
+        grammar_produce2(b, start, x, rest);
+        grammar_produce2(b, rest, y, below(&seed, 2) ? start : rest);
+    }
+    grammar_start(b, start);
+    if (grammar_compile(b, &g, &err) != QUERN_OK)
+        fail_msg("%s", err.message);
+    grammar_builder_destroy(b);
+    return g;
+}
+
+static void test_masks_of_random_fixed_texts_are_the_same_with_and_without_caches(void **state) {
+    (void)state;
+    char what[40];
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        snprintf(what, sizeof what, "grammar %d", (int)seed);
+        walk(random_grammar(seed), random_grammar(seed), seed, what);
+    }
 }
 
 /* ---- sharing ------------------------------------------------------------------------- */
@@ -229,6 +312,7 @@ static void test_what_takes_too_long_to_compile_is_refused_in_time(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_are_the_same_with_and_without_caches),
+        cmocka_unit_test(test_masks_of_random_fixed_texts_are_the_same_with_and_without_caches),
         cmocka_unit_test(test_threads_that_share_grammars_get_the_masks_of_one_alone),
         cmocka_unit_test(test_equal_rules_share_one_grammar_and_few_are_kept),
         cmocka_unit_test(test_what_takes_too_long_to_compile_is_refused_in_time),
