@@ -36,7 +36,9 @@ static void mask_cache_clear(struct mask_cache *c) {
     pair_map_release(&c->by_pair);
     pair_map_release(&c->by_loop);
     pair_map_release(&c->by_groups);
+    pair_map_release(&c->by_run);
     free(c->groups);
+    free(c->runs);
     *c = (struct mask_cache){.image = c->image, .off = c->off, .budget.max = CACHE_BYTES};
 }
 

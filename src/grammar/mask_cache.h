@@ -25,11 +25,19 @@ struct pair_mask {
     size_t n_added;
 };
 
+/* All bytes of these groups lead from a lexer state to the same one, where no terminal ends. */
+struct lexer_run {
+    uint64_t groups;
+    uint32_t next;
+};
+
 struct mask_cache {
     const struct token_image *image;
     unsigned nested; /* bases being made */
     bool off; /* nothing is remembered or taken from loops: for tests */
-    struct pair_map by_lexer, by_pair, by_loop, by_groups; /* -> index */
+    struct pair_map by_lexer, by_pair, by_loop, by_groups, by_run; /* -> index */
+    struct lexer_run *runs;
+    size_t n_runs, runs_capacity;
     uint64_t *groups;
     size_t n_groups, groups_capacity;
     struct lexer_mask *lexer_masks;

@@ -146,7 +146,8 @@ static bool visit(struct walk *w, uint32_t x, uint32_t lexer, const struct above
     return replace(w, x, x + 1) && walk_take_ranks(w, m->nodes[x].rank, m->nodes[x + 1].rank);
 }
 
-bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
+/* In step with a base, or past what is avoided. */
+static bool walk_with_care(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
     const struct token_image *m = w->image;
     struct above up[WALK_DEPTH];
     struct progress p = {.loop_of = GRAMMAR_NONE};
@@ -180,4 +181,112 @@ bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
         x++;
     }
     return true;
+}
+
+/* ---- without a base --------------------------------------------------------------------------- */
+
+/* A byte that most texts go on with. */
+enum { RUN_BYTE = 'e' };
+
+static bool make_run(struct walk *w, uint32_t lexer, struct lexer_run *out) {
+    struct grammar *g = w->g;
+    struct mask_cache *c = g->masks;
+    *out = (struct lexer_run){~UINT64_C(0), lexer_step(g, lexer, RUN_BYTE)};
+    if (out->next == GRAMMAR_NONE)
+        return false;
+    if (out->next == LEXER_DEAD || g->lexers[out->next].accepts.n)
+        out->groups = 0;
+    for (unsigned b = 0; b < 256 && out->groups; b++) {
+        const uint32_t next = lexer_step(g, lexer, b);
+        if (next == GRAMMAR_NONE)
+            return false;
+        out->groups &= next != out->next ? ~(UINT64_C(1) << w->image->group[b]) : ~UINT64_C(0);
+    }
+    enum quern_status st =
+        budget_grow(&c->budget, &c->runs, &c->runs_capacity, c->n_runs + 1, sizeof *c->runs);
+    if (st == QUERN_OK)
+        st = pair_map_put(&c->budget, &c->by_run, lexer, (uint32_t)c->n_runs);
+    if (st != QUERN_OK)
+        return walk_fail(w, st);
+    c->runs[c->n_runs++] = *out;
+    return true;
+}
+
+/* Counted loops change their state with each character: whatever is below x may still be all alike.
+ * Finding out costs as much as some hundred nodes, so it is done at large subtrees. */
+enum { RUN_SUBTREE = 64, RUN_SMALL = 6, RUN_HEIGHT = 10 };
+
+static bool is_run(struct walk *w, uint32_t x, uint32_t lexer, bool *yes) {
+    const struct token_image *m = w->image;
+    const struct mask_cache *c = w->g->masks;
+    *yes = false;
+    for (unsigned i = m->height[x]; i > 0; i--) {
+        struct lexer_run run;
+        uint32_t index;
+        if (pair_map_get(&c->by_run, lexer, &index))
+            run = c->runs[index];
+        else if (trie_skip(m, x) < RUN_SUBTREE || m->height[x] > RUN_HEIGHT)
+            return true;
+        else if (!make_run(w, lexer, &run))
+            return false;
+        if (m->below[x] & ~run.groups)
+            return true;
+        if (run.next == lexer)
+            break;
+        lexer = run.next;
+    }
+    *yes = m->height[x] < UINT8_MAX;
+    return true;
+}
+
+struct plain {
+    uint32_t next, end, lexer; /* of the node above: its table, its subtree */
+};
+
+static bool walk_plain(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
+    struct grammar *g = w->g;
+    const struct token_image *m = w->image;
+    const uint8_t *class_of = g->b.re.class_of;
+    struct plain up[WALK_DEPTH];
+    size_t depth = 0;
+    uint32_t begun = m->nodes[from].rank, upto = begun, visited = 0; /* ranks to be taken */
+    up[0] = (struct plain){g->lexers[lexer].next, to, lexer};
+    for (uint32_t x = from; x < to; visited++) {
+        while (x >= up[depth].end)
+            depth--;
+        const uint32_t skip = trie_skip(m, x);
+        uint32_t q = g->pool.v[up[depth].next + class_of[trie_byte(m, x)]], end = x + 1;
+        if (q >= LEXER_UNKNOWN && (q = lexer_derive(g, up[depth].lexer, trie_byte(m, x))) == GRAMMAR_NONE)
+            return false;
+        if (q == LEXER_DEAD) {
+            x += skip;
+            continue;
+        }
+        if (skip > 1) {
+            bool whole = false;
+            if (g->lexers[q].accepts.n ? !walk_add_exit(w, x, q, x)
+                                       : skip >= RUN_SMALL && !is_run(w, x, q, &whole))
+                return false;
+            end = whole ? x + skip : end;
+            if (!whole && depth + 1 == WALK_DEPTH) {
+                regex_fail(&g->b.re, QUERN_ERR_LIMIT, "a token is longer than 511 bytes");
+                return false;
+            }
+            if (!whole)
+                up[++depth] = (struct plain){g->lexers[q].next, x + skip, q};
+        }
+        if (m->nodes[x].rank != upto) {
+            if (!walk_take_ranks(w, begun, upto))
+                return false;
+            begun = m->nodes[x].rank;
+        }
+        upto = m->nodes[end].rank;
+        x = end;
+    }
+    return walk_take_ranks(w, begun, upto) && regex_burn(&g->b.re, visited);
+}
+
+bool walk_nodes(struct walk *w, uint32_t lexer, uint32_t from, uint32_t to) {
+    const bool plain = w->base == LEXER_DEAD && !w->avoided && !w->g->masks->off;
+    return plain ? walk_plain(w, lexer, from, to) : walk_with_care(w, lexer, from, to);
 }

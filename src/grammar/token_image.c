@@ -66,8 +66,10 @@ static bool build_trie(struct token_image *m, const struct entry *e, size_t n, s
         for (; depth > keep; depth--) {
             uint32_t x = path[depth];
             m->nodes[x].byte_skip |= (count - x) << 8;
-            m->below[path[depth - 1]] |= m->below[x] | UINT64_C(1)
-                                                           << m->group[m->nodes[x].byte_skip & 255];
+            const uint32_t up = path[depth - 1];
+            m->below[up] |= m->below[x] | UINT64_C(1) << m->group[m->nodes[x].byte_skip & 255];
+            if (m->height[up] <= m->height[x] && m->height[up] < UINT8_MAX)
+                m->height[up] = (uint8_t)(m->height[x] + (m->height[x] < UINT8_MAX));
         }
         for (; i < n && depth < e[i].bytes.len; count++) {
             unsigned char c = (unsigned char)e[i].bytes.ptr[depth];
@@ -118,8 +120,9 @@ enum quern_status token_image_create(const struct tokenizer *t, struct token_ima
     set_groups(m->group);
     m->nodes = malloc(nodes * sizeof *m->nodes);
     m->below = calloc(nodes, sizeof *m->below);
+    m->height = calloc(nodes, sizeof *m->height);
     m->tokens = malloc((n + 1) * sizeof *m->tokens);
-    if (!m->nodes || !m->below || !m->tokens || !(m->loops = loop_shelf_create()) ||
+    if (!m->nodes || !m->below || !m->height || !m->tokens || !(m->loops = loop_shelf_create()) ||
         !(m->grammars = grammar_cache_create()) ||
         !build_trie(m, e, n, longest))
         goto nomem;
@@ -141,6 +144,7 @@ void token_image_destroy(struct token_image *m) {
     loop_shelf_destroy(m->loops);
     free(m->nodes);
     free(m->below);
+    free(m->height);
     free(m->tokens);
     free(m);
 }

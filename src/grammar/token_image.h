@@ -16,6 +16,7 @@ struct token_image {
     const struct tokenizer *tokenizer;
     struct trie_node *nodes; /* [n_nodes + 1]; nodes[0] is the root, the last a sentinel */
     uint64_t *below;         /* of each node: the groups of bytes anywhere below it */
+    uint8_t *height;         /* and how deep it is below it; 255: that or more */
     int32_t *tokens;         /* by rank */
     size_t n_nodes, n_ranked;
     int32_t n_tokens;
