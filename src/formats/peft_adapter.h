@@ -33,7 +33,7 @@ struct peft_config {
     double alpha;   /* lora_alpha */
     double dropout; /* lora_dropout; means nothing to who applies the adapter */
     bool use_rslora, use_dora;
-    bool ensure_weight_tying; /* a saved embedding is also the head's; read only */
+    bool ensure_weight_tying; /* a saved embedding is also the head's */
     const char *base_model;   /* base_model_name_or_path; NULL: null */
     const char *revision;     /* of the base model; NULL: null */
     /* Which modules have one. Either names or their ends ("q_proj"), or one regular expression over
@@ -41,6 +41,9 @@ struct peft_config {
     const char *const *targets; /* [n_targets] */
     size_t n_targets;
     const char *target_pattern; /* not NULL: instead of targets */
+    const char *const *excluded; /* [n_excluded] exclude_modules: no targets whatever else says so */
+    size_t n_excluded;
+    const char *exclude_pattern; /* not NULL: instead, over whole names */
     const size_t *layers;       /* [n_layers] layers_to_transform; NULL: all */
     size_t n_layers;
     const struct peft_pattern *ranks; /* [n_ranks] rank_pattern */

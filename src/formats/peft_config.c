@@ -113,6 +113,14 @@ static void read_targets(struct config_reader *r, struct arena *arena, struct pe
         config_fail(r, QUERN_ERR_FORMAT, "target_modules is missing or empty");
 }
 
+static void read_excluded(struct config_reader *r, struct arena *arena, struct peft_config *out) {
+    const json_t *value = json_object_get(r->object, "exclude_modules");
+    if (json_is_string(value) && *json_string_value(value))
+        out->exclude_pattern = json_string_value(value);
+    else if (says_something(value) && !json_is_string(value))
+        out->excluded = read_names(r, arena, "exclude_modules", &out->n_excluded);
+}
+
 /* A number, or a list of them. */
 static void read_layers(struct config_reader *r, struct arena *arena, struct peft_config *out) {
     const json_t *value = json_object_get(r->object, "layers_to_transform");
@@ -190,6 +198,7 @@ enum quern_status peft_config_read(const json_t *object, const char *name, struc
     out->saved = read_names(&r, arena, "modules_to_save", &out->n_saved);
     read_targets(&r, arena, out);
     read_layers(&r, arena, out);
+    read_excluded(&r, arena, out);
     out->ranks = read_patterns(&r, arena, "rank_pattern", 1, PEFT_RANK_MAX, true, &out->n_ranks);
     out->alphas =
         read_patterns(&r, arena, "alpha_pattern", -alpha_max, alpha_max, false, &out->n_alphas);

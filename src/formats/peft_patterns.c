@@ -25,6 +25,7 @@ struct pattern {
 struct peft_patterns {
     const struct peft_config *config;
     struct pattern target; /* with target_pattern */
+    struct pattern excluded; /* with exclude_pattern */
     struct pattern *ranks, *alphas;
     pcre2_match_data *data;
     pcre2_match_context *context;
@@ -100,6 +101,8 @@ enum quern_status peft_patterns_create(const struct peft_config *config, struct 
     if (!status && config->target_pattern && strcmp(config->target_pattern, "all-linear") != 0)
         status =
             compile(&p->target, "\\A(?:", config->target_pattern, ")\\z", "target_modules", err);
+    if (!status && config->exclude_pattern)
+        status = compile(&p->excluded, "\\A(?:", config->exclude_pattern, ")\\z", "exclude_modules", err);
     if (status) {
         peft_patterns_destroy(p);
         return status;
@@ -122,6 +125,7 @@ void peft_patterns_destroy(struct peft_patterns *p) {
     release_all(p->ranks, p->config->n_ranks);
     release_all(p->alphas, p->config->n_alphas);
     pcre2_code_free(p->target.code);
+    pcre2_code_free(p->excluded.code);
     pcre2_match_data_free(p->data);
     pcre2_match_context_free(p->context);
     free(p);
@@ -178,10 +182,25 @@ static bool layer_is_among(const struct peft_config *c, const char *module) {
     return false;
 }
 
+/* Excluded, or in a module that is saved whole. */
+static enum quern_status is_excluded(struct peft_patterns *p, const char *module, bool *out,
+                                     struct quern_error *err) {
+    const struct peft_config *c = p->config;
+    for (size_t i = 0; i < c->n_excluded && !*out; i++)
+        *out = ends_in_name(module, c->excluded[i]);
+    for (size_t i = 0; i < c->n_saved && !*out; i++)
+        *out = ends_in_name(module, c->saved[i]);
+    return *out || !p->excluded.code ? QUERN_OK : matches(p, &p->excluded, module, out, err);
+}
+
 enum quern_status peft_patterns_is_target(struct peft_patterns *p, const char *module, bool *out,
                                           struct quern_error *err) {
     const struct peft_config *c = p->config;
+    bool excluded = false;
+    enum quern_status status = is_excluded(p, module, &excluded, err);
     *out = false;
+    if (status || excluded)
+        return status;
     if (p->target.code)
         return matches(p, &p->target, module, out, err);
     if (c->target_pattern) /* all-linear leaves the head out */

@@ -1,5 +1,5 @@
 /* peft_patterns.h - which modules an adapter's configuration speaks of. Names and patterns are
- * those of peft: regular expressions of Python's. Internal to formats. */
+ * those of peft: regular expressions of Python's. */
 #ifndef QUERN_FORMATS_PEFT_PATTERNS_H
 #define QUERN_FORMATS_PEFT_PATTERNS_H
 

@@ -113,6 +113,20 @@ static void put_layers(struct buffer *b, const struct peft_config *c) {
     buffer_puts(b, "]");
 }
 
+/* Keys that older versions of peft do not know: only where they say something. */
+static void put_uncommon(struct buffer *b, const struct peft_config *c) {
+    if (c->ensure_weight_tying)
+        buffer_puts(b, "\n  \"ensure_weight_tying\": true,");
+    if (!c->exclude_pattern && !c->n_excluded)
+        return;
+    buffer_puts(b, "\n  \"exclude_modules\": ");
+    if (c->exclude_pattern)
+        put_string(b, c->exclude_pattern);
+    else
+        put_strings(b, c->excluded, c->n_excluded);
+    buffer_puts(b, ",");
+}
+
 /* The keys every version of peft knows, in the order in which it writes them. */
 static void put_config(struct buffer *b, const struct peft_config *c) {
     char dropout[40];
@@ -121,8 +135,10 @@ static void put_config(struct buffer *b, const struct peft_config *c) {
     put_patterns(b, c->alphas, c->n_alphas);
     buffer_puts(b, ",\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": ");
     put_string(b, c->base_model);
+    buffer_puts(b, ",\n  \"bias\": \"none\",");
+    put_uncommon(b, c);
     buffer_puts(
-        b, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,"
+        b, "\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,"
            "\n  \"init_lora_weights\": true,\n  \"layers_pattern\": null,"
            "\n  \"layers_to_transform\": ");
     put_layers(b, c);

@@ -13,6 +13,8 @@ struct collecting {
     struct peft_matrices *matrices;
     char (*names)[PARAM_NAME_MAX];
     size_t count, max;
+    struct peft_saved_module *saved;
+    size_t n_saved;
     struct arena arena; /* of what is joined */
 };
 
@@ -61,31 +63,61 @@ static enum quern_status collect(void *ctx, struct linear *l, size_t layer, cons
     return m->a && m->b ? QUERN_OK : error_nomem(err);
 }
 
+static enum quern_status collect_saved(struct collecting *c, struct quern_error *err) {
+    for (size_t i = 0; i < c->n->n_params; i++) {
+        const struct param *p = &c->n->params[i];
+        if (p->kind == PARAM_LORA_A || p->kind == PARAM_LORA_B || p->kind == PARAM_MAGNITUDE)
+            continue;
+        const size_t len = param_module_len(p);
+        char *name = arena_alloc(&c->arena, len + 1);
+        if (!name)
+            return error_nomem(err);
+        memcpy(name, p->name, len);
+        name[len] = '\0';
+        c->saved[c->n_saved++] = (struct peft_saved_module){
+            name, DTYPE_F32, p->rank, {p->shape[0], p->shape[1]}, net_value(c->n, p)};
+    }
+    return QUERN_OK;
+}
+
+static const struct peft_pattern *scaled(const struct peft_pattern *p, size_t n, double by,
+                                         struct arena *arena) {
+    struct peft_pattern *out = arena_calloc(arena, n + 1, sizeof *out);
+    for (size_t i = 0; out && i < n; i++)
+        out[i] = (struct peft_pattern){p[i].key, by * p[i].value};
+    return out;
+}
+
+/* As PiSSA's joined matrices have them; scales stay. */
+static bool double_ranks(struct peft_config *c, struct arena *arena) {
+    const double alpha = c->use_rslora ? sqrt(2) : 2;
+    c->rank *= 2;
+    c->alpha *= alpha;
+    c->ranks = scaled(c->ranks, c->n_ranks, 2, arena);
+    c->alphas = scaled(c->alphas, c->n_alphas, alpha, arena);
+    return c->ranks && c->alphas;
+}
+
 static enum quern_status write_adapters(const struct trainer *t, const char *dir, struct quern_error *err) {
-    static const char *const seven[] = {"q_proj", "k_proj", "v_proj", "o_proj",
-                                        "gate_proj", "up_proj", "down_proj"};
-    const struct train_lora_options *o = &t->options.lora;
-    const bool joined = o->init == TRAIN_LORA_PISSA;
-    const double alpha = (double)o->alpha * (!joined ? 1 : o->use_rslora ? sqrt(2) : 2);
-    const struct peft_config config = {.rank = joined ? 2 * o->rank : o->rank,
-                                       .alpha = alpha,
-                                       .dropout = (double)o->dropout,
-                                       .use_rslora = o->use_rslora,
-                                       .use_dora = o->use_dora,
-                                       .base_model = t->dir,
-                                       .targets = o->targets ? o->targets : seven,
-                                       .n_targets = o->targets ? o->n_targets : 7,
-                                       .layers = o->layers,
-                                       .n_layers = o->n_layers};
     struct net n = t->net; /* the walk hands out layers to be changed, which this does not */
-    struct collecting c = {.n = &t->net, .max = t->net.n_params / 2};
+    struct collecting c = {.n = &t->net, .max = t->net.n_params / 2 + 1};
+    struct peft_config config = net_peft_config(&t->options.lora);
+    config.base_model = t->dir;
+    if (t->options.lora.init == TRAIN_LORA_PISSA && !double_ranks(&config, &c.arena))
+        return error_nomem(err);
     c.matrices = calloc(c.max, sizeof *c.matrices);
     c.names = calloc(c.max, sizeof *c.names);
     enum quern_status st = c.matrices && c.names ? QUERN_OK : error_nomem(err);
     if (st == QUERN_OK)
         st = net_each_linear(&n, collect, &c, err);
+    c.saved = calloc(t->net.n_params + 1, sizeof *c.saved);
+    if (!c.saved)
+        st = error_nomem(err);
     if (st == QUERN_OK)
-        st = peft_adapter_write(dir, &config, c.matrices, c.count, NULL, 0, err);
+        st = collect_saved(&c, err);
+    if (st == QUERN_OK)
+        st = peft_adapter_write(dir, &config, c.matrices, c.count, c.saved, c.n_saved, err);
+    free(c.saved);
     free(c.matrices);
     free(c.names);
     arena_release(&c.arena);

@@ -274,7 +274,8 @@ double trainer_flops_per_token(const struct trainer *t) {
     if (t->options.method == TRAIN_FULL)
         return 6 * (linear + head) + attention + (t->options.checkpointing ? 2 * linear : 0);
     for (size_t i = 0; i < t->net.n_params; i++)
-        lora += (double)t->net.params[i].n;
+        if (t->net.params[i].kind == PARAM_LORA_A || t->net.params[i].kind == PARAM_LORA_B)
+            lora += (double)t->net.params[i].n;
     return 4 * (linear + head) + 6 * lora + attention +
            (t->options.checkpointing ? 2 * linear + 2 * lora : 0);
 }

@@ -12,6 +12,9 @@ enum train_method { TRAIN_FULL, TRAIN_LORA, TRAIN_QLORA };
 enum train_optimizer { TRAIN_ADAMW, TRAIN_ADAMW_8BIT, TRAIN_LION, TRAIN_ADAFACTOR, TRAIN_MUON };
 enum train_lora_init { TRAIN_LORA_DEFAULT, TRAIN_LORA_PISSA };
 
+struct peft_pattern;
+
+/* Names and patterns as peft reads them (formats/peft_adapter.h). */
 struct train_lora_options {
     size_t rank;          /* r */
     float alpha, dropout; /* lora_alpha, lora_dropout */
@@ -19,8 +22,18 @@ struct train_lora_options {
     enum train_lora_init init;
     float lr_ratio;             /* LoRA+: learning rate of B over that of A; 1: LoRA */
     /* What targets and layers point to must outlive the trainer. */
-    const char *const *targets; /* module names ("q_proj", ...); NULL: all seven */
+    const char *const *targets; /* module names ("q_proj", ...); NULL: all seven, of experts none */
     size_t n_targets;
+    const char *target_pattern; /* not NULL, instead: a regular expression over whole names, or
+                                   "all-linear", which is all seven and the experts' */
+    const char *const *excluded; /* exclude_modules */
+    size_t n_excluded;
+    const char *exclude_pattern; /* not NULL, instead */
+    const struct peft_pattern *ranks, *alphas; /* rank_pattern, alpha_pattern */
+    size_t n_ranks, n_alphas;
+    const char *const *saved; /* modules_to_save: trained whole */
+    size_t n_saved;
+    bool tie_saved; /* ensure_weight_tying: a saved embedding is the tied head, too */
     const size_t *layers; /* layers_to_transform; NULL: all */
     size_t n_layers;
 };

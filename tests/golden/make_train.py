@@ -1,7 +1,7 @@
 """Makes tests/golden/train/: tiny models, what torch's autograd says of their gradients, and the losses of ten
 steps of AdamW by torch, transformers and peft, in float32.
 
-    python tests/golden/make_train.py      (needs torch, transformers 5.23, peft, bitsandbytes, safetensors)
+    python tests/golden/make_train.py [NAME ...]     (needs torch, transformers 5.23, peft, bitsandbytes, safetensors)
 
 NAME/config.json, model.safetensors: the model. NAME/expected.safetensors: row.I.tokens, .labels, .is_prompt,
 .starts; value.P and grad.P of every parameter P (values only for adapters); losses [10, 3] (answer, prompt,
@@ -10,6 +10,7 @@ gradient norm) of the ten steps.
 import json
 import pathlib
 import shutil
+import sys
 import warnings
 
 import torch
@@ -27,6 +28,7 @@ PROMPT_WEIGHT, STEPS = 0.3, 10
 # The options the C test sets, too: tests/unit/train/test_golden.c.
 LR, BETAS, EPS, DECAY, CLIP = 0.01, (0.9, 0.95), 1e-8, 0.1, 1.0
 LION_LR = 0.002
+LORA_PLUS_LR, LORA_PLUS_RATIO = 0.002, 8
 
 CASES = {
     "dense": {},
@@ -34,7 +36,15 @@ CASES = {
     "qwen2": {"class": "Qwen2", "config": {"head_dim": None}},
     "moe": {"class": "Qwen3Moe", "config": {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
                                             "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}},
-    "lora": {"lora": {"r": 4, "lora_alpha": 8}},
+    "lora": {"lora": {"r": 4, "lora_alpha": 8}, "optimizers": ["loraplus"]},
+    "bflora": {"lora": {"r": 4, "lora_alpha": 8}, "bf16": True},
+    "savedlora": {"lora": {"r": 4, "lora_alpha": 8, "target_modules": r".*\.(q|k|v|o|gate|down)_proj",
+                           "exclude_modules": ["o_proj"], "rank_pattern": {"q_proj": 6, r"1\..*v_proj": 3},
+                           "alpha_pattern": {"layers.0.mlp.down_proj": 5}, "modules_to_save": ["embed_tokens", "lm_head"]},
+                  "config": {"tie_word_embeddings": True}},
+    "moelora": {"class": "Qwen3Moe", "config": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+                                                "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
+                "experts": {"r": 3, "lora_alpha": 6}},
     "rslora": {"lora": {"r": 4, "lora_alpha": 8, "use_rslora": True}, "class": "Qwen2", "config": {"head_dim": None}},
     "dora": {"lora": {"r": 4, "lora_alpha": 8, "use_dora": True}},
     "qlora": {"lora": {"r": 4, "lora_alpha": 8}, "nf4": True, "config": WIDE},
@@ -88,7 +98,8 @@ def split_experts(name, tensor):
 
 
 def our_name(name):
-    name = name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".default", "")
+    name = name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".modules_to_save", "")
+    name = name.replace(".default", "")
     if "lora_magnitude_vector" in name:
         name = name[:name.index("lora_magnitude_vector")] + "lora_magnitude_vector"
     return name
@@ -110,8 +121,8 @@ def quantize_nf4(model):
 
 def adapted(model, options):
     import peft
-    config = peft.LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, target_modules=[
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], **options)
+    options = {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], **options}
+    config = peft.LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **options)
     model = peft.get_peft_model(model, config)
     g = torch.Generator().manual_seed(9)
     for name, p in model.named_parameters():
@@ -120,6 +131,43 @@ def adapted(model, options):
         if "lora_magnitude" in name:
             p.data = p.data * (1 + 0.2 * torch.randn(p.shape, generator=g))
     return model
+
+
+class WithExpertAdapters(torch.nn.Module):
+    """One adapter an expert and matrix, as transformers 4 and peft name them: y = (W + s B A) x, by autograd through
+    the fused weights that transformers 5 computes with."""
+    def __init__(self, model, r, lora_alpha):
+        super().__init__()
+        g = torch.Generator().manual_seed(9)
+        self.inner, self.scale, self.names = [model], lora_alpha / r, []
+        model.requires_grad_(False)
+        for name, p in model.named_parameters():
+            for full, w in split_experts(name, p):
+                if ".experts." not in full:
+                    continue
+                for part, shape in (("lora_A", (r, w.shape[1])), ("lora_B", (w.shape[0], r))):
+                    key = full.replace(".weight", f".{part}.weight")
+                    self.names.append(key)
+                    self.register_parameter(key.replace(".", "/"),
+                                            torch.nn.Parameter(0.2 * torch.randn(shape, generator=g)))
+
+    def named_parameters(self, *args, **kwargs):
+        return iter([(n, getattr(self, n.replace(".", "/"))) for n in self.names])
+
+    def change(self, module):
+        part = dict(self.named_parameters())
+        return self.scale * part[module + ".lora_B.weight"] @ part[module + ".lora_A.weight"]
+
+    def forward(self, **kwargs):
+        weights = {}
+        for name, p in self.inner[0].named_parameters():
+            base, _, last = name.rpartition(".")
+            if last == "gate_up_proj":
+                weights[name] = p + torch.stack([torch.cat([self.change(f"{base}.{e}.gate_proj"),
+                                                            self.change(f"{base}.{e}.up_proj")]) for e in range(len(p))])
+            elif name.endswith("experts.down_proj"):
+                weights[name] = p + torch.stack([self.change(f"{base}.{e}.down_proj") for e in range(len(p))])
+        return torch.func.functional_call(self.inner[0], weights, kwargs=kwargs)
 
 
 def make_model(case, folder):
@@ -141,13 +189,18 @@ def make_model(case, folder):
                                                 "bnb_4bit_compute_dtype": "float32"}}
     else:
         for name, p in model.named_parameters():
-            tensors.update({n: t.detach().clone().contiguous() for n, t in split_experts(name, p)})
+            if case.get("bf16"):
+                p.data = p.data.to(torch.bfloat16).float()
+            tensors.update({n: t.detach().to(torch.bfloat16 if case.get("bf16") else torch.float32).clone().contiguous()
+                            for n, t in split_experts(name, p)})
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
-    told = {**quantization, **values, "architectures": [family + "ForCausalLM"], "torch_dtype": "float32",
+    told = {**quantization, **values, "architectures": [family + "ForCausalLM"], "torch_dtype": "bfloat16" if case.get("bf16") else "float32",
             "model_type": {"Qwen3": "qwen3", "Qwen2": "qwen2", "Qwen3Moe": "qwen3_moe"}[family]}
     (folder / "config.json").write_text(json.dumps(told, indent=1) + "\n")
     if "lora" in case:
         model = adapted(model, case["lora"])
+    if "experts" in case:
+        model = WithExpertAdapters(model, **case["experts"])
     return model.train()
 
 
@@ -206,6 +259,11 @@ def optimizers(kind, model):
     tables = [p for n, p in model.named_parameters() if "embed" in n]
     plain = [p for p in model.parameters() if p.ndim == 1]
     groups = [{"params": hidden + tables, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    if kind == "loraplus":
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        return [torch.optim.AdamW([{"params": [p for n, p in named if "lora_A" in n], "lr": LORA_PLUS_LR},
+                                   {"params": [p for n, p in named if "lora_B" in n], "lr": LORA_PLUS_RATIO * LORA_PLUS_LR}],
+                                  betas=BETAS, eps=EPS, weight_decay=DECAY)]
     if kind == "lion":
         return [Lion(groups)]
     if kind == "adafactor":
@@ -219,9 +277,10 @@ def optimizers(kind, model):
 
 def main():
     torch.set_num_threads(1)
-    shutil.rmtree(OUT, ignore_errors=True)
-    for name, case in CASES.items():
-        folder = OUT / name
+    wanted = sys.argv[1:] or list(CASES)
+    for name in wanted:
+        case, folder = CASES[name], OUT / name
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         model = make_model(case, folder)
         data = rows(BASE["vocab_size"])
@@ -235,7 +294,7 @@ def main():
                 continue
             for full, g in split_experts(our_name(n), p.grad):
                 expected["grad." + full] = g.clone().contiguous()
-            if "lora" in case:
+            if "lora" in case or "experts" in case:
                 expected["value." + our_name(n)] = p.detach().clone().contiguous()
             p.grad = None
         expected["losses"] = steps(model, data, adamw(model))

@@ -10,11 +10,28 @@ struct train_options train_rig_options(const char *name) {
     struct train_options o = {.learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f,
                               .weight_decay = 0.1f, .max_grad_norm = 1.0f, .max_row = 32, .threads = 2,
                               .seed = 1};
+    static const char *const excluded[] = {"o_proj"}, *const saved[] = {"embed_tokens", "lm_head"};
+    static const struct peft_pattern ranks[] = {{"q_proj", 6}, {"1\\..*v_proj", 3}};
+    static const struct peft_pattern alphas[] = {{"layers.0.mlp.down_proj", 5}};
     if (strstr(name, "ora"))
         o.method = strcmp(name, "qlora") == 0 ? TRAIN_QLORA : TRAIN_LORA;
     o.lora = (struct train_lora_options){.rank = 4, .alpha = 8, .lr_ratio = 1,
                                          .use_rslora = strcmp(name, "rslora") == 0,
                                          .use_dora = strcmp(name, "dora") == 0};
+    if (strcmp(name, "savedlora") == 0) {
+        o.lora.target_pattern = ".*\\.(q|k|v|o|gate|down)_proj";
+        o.lora.excluded = excluded;
+        o.lora.saved = saved;
+        o.lora.ranks = ranks;
+        o.lora.alphas = alphas;
+        o.lora.n_excluded = o.lora.n_alphas = 1;
+        o.lora.n_saved = o.lora.n_ranks = 2;
+    }
+    if (strcmp(name, "moelora") == 0) {
+        o.lora.rank = 3;
+        o.lora.alpha = 6;
+        o.lora.target_pattern = ".*\\.experts\\..*";
+    }
     return o;
 }
 

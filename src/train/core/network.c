@@ -46,21 +46,43 @@ size_t param_module_len(const struct param *p) {
 
 /* ---- a model's tensors as linear layers and norms -------------------------------------------------------- */
 
-/* Binds one after another; `full`: each is a parameter too. */
+/* Binds one after another; `full`: each is a parameter too, else those that are saved whole. */
 struct builder {
     struct net *n;
+    const struct train_lora_options *lora;
     bool full, failed;
+    uint64_t used;     /* a bit for each of lora->saved that names something */
+    char biased[PARAM_NAME_MAX]; /* one of them that has a bias, or "" */
     char scope[64];
 };
+
+enum { SAVED_MAX = 64 };
+
+/* `name` ends in ".weight". */
+static bool is_saved(struct builder *b, const char *name) {
+    const size_t len = strlen(name) - strlen(".weight");
+    bool saved = false;
+    for (size_t i = 0; i < b->lora->n_saved; i++) {
+        const size_t n = strlen(b->lora->saved[i]);
+        if (n > len || memcmp(name + len - n, b->lora->saved[i], n) != 0 ||
+            (n < len && name[len - n - 1] != '.'))
+            continue;
+        b->used |= UINT64_C(1) << i;
+        saved = true;
+    }
+    return saved;
+}
 
 static const struct param *parameter(struct builder *b, enum param_kind kind, const char *name, int rank,
                                      size_t rows, size_t cols) {
     char full[PARAM_NAME_MAX];
-    if (!b->full || b->failed)
+    if (b->failed)
         return NULL;
     snprintf(full, sizeof full, "model.%s%s", b->scope, name);
     if (strcmp(name, "lm_head.weight") == 0)
         snprintf(full, sizeof full, "%s", name);
+    if (!b->full && (kind == PARAM_BIAS || !is_saved(b, full)))
+        return NULL;
     const struct param *p = net_add_param(b->n, kind, full, rank, rows, cols);
     b->failed = !p;
     return p;
@@ -81,6 +103,8 @@ static struct linear linear(struct builder *b, const struct weight *w, const flo
     snprintf(name, sizeof name, "%s.bias", module);
     if (bias)
         l.b = parameter(b, PARAM_BIAS, name, 1, w->rows, 1);
+    if (bias && l.w && !l.b)
+        snprintf(b->biased, sizeof b->biased, "%s", module);
     return l;
 }
 
@@ -135,12 +159,37 @@ static bool is_mapped(const struct net *n, const struct weight *w) {
     return false;
 }
 
+static enum quern_status check_saved(const struct builder *b, struct quern_error *err) {
+    if (b->biased[0])
+        return error_set(err, QUERN_ERR_UNSUPPORTED, "modules_to_save: %s has a bias, which is not supported",
+                         b->biased);
+    for (size_t i = 0; i < b->lora->n_saved && !b->full; i++)
+        if (!(b->used >> i & 1))
+            return error_set(err, QUERN_ERR_ARG, "modules_to_save: no module of the model is called \"%s\"",
+                             b->lora->saved[i]);
+    return QUERN_OK;
+}
+
+/* Tied, it is the embedding; but peft gives each of them a copy of its own. */
+static struct linear head(struct builder *b) {
+    struct net *n = b->n;
+    const bool tied = n->model->config.tie_word_embeddings;
+    if (tied && (b->full || !b->lora->n_saved || b->lora->tie_saved))
+        return n->embed;
+    return linear(b, tied ? &n->model->embed : &n->model->lm_head, NULL, "lm_head");
+}
+
 static enum quern_status build(struct net *n, const struct train_options *o, struct quern_error *err) {
     const struct hf_config *c = &n->model->config;
     const size_t layers = (size_t)c->n_layers;
-    struct builder b = {.n = n, .full = o->method == TRAIN_FULL};
-    /* Seven adapters of three tensors a layer. */
-    n->max_params = b.full ? tensor_layout_count(c) : 21 * layers;
+    struct builder b = {.n = n, .lora = &o->lora, .full = o->method == TRAIN_FULL};
+    if (!b.full && o->lora.n_saved > SAVED_MAX)
+        return error_set(err, QUERN_ERR_LIMIT, "modules_to_save: %zu names, at most %d", o->lora.n_saved,
+                         SAVED_MAX);
+    /* Three tensors an adapter; a tied head may have become a tensor. */
+    n->max_params = tensor_layout_count(c) + 1;
+    if (!b.full)
+        n->max_params += 3 * layers * (7 + 3 * (size_t)c->n_experts);
     n->params = arena_calloc(&n->arena, n->max_params, sizeof *n->params);
     n->layers = arena_calloc(&n->arena, layers, sizeof *n->layers);
     if (!n->params || !n->layers)
@@ -150,18 +199,34 @@ static enum quern_status build(struct net *n, const struct train_options *o, str
         layer(&b, i);
     n->embed_is_mapped = is_mapped(n, &n->model->embed);
     n->final_norm = norm(&b, n->model->final_norm, "norm.weight", (size_t)c->hidden_size);
-    n->head = c->tie_word_embeddings ? n->embed : linear(&b, &n->model->lm_head, NULL, "lm_head");
+    n->head = head(&b);
     for (size_t i = 0; i < n->n_params; i++)
         if (&n->params[i] == n->embed.w || &n->params[i] == n->head.w)
             n->params[i].kind = PARAM_EMBEDDING;
-    return b.failed ? error_nomem(err) : QUERN_OK;
+    return b.failed ? error_nomem(err) : check_saved(&b, err);
 }
 
 /* ---- linear layers ---------------------------------------------------------------------------------------- */
 
+static enum quern_status each_expert(struct net *n, size_t layer, net_linear_fn *fn, void *ctx,
+                                     struct quern_error *err) {
+    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+    enum quern_status st = QUERN_OK;
+    for (size_t e = 0; n->layers[layer].experts && e < (size_t)n->model->config.n_experts; e++) {
+        struct expert *x = &n->layers[layer].experts[e];
+        struct linear *const all[] = {&x->gate, &x->up, &x->down};
+        for (size_t j = 0; j < 3 && st == QUERN_OK; j++) {
+            char module[64];
+            snprintf(module, sizeof module, "mlp.experts.%zu.%s", e, names[j]);
+            st = fn(ctx, all[j], layer, module, err);
+        }
+    }
+    return st;
+}
+
 enum quern_status net_each_linear(struct net *n, net_linear_fn *fn, void *ctx, struct quern_error *err) {
     enum quern_status st = QUERN_OK;
-    for (size_t i = 0; i < (size_t)n->model->config.n_layers; i++) {
+    for (size_t i = 0; i < (size_t)n->model->config.n_layers && st == QUERN_OK; i++) {
         struct layer *l = &n->layers[i];
         struct {
             struct linear *l;
@@ -173,6 +238,8 @@ enum quern_status net_each_linear(struct net *n, net_linear_fn *fn, void *ctx, s
         for (size_t j = 0; j < sizeof all / sizeof *all && st == QUERN_OK; j++)
             if (all[j].l->rows)
                 st = fn(ctx, all[j].l, i, all[j].module, err);
+        if (st == QUERN_OK)
+            st = each_expert(n, i, fn, ctx, err);
     }
     return st;
 }
@@ -291,10 +358,8 @@ enum quern_status net_init(struct net *n, const char *dir, const struct train_op
     n->values = pages_alloc(n->n_values * sizeof(float));
     if (!n->values)
         return error_nomem(err);
-    if (o->method != TRAIN_FULL)
-        return net_init_adapters(n, o, c, err);
     fill_all(n, c);
-    return QUERN_OK;
+    return o->method == TRAIN_FULL ? QUERN_OK : net_init_adapters(n, o, c, err);
 }
 
 void net_release(struct net *n) {

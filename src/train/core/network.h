@@ -7,6 +7,7 @@
 #define QUERN_TRAIN_NETWORK_H
 
 #include "base/arena.h"
+#include "formats/peft_adapter.h"
 #include "model/model.h"
 #include "model/moe.h"
 #include "model/rope.h"
@@ -98,6 +99,9 @@ const float *net_value(const struct net *n, const struct param *p);
 /* The name of a parameter's module, without ".weight" or ".lora_A.weight" and the like. */
 size_t param_module_len(const struct param *p);
 
+/* What options say of adapters, as peft says it. */
+struct peft_config net_peft_config(const struct train_lora_options *o);
+bool net_has_expert_adapters(const struct net *n);
 /* Adapters on the modules that options name; sets their values. */
 enum quern_status net_add_adapters(struct net *n, const struct train_options *o, struct quern_error *err);
 /* PiSSA's A and B of a layer from the largest singular values of its matrix. */
@@ -108,7 +112,8 @@ enum quern_status net_init_adapters(struct net *n, const struct train_options *o
 /* For the list of parameters while it is made; NULL: no memory. */
 const struct param *net_add_param(struct net *n, enum param_kind kind, const char *name, int rank,
                                   size_t rows, size_t cols);
-/* The linear layers of all layers: fn(ctx, linear, layer, "self_attn.q_proj"). Experts are left out. */
+/* The linear layers of all layers: fn(ctx, linear, layer, "self_attn.q_proj" or
+ * "mlp.experts.0.up_proj"). */
 typedef enum quern_status net_linear_fn(void *ctx, struct linear *l, size_t layer, const char *module,
                                         struct quern_error *err);
 enum quern_status net_each_linear(struct net *n, net_linear_fn *fn, void *ctx, struct quern_error *err);

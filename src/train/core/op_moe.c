@@ -38,6 +38,11 @@ static void scatter(struct pass *p, float *y, const float *x, const int32_t *tok
     compute_for(p->c, n, 1, scatter_share, &c);
 }
 
+/* What the expert's rows, from `at` on, keep. */
+static struct linear_kept kept_at(const struct pass *p, const struct linear_kept *k, size_t at) {
+    return (struct linear_kept){k->xa ? k->xa + at * p->max_rank : NULL, NULL};
+}
+
 void op_moe(struct pass *p, const struct layer *l, struct layer_kept *k, float *y) {
     const struct hf_config *c = &p->net->model->config;
     const size_t H = p->net->embed.cols, E = (size_t)c->n_experts, M = (size_t)c->moe_intermediate_size;
@@ -51,15 +56,17 @@ void op_moe(struct pass *p, const struct layer *l, struct layer_kept *k, float *
         const size_t at = k->plan.begin[e], g = k->plan.begin[e + 1] - at;
         const int32_t *tokens = k->plan.tokens + at;
         const struct expert *x = &l->experts[e];
+        struct linear_kept gate = kept_at(p, &k->lgate, at), up = kept_at(p, &k->lup, at),
+                           down = kept_at(p, &k->ldown, at);
         if (g == 0)
             continue;
         gather(p, p->gathered, k->h2, tokens, g);
         op_input(p, p->gathered, g, H);
-        op_linear(p, &x->gate, k->gate + at * M, NULL);
-        op_linear(p, &x->up, k->up + at * M, NULL);
+        op_linear(p, &x->gate, k->gate + at * M, &gate);
+        op_linear(p, &x->up, k->up + at * M, &up);
         op_silu(p, k->act + at * M, k->gate + at * M, k->up + at * M, g * M);
         op_input(p, k->act + at * M, g, M);
-        op_linear(p, &x->down, p->gathered, NULL);
+        op_linear(p, &x->down, p->gathered, &down);
         scatter(p, y, p->gathered, tokens, k->plan.scale + at, g);
     }
 }
@@ -90,18 +97,20 @@ static void expert_back(struct pass *p, const struct layer *l, struct layer_kept
     const int32_t *tokens = k->plan.tokens + at;
     const float *scale = k->plan.scale + at;
     const struct expert *x = &l->experts[e];
+    const struct linear_kept gate = kept_at(p, &k->lgate, at), up = kept_at(p, &k->lup, at),
+                             down = kept_at(p, &k->ldown, at);
     gather(p, p->dgathered, dy, tokens, g);
     for (size_t i = 0; i < g; i++)
         p->c->train->scale(p->dgathered + i * H, p->dgathered + i * H, scale[i], H);
-    op_linear_back(p, &x->down, p->dact, p->dgathered, k->act + at * M, g, NULL, false);
+    op_linear_back(p, &x->down, p->dact, p->dgathered, k->act + at * M, g, &down, false);
     /* What the down projection gives back holds the weight once; a weight's own gradient has it not. */
     for (size_t i = 0; i < g; i++)
         p->dprobs[(size_t)tokens[i] * E + e] =
             scale[i] != 0 ? p->c->train->dot(p->dact + i * M, k->act + (at + i) * M, M) / scale[i] : 0.0f;
     op_silu_back(p, k->gate + at * M, k->up + at * M, p->dact, g * M);
     gather(p, p->gathered, k->h2, tokens, g);
-    op_linear_back(p, &x->gate, p->dgathered, k->gate + at * M, p->gathered, g, NULL, false);
-    op_linear_back(p, &x->up, p->dgathered, k->up + at * M, p->gathered, g, NULL, true);
+    op_linear_back(p, &x->gate, p->dgathered, k->gate + at * M, p->gathered, g, &gate, false);
+    op_linear_back(p, &x->up, p->dgathered, k->up + at * M, p->gathered, g, &up, true);
     scatter(p, dh, p->dgathered, tokens, NULL, g);
 }
 

@@ -144,6 +144,8 @@ static enum quern_status keep_one(void *ctx, struct linear *l, size_t layer, con
     const struct gemm_tiles *t = panel_tiles(k->p->c, false);
     const struct checkpoint *c = k->p->net->model->checkpoint;
     (void)layer, (void)module, (void)err;
+    if (l->w) /* trained whole */
+        return QUERN_OK;
     char *rows = next_piece(k, l, false), *columns = next_piece(k, l, true);
     if (!rows)
         return QUERN_OK;

@@ -60,7 +60,18 @@ static void take_linear(struct taker *t, const struct linear *l, size_t T, struc
         kept->pre = take(t, T, l->rows);
 }
 
-static void take_kept(struct taker *t, const struct sizes *s, const struct layer *l, struct layer_kept *k) {
+/* Of experts a token's row for each that it goes to. */
+static void take_experts(const struct pass *p, struct taker *t, const struct sizes *s, struct layer_kept *k) {
+    k->probs = take(t, s->T, s->E);
+    if (!net_has_expert_adapters(p->net))
+        return;
+    k->lgate.xa = take(t, s->T * s->k, p->max_rank);
+    k->lup.xa = take(t, s->T * s->k, p->max_rank);
+    k->ldown.xa = take(t, s->T * s->k, p->max_rank);
+}
+
+static void take_kept(const struct pass *p, struct taker *t, const struct sizes *s, const struct layer *l,
+                      struct layer_kept *k) {
     k->h1 = take(t, s->T, s->H);
     k->h2 = take(t, s->T, s->H);
     k->q = take(t, s->T, s->Q);
@@ -86,7 +97,7 @@ static void take_kept(struct taker *t, const struct sizes *s, const struct layer
     take_linear(t, &l->gate, s->T, &k->lgate);
     take_linear(t, &l->up, s->T, &k->lup);
     take_linear(t, &l->down, s->T, &k->ldown);
-    k->probs = take(t, s->T, s->E);
+    take_experts(p, t, s, k);
 }
 
 struct widths {
@@ -165,6 +176,7 @@ static enum quern_status take_shared(struct pass *p, struct taker *t, const stru
     widen_decoded(&w, &p->net->head);
     for (size_t i = 0; i < (size_t)p->net->model->config.n_layers; i++)
         widen_experts(&w, &p->net->layers[i], s->E);
+    p->max_rank = w.rank;
     p->cos = take(t, s->T, s->D / 2);
     p->sin = take(t, s->T, s->D / 2);
     p->h = take(t, s->T, s->H);
@@ -221,7 +233,7 @@ static enum quern_status take_all(struct pass *p, struct taker *t, struct quern_
         return st;
     for (size_t i = 0; i < p->n_kept; i++) {
         const struct layer l = p->checkpointing ? widest_layer(p->net) : p->net->layers[i];
-        take_kept(t, &s, &l, &p->kept[i]);
+        take_kept(p, t, &s, &l, &p->kept[i]);
     }
     return t->failed ? error_nomem(err) : QUERN_OK;
 }

@@ -38,6 +38,7 @@ struct pass {
     struct compute *c;
     struct net *net;
     size_t max_row, n_kept;
+    size_t max_rank;    /* of all adapters */
     struct arena arena; /* of what is small */
     char *room;         /* owned: of what is below */
     size_t room_bytes;

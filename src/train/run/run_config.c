@@ -70,7 +70,12 @@ static const struct key keys[] = {
     {"use_dora", BOOL, AT(train.lora.use_dora), 0, 0, NULL},
     {"init_lora_weights", SPECIAL, 0, 0, 0, "true or \"pissa\""},
     {"loraplus_lr_ratio", REAL32, AT(train.lora.lr_ratio), 0, 1e6, NULL},
-    {"target_modules", SPECIAL, 0, 0, 0, "\"all-linear\" or list of names"},
+    {"target_modules", SPECIAL, 0, 0, 0, "\"all-linear\", expression or list of names"},
+    {"exclude_modules", SPECIAL, 0, 0, 0, "expression or list of names"},
+    {"modules_to_save", TEXTS, AT(saved), 0, 0, NULL},
+    {"ensure_weight_tying", BOOL, AT(train.lora.tie_saved), 0, 0, NULL},
+    {"rank_pattern", SPECIAL, 0, 0, 0, "object of expressions and ranks"},
+    {"alpha_pattern", SPECIAL, 0, 0, 0, "object of expressions and numbers"},
     {"layers_to_transform", SPECIAL, 0, 0, 0, "integer or list"},
     {"logging_steps", SIZE, AT(logging_steps), 1, 1e9, NULL},
     {"eval_steps", SIZE, AT(eval_steps), 0, 1e9, NULL},
@@ -238,20 +243,22 @@ double run_weight_at(const struct run_weights *w, size_t step, double otherwise)
     return weight;
 }
 
-static enum quern_status read_targets(const json_t *json, const char *name, struct run_config *out,
+/* A list of names; a text is an expression over whole names. */
+static enum quern_status read_modules(const json_t *json, const char *name, const char *key,
+                                      struct run_list *names, const char **pattern,
                                       struct quern_error *err) {
-    const json_t *value = json_object_get(json, "target_modules");
+    const json_t *value = json_object_get(json, key);
+    if (!value || json_is_null(value))
+        return QUERN_OK;
+    if (!json_is_string(value))
+        return read_list(name, key, value, names, err);
+    *pattern = json_string_value(value);
+    return QUERN_OK;
+}
+
+static enum quern_status read_layers(const json_t *json, const char *name, struct run_config *out,
+                                     struct quern_error *err) {
     const json_t *layers = json_object_get(json, "layers_to_transform");
-    struct run_list list = {.n = 0};
-    if (value && !json_is_null(value) &&
-        !(json_is_string(value) && strcmp(json_string_value(value), "all-linear") == 0)) {
-        enum quern_status status = read_list(name, "target_modules", value, &list, err);
-        if (status)
-            return status;
-        memcpy(out->targets, list.items, sizeof out->targets);
-        out->train.lora.targets = out->targets;
-        out->train.lora.n_targets = list.n;
-    }
     const size_t n = json_is_integer(layers) ? 1 : json_array_size(layers);
     if (!layers || json_is_null(layers))
         return QUERN_OK;
@@ -266,6 +273,62 @@ static enum quern_status read_targets(const json_t *json, const char *name, stru
     out->train.lora.layers = out->layers;
     out->train.lora.n_layers = n;
     return QUERN_OK;
+}
+
+/* To `to`, which has room. */
+static enum quern_status read_pattern(const json_t *object, const char *name, const char *key, double min,
+                                      double max, struct peft_pattern *to, struct quern_error *err) {
+    const char *expression;
+    json_t *value;
+    size_t n = 0;
+    json_object_foreach((json_t *)(uintptr_t)object, expression, value) {
+        const double x = json_number_value(value);
+        if (!json_is_number(value) || x < min || x > max || (min > 0 && !json_is_integer(value)))
+            return wrong(name, key, value, min > 0 ? "ranks from 1 to 4096" : "numbers", err);
+        to[n++] = (struct peft_pattern){expression, x};
+    }
+    return QUERN_OK;
+}
+
+static enum quern_status read_patterns(const json_t *json, const char *name, struct run_config *out,
+                                       struct quern_error *err) {
+    const json_t *ranks = json_object_get(json, "rank_pattern");
+    const json_t *alphas = json_object_get(json, "alpha_pattern");
+    const size_t n_ranks = json_object_size(ranks), n_alphas = json_object_size(alphas);
+    struct train_lora_options *lora = &out->train.lora;
+    if (ranks && !json_is_object(ranks) && !json_is_null(ranks))
+        return wrong(name, "rank_pattern", ranks, "an object", err);
+    if (alphas && !json_is_object(alphas) && !json_is_null(alphas))
+        return wrong(name, "alpha_pattern", alphas, "an object", err);
+    out->patterns = calloc(n_ranks + n_alphas + 1, sizeof *out->patterns);
+    if (!out->patterns)
+        return error_nomem(err);
+    lora->ranks = out->patterns;
+    lora->n_ranks = n_ranks;
+    lora->alphas = out->patterns + n_ranks;
+    lora->n_alphas = n_alphas;
+    enum quern_status status = read_pattern(ranks, name, "rank_pattern", 1, 4096, out->patterns, err);
+    if (!status)
+        status = read_pattern(alphas, name, "alpha_pattern", 0, 1e6, out->patterns + n_ranks, err);
+    return status;
+}
+
+static enum quern_status read_targets(const json_t *json, const char *name, struct run_config *out,
+                                      struct quern_error *err) {
+    struct train_lora_options *lora = &out->train.lora;
+    enum quern_status status =
+        read_modules(json, name, "target_modules", &out->targets, &lora->target_pattern, err);
+    if (!status)
+        status = read_modules(json, name, "exclude_modules", &out->excluded, &lora->exclude_pattern, err);
+    if (!status)
+        status = read_layers(json, name, out, err);
+    lora->targets = out->targets.n ? out->targets.items : NULL;
+    lora->n_targets = out->targets.n;
+    lora->excluded = out->excluded.items;
+    lora->n_excluded = out->excluded.n;
+    lora->saved = out->saved.items;
+    lora->n_saved = out->saved.n;
+    return status ? status : read_patterns(json, name, out, err);
 }
 
 static enum quern_status read_init(const json_t *json, const char *name, struct run_config *out,
@@ -451,5 +514,6 @@ enum quern_status run_config_parse(json_t *json, const char *name, struct run_co
 
 void run_config_release(struct run_config *c) {
     json_decref(c->json);
+    free(c->patterns);
     *c = (struct run_config){0};
 }

@@ -3,6 +3,7 @@
 #ifndef QUERN_TRAIN_RUN_CONFIG_H
 #define QUERN_TRAIN_RUN_CONFIG_H
 
+#include "formats/peft_adapter.h"
 #include "train/data/order.h"
 #include "train/optimizer/lr_schedule.h"
 #include "train/trainer.h"
@@ -43,8 +44,9 @@ struct run_config {
     struct order_options order;
     bool streaming; /* examples are made while training goes on */
     struct train_options train;
-    const char *targets[RUN_LIST_MAX];
+    struct run_list targets, excluded, saved;
     size_t layers[RUN_LIST_MAX];
+    struct peft_pattern *patterns; /* own: rank_pattern's, then alpha_pattern's */
     struct run_weights prompt_weight, emphasis_weight;
     struct run_list emphasized; /* words, right after emphasized_after */
     const char *emphasized_after;

@@ -82,6 +82,14 @@ static void ten_steps_of_adafactor_lose_as_torch_does(void **state) {
     check_steps_by("tied", &o, "losses.adafactor");
 }
 
+static void ten_steps_of_lora_plus_lose_as_torch_does_by_groups(void **state) {
+    (void)state;
+    struct train_options o = train_rig_options("lora");
+    o.learning_rate = 0.002f;
+    o.lora.lr_ratio = 8;
+    check_steps_by("lora", &o, "losses.loraplus");
+}
+
 #define CASE(name)                                                     \
     static void gradients_of_##name##_are_torchs(void **state) {       \
         (void)state;                                                   \
@@ -100,6 +108,9 @@ CASE(lora)
 CASE(rslora)
 CASE(dora)
 CASE(qlora)
+CASE(bflora)
+CASE(savedlora)
+CASE(moelora)
 
 int main(void) {
 #define TEST(name)                                             \
@@ -107,6 +118,8 @@ int main(void) {
         cmocka_unit_test(ten_steps_of_##name##_lose_as_torch_does)
     const struct CMUnitTest tests[] = {TEST(dense), TEST(tied), TEST(qwen2), TEST(moe),
                                        TEST(lora),  TEST(rslora), TEST(dora), TEST(qlora),
+                                       TEST(bflora), TEST(savedlora), TEST(moelora),
+                                       cmocka_unit_test(ten_steps_of_lora_plus_lose_as_torch_does_by_groups),
                                        cmocka_unit_test(ten_steps_of_muon_lose_as_torch_does),
                                        cmocka_unit_test(ten_steps_of_lion_lose_as_its_paper_says),
                                        cmocka_unit_test(ten_steps_of_adafactor_lose_as_torch_does)};
