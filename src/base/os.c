@@ -352,6 +352,11 @@ enum quern_status os_lock_dir(const char *path, int *fd, struct quern_error *err
     return error_set(err, QUERN_ERR_STATE, "%s: another process is writing to it", path);
 }
 
+void os_unlock_dir(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
 enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_error *err) {
     DIR *dir = opendir(path);
     if (!dir)

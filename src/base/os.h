@@ -69,6 +69,7 @@ enum quern_status os_dir_is_empty(const char *path, bool *out, struct quern_erro
 /* Takes the directory for this open file alone: until it is closed, or the process ends. QUERN_ERR_STATE
  * when another has it, *fd -1 on failure; a file system without locks lets everybody in. */
 enum quern_status os_lock_dir(const char *path, int *fd, struct quern_error *err);
+void os_unlock_dir(int fd); /* -1 is fine */
 /* The directory and the files in it, as far as possible; directories in it stay, and it then. */
 void os_remove_dir(const char *path);
 bool os_is_tty(int fd);

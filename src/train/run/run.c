@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "train/run/run_internal.h"
 
@@ -271,8 +270,7 @@ void run_close(struct run *r) {
     chat_template_close(r->chat);
     tokenizer_close(r->tokenizer);
     thread_pool_destroy(r->pool);
-    if (r->lock >= 0)
-        close(r->lock);
+    os_unlock_dir(r->lock);
     free(r);
 }
 
