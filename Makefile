@@ -252,11 +252,15 @@ chat:
 	@$(BUILD)/release/quern chat -m "$(MODEL)"
 
 # The demo model's accuracies, on held-out conversations; slow enough to stay out of `make test`.
-.PHONY: eval-demo
+.PHONY: eval-demo eval-tools
 EVAL_CASES ?= 300
 eval-demo: $(OUT)/libquern.so
 	@$(PYTHON) models/recipe/evaluate.py --library $(OUT)/libquern.so --model models/quern-demo \
 	    --per-skill $(EVAL_CASES) --json $(OUT)/evaluation.json
+# EVAL_PYTHON: one with the openai package.
+eval-tools: $(OUT)/quern
+	@$(or $(EVAL_PYTHON),$(PYTHON)) models/recipe/evaluate_server.py --quern $(OUT)/quern --model models/quern-demo \
+	    --per-skill $(EVAL_CASES) $(if $(EVAL_PYTHON),--openai) --json $(OUT)/evaluation-tools.json
 
 # ---- tests ------------------------------------------------------------------
 # Where the tools leave their counts for the summary of `make test`.
@@ -427,6 +431,7 @@ help:
 	    'make fuzz-run         fuzzing with clang; FUZZ_SECONDS=30 FUZZ=name' \
 	    'make soak             a server under load for ten minutes; MODEL=DIR SOAK_SECONDS=600' \
 	    'make eval-demo        accuracies of models/quern-demo; EVAL_CASES=300 a skill' \
+	    'make eval-tools       the same of tools through the server; EVAL_PYTHON=a python with openai' \
 	    'make oracle           make the golden files anew and compare; ORACLE_PYTHON=python3' \
 	    'make examples         examples/' \
 	    'make bench            benchmarks' \

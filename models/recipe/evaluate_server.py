@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The evaluation's tool skills through the server: as the model pleases ("strict": false), with calls kept in form by a grammar, and
-the same streamed. Starts quern serve itself; greedy. Every arguments string of a constrained call must be valid.
+the same streamed. Starts quern serve itself; greedy. Every arguments string of a constrained call must be valid. --openai asks through the
+openai package instead of plain HTTP.
 
-    evaluate_server.py --quern build/release/quern --model models/quern-demo [--per-skill 300] [--json F]
+    evaluate_server.py --quern build/release/quern --model models/quern-demo [--per-skill 300] [--openai] [--json F]
 """
 import argparse
 import http.client
@@ -31,24 +32,57 @@ def request(item, strict, stream):
             "chat_template_kwargs": {"enable_thinking": item["thinking"]}}
 
 
-def gather(body, stream):
-    """(content, calls with their arguments as text, finish reason)"""
-    if not stream:
-        choice = json.loads(body)["choices"][0]
-        return choice["message"]["content"] or "", [c["function"] for c in choice["message"].get("tool_calls", [])], choice["finish_reason"]
+def gather(chunks):
+    """(content, calls with their arguments as text, finish reason) of a stream's choices"""
     content, calls, reason = "", [], None
-    for line in body.decode().split("\n\n"):
-        if not line.startswith("data: {"):
-            continue
-        for choice in json.loads(line[6:])["choices"]:
-            content += choice["delta"].get("content") or ""
-            for call in choice["delta"].get("tool_calls", []):
-                if call["index"] == len(calls):
-                    calls.append(dict(call["function"]))
-                else:
-                    calls[call["index"]]["arguments"] += call["function"]["arguments"]
-            reason = choice["finish_reason"] or reason
+    for choice in chunks:
+        content += choice["delta"].get("content") or ""
+        for call in choice["delta"].get("tool_calls") or []:
+            if call["index"] == len(calls):
+                calls.append(dict(call["function"]))
+            else:
+                calls[call["index"]]["arguments"] += call["function"]["arguments"]
+        reason = choice.get("finish_reason") or reason
     return content, calls, reason
+
+
+def of_message(choice):
+    message = choice["message"]
+    return message.get("content") or "", [c["function"] for c in message.get("tool_calls") or []], choice["finish_reason"]
+
+
+class Plain:
+    """By HTTP, one connection for all."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def ask(self, body):
+        self.connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        reply = self.connection.getresponse()
+        text = reply.read()
+        assert reply.status == 200, text
+        if not body["stream"]:
+            return of_message(json.loads(text)["choices"][0])
+        lines = [line for line in text.decode().split("\n\n") if line.startswith("data: {")]
+        return gather(c for line in lines for c in json.loads(line[6:])["choices"])
+
+
+class Package:
+    """By OpenAI's own client."""
+
+    def __init__(self, port):
+        import openai
+        self.client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+        self.model = self.client.models.list().data[0].id
+
+    def ask(self, body):
+        body = dict(body)
+        extra = {"chat_template_kwargs": body.pop("chat_template_kwargs")}
+        reply = self.client.chat.completions.create(model=self.model, extra_body=extra, **body)
+        if not body["stream"]:
+            return of_message(reply.choices[0].model_dump())
+        return gather(c.model_dump() for chunk in reply for c in chunk.choices)
 
 
 def valid(call, tools):
@@ -80,6 +114,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--per-skill", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--openai", action="store_true")
     parser.add_argument("--json")
     args = parser.parse_args()
     items = [i for i in eval_examples(args.seed, args.per_skill) if i["skill"] in SKILLS]
@@ -94,13 +129,10 @@ def main():
             reply = connection.getresponse()
             if reply.read() is not None and reply.status == 200:
                 break
+        client = Package(port) if args.openai else Plain(port)
         for mode, strict, stream in (("free", False, False), ("constrained", True, False), ("streamed", True, True)):
             for n, item in enumerate(items):
-                connection.request("POST", "/v1/chat/completions", json.dumps(request(item, strict, stream)), {"Content-Type": "application/json"})
-                reply = connection.getresponse()
-                body = reply.read()
-                assert reply.status == 200, body
-                content, calls, reason = gather(body, stream)
+                content, calls, reason = client.ask(request(item, strict, stream))
                 table.setdefault(item["skill"], {}).setdefault(mode, []).append(good(item, content, calls) and reason != "length")
                 if strict and reason != "length":
                     invalid += sum(not valid(c, item["tools"]) for c in calls)

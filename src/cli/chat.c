@@ -176,11 +176,10 @@ static bool keep_answer(struct chat *chat, const struct answer *a) {
 
 static enum quern_status generate(struct chat *chat, struct view *view, bool may_call,
                                   struct quern_generate_result *result, struct quern_error *err) {
-    const struct quern_form form = {
-        .tools_json = chat->tools.set->list_json,
-        .tool_use = may_call ? QUERN_TOOLS_AUTO : QUERN_TOOLS_NONE,
-        .may_think = chat->enable_thinking != 0,
-    };
+    struct quern_form form = chat->form;
+    form.tools_json = chat->tools.set->list_json;
+    form.tool_use = may_call ? QUERN_TOOLS_AUTO : QUERN_TOOLS_NONE;
+    form.may_think = chat->enable_thinking != 0;
     struct quern_generate_options options = {
         .sampling = chat->sampling,
         .max_tokens = chat->max_tokens,

@@ -19,6 +19,7 @@ struct chat {
     struct quern_sampling sampling, defaults;
     int32_t max_tokens;  /* 0: what the context holds */
     int enable_thinking; /* -1: the template's own choice, 0, 1 */
+    struct quern_form form; /* of every answer; without tools */
     const char *const *stop_strings;
     size_t n_stop_strings;
     struct tool_rounds tools; /* its set may be empty */

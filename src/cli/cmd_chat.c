@@ -8,6 +8,7 @@
 #include "cli/chat_input.h"
 #include "cli/cli_common.h"
 #include "cli/commands.h"
+#include "cli/form_args.h"
 #include "cli/interrupt.h"
 #include "cli/messages.h"
 #include "cli/sampling_args.h"
@@ -19,6 +20,8 @@ struct chat_args {
     bool think, no_think, show_thinking, verbose;
     int64_t max_tokens, context;
     struct option_list stop;
+    struct cli_form_args form_args;
+    struct quern_form form;
     struct cli_tool_args tools;
     struct cli_sampling_args sampling;
 };
@@ -36,6 +39,8 @@ static const struct option_spec chat_specs[] = {
     CLI_KV_OPTION(struct chat_args, kv_type),
     OPT_LIST(0, "stop", "TEXT", struct chat_args, stop,
              "end an answer before this text; may be given several times"),
+    CLI_FORM_OPTIONS(struct chat_args, form_args),
+    CLI_CLOSE_OPTION(struct chat_args, form_args),
     CLI_TOOL_OPTIONS(struct chat_args, tools),
     CLI_SAMPLING_OPTIONS(struct chat_args, sampling),
     OPT_FLAG('v', "verbose", struct chat_args, verbose, "more figures after each answer"),
@@ -57,6 +62,7 @@ static const struct cli_command chat_command_line = {
     "quern chat -m models/Qwen3-0.6B\n"
     "quern chat --system 'You are a sailor.' --no-think --temp 0.7\n"
     "quern chat --tools examples/tools/tools.json\n"
+    "quern chat --schema person.json --close-in-time -n 200\n"
     "quern chat --seed 1 < script.txt > answers.txt\n",
     chat_specs,
 };
@@ -161,6 +167,7 @@ static enum quern_status set_up(struct chat *chat, struct chat_args *args, quern
         .enable_thinking = args->think      ? 1
                            : args->no_think ? 0
                                             : -1,
+        .form = args->form,
         .stop_strings = args->stop.items,
         .n_stop_strings = args->stop.n,
         .tools = {tools, args->tools.allow, chat_note},
@@ -205,12 +212,17 @@ int cmd_chat(int argc, char **argv) {
         return code;
     if (args.think && args.no_think)
         return cli_usage_error(&chat_command_line, "--think and --no-think exclude each other");
-    code = cli_tools_open(&args.tools, &tools);
+    struct buffer form;
+    buffer_init(&form, CLI_INPUT_MAX_BYTES);
+    code = cli_form_read(&chat_command_line, &args.form_args, &form, &args.form, NULL);
+    if (code == CLI_GO_ON)
+        code = cli_tools_open(&args.tools, &tools);
     if (code == CLI_GO_ON)
         code = cli_open_model(&args.model, false, &model);
     if (code == CLI_GO_ON)
         code = chat_with(&args, model, &tools);
     quern_model_close(model);
     tool_set_release(&tools);
+    buffer_release(&form);
     return code;
 }
