@@ -96,9 +96,10 @@ static enum consent may_run(const struct tool_rounds *t, struct tool *tool) {
     if (consent == CONSENT_ALWAYS)
         tool->allow = true;
     if (consent == CONSENT_NOBODY)
-        cli_error("there is no terminal to ask whether %s may run; --allow-tools runs tools without "
-                  "asking",
-                  tool->name);
+        cli_error(
+            "there is no terminal to ask whether %s may run; --allow-tools runs tools without "
+            "asking",
+            tool->name);
     return consent;
 }
 
@@ -134,8 +135,8 @@ static bool add_result(json_t *messages, const json_t *call, struct str result) 
     return json_object_set(message, "tool_call_id", json_object_get(call, "id")) == 0;
 }
 
-static bool take_call(const struct tool_rounds *t, json_t *messages, const json_t *call, bool stopped,
-                      enum tool_end *end) {
+static bool take_call(const struct tool_rounds *t, json_t *messages, const json_t *call,
+                      bool stopped, enum tool_end *end) {
     const json_t *function = json_object_get(call, "function");
     const json_t *arguments = json_object_get(function, "arguments");
     struct buffer result, text;

@@ -1,5 +1,5 @@
-/* tool_rounds.h - what a person sees and decides of tool calls: the options, the question before a call,
- * the calls of an answer run and their results added to the conversation. */
+/* tool_rounds.h - what a person sees and decides of tool calls: the options, the question before a
+ * call, the calls of an answer run and their results added to the conversation. */
 #ifndef QUERN_TOOLS_TOOL_ROUNDS_H
 #define QUERN_TOOLS_TOOL_ROUNDS_H
 
@@ -14,10 +14,10 @@ struct cli_tool_args {
 
 enum { CLI_TOOL_ROUNDS = 8 };
 
-#define CLI_TOOL_OPTIONS(type, field)                                                              \
-    TOOL_SOURCE_OPTIONS(type, field.sources),                                                      \
-        OPT_FLAG(0, "allow-tools", type, field.allow, "run tools without asking"),                 \
-        OPT_INT(0, "max-tool-rounds", "N", type, field.max_rounds, 0, 1000,                        \
+#define CLI_TOOL_OPTIONS(type, field)                                              \
+    TOOL_SOURCE_OPTIONS(type, field.sources),                                      \
+        OPT_FLAG(0, "allow-tools", type, field.allow, "run tools without asking"), \
+        OPT_INT(0, "max-tool-rounds", "N", type, field.max_rounds, 0, 1000,        \
                 "most rounds of calls for one answer (default: 8)")
 
 /* CLI_GO_ON, or the exit code after an error, which was printed. */

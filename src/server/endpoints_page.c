@@ -6,12 +6,13 @@
 #include "server/server_core.h"
 #include "server/web/embedded.h"
 
-/* The page shows what a model writes, and asks whether programs may run: nothing of elsewhere may get
- * into it, and it may not be shown inside of another. */
+/* The page shows what a model writes, and asks whether programs may run: nothing of elsewhere may
+ * get into it, and it may not be shown inside of another. */
 static const struct http_field page_fields[] = {
     {"Content-Security-Policy",
      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "
+     "'script'; "
      "trusted-types 'none'"},
     {"X-Frame-Options", "DENY"},
     {"Referrer-Policy", "no-referrer"},

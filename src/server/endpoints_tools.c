@@ -1,5 +1,5 @@
-/* endpoints_tools.c - the tools of --tools and --mcp for clients that ask a person first, as the web
- * page does: GET /tools, POST /tools/call. A call runs on its connection's thread. */
+/* endpoints_tools.c - the tools of --tools and --mcp for clients that ask a person first, as the
+ * web page does: GET /tools, POST /tools/call. A call runs on its connection's thread. */
 #include <strings.h>
 
 #include "base/os.h"
@@ -11,7 +11,8 @@ static bool has_tools(struct server *s, struct http_call *call) {
     struct api_error err;
     if (s->config->tools && s->config->tools->n_tools)
         return true;
-    api_fail(&err, API_NOT_FOUND, NULL, "This server has no tools; --tools and --mcp give it some.");
+    api_fail(&err, API_NOT_FOUND, NULL,
+             "This server has no tools; --tools and --mcp give it some.");
     http_answer_error(call, &err);
     return false;
 }
@@ -24,7 +25,8 @@ static void write_tool(const struct tool *tool, struct buffer *out) {
     buffer_puts(out, "{\"name\":");
     json_write_string(str_from(tool->name), out);
     buffer_puts(out, ",\"description\":");
-    json_write_string(str_from(json_is_string(description) ? json_string_value(description) : ""), out);
+    json_write_string(str_from(json_is_string(description) ? json_string_value(description) : ""),
+                      out);
     buffer_puts(out, ",\"parameters\":");
     if (json_is_object(parameters))
         json_write_python(parameters, -1, out);
@@ -71,13 +73,14 @@ static enum quern_status check_content_type(const struct http_call *call, struct
     const char *type = http_header(call, "Content-Type");
     if (type && strncasecmp(type, json, n) == 0 && (!type[n] || type[n] == ';' || type[n] == ' '))
         return QUERN_OK;
-    return api_fail(err, API_MEDIA_TYPE, NULL, "Expected the Content-Type application/json, found '%.80s'.",
-                    type ? type : "");
+    return api_fail(err, API_MEDIA_TYPE, NULL,
+                    "Expected the Content-Type application/json, found '%.80s'.", type ? type : "");
 }
 
 /* *text: the arguments as the tool gets them. */
-static enum quern_status read_request(struct server *s, const json_t *root, const struct tool **tool,
-                                      struct buffer *text, struct api_error *err) {
+static enum quern_status read_request(struct server *s, const json_t *root,
+                                      const struct tool **tool, struct buffer *text,
+                                      struct api_error *err) {
     struct tool_request r = {0};
     struct quern_error cause = {0};
     enum quern_status status = fields_read(root, "", request_fields, false, &r, err);
@@ -120,7 +123,10 @@ static void log_call(struct server *s, const struct http_call *call, const struc
     log_line_begin(&line, &s->log, "info", "tool");
     log_line_str(&line, "id", call->request_id);
     log_line_str(&line, "tool", tool->name);
-    log_line_str(&line, "end", end == TOOL_DONE ? "done" : end == TOOL_FAILED ? "failed" : "stopped");
+    log_line_str(&line, "end",
+                 end == TOOL_DONE     ? "done"
+                 : end == TOOL_FAILED ? "failed"
+                                      : "stopped");
     log_line_ms(&line, "ms", (double)(os_now_ns() - began_ns) / 1e6);
     log_line_str(&line, "key", key ? key->name : NULL);
     log_line_end(&line);
@@ -143,7 +149,8 @@ static void call_tool(struct server *s, struct http_call *call, const struct too
     struct api_error err;
     struct buffer result;
     if (!tool_gate_enter(&s->gate)) {
-        api_fail(&err, API_OVERLOADED, NULL, "%d calls of tools go on, and no more may.", s->gate.limit);
+        api_fail(&err, API_OVERLOADED, NULL, "%d calls of tools go on, and no more may.",
+                 s->gate.limit);
         err.retry_after_s = 1;
         http_answer_error(call, &err);
         return;

@@ -10,7 +10,7 @@ enum { TOOL_CALLS_MAX = 256 };
 struct tool_gate {
     struct mutex lock;
     struct condition changed;
-    int limit, n_calls; /* waiting ones included */
+    int limit, n_calls;                            /* waiting ones included */
     const struct mcp_client *busy[TOOL_CALLS_MAX]; /* servers that answer now */
     int n_busy;
 };

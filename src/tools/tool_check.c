@@ -9,7 +9,8 @@ static json_t *schema_of(const struct tool *tool) {
     if (!json_is_object(parameters))
         return json_pack("{s:s}", "type", "object");
     json_t *schema = json_copy((json_t *)(uintptr_t)parameters);
-    if (!json_object_get(schema, "type") && json_object_set_new(schema, "type", json_string("object"))) {
+    if (!json_object_get(schema, "type") &&
+        json_object_set_new(schema, "type", json_string("object"))) {
         json_decref(schema);
         return NULL;
     }
@@ -50,9 +51,10 @@ static enum quern_status match(struct grammar *g, const char *name, struct str t
         matcher_accept_bytes(&m, (struct str){text.ptr, n}, NULL, NULL);
     matcher_expected(&m, expected, sizeof expected);
     const size_t shown = n < 60 ? n : 60;
-    return error_set(err, QUERN_ERR_FORMAT,
-                     "the arguments of \"%s\" are not valid by its schema: after '%s%.*s' expected %s", name,
-                     shown < n ? "..." : "", (int)shown, text.ptr + n - shown, expected);
+    return error_set(
+        err, QUERN_ERR_FORMAT,
+        "the arguments of \"%s\" are not valid by its schema: after '%s%.*s' expected %s", name,
+        shown < n ? "..." : "", (int)shown, text.ptr + n - shown, expected);
 }
 
 enum quern_status tool_check_arguments(const struct tool *tool, const json_t *arguments,

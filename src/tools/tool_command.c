@@ -61,7 +61,8 @@ enum quern_status tool_command_read(const json_t *tool, const char *name, const 
     if (!status)
         status = json_get_float(tool, name, "timeout", 0.001, 86400, TIMEOUT_S, &seconds, err);
     if (!status)
-        status = json_get_int(tool, name, "max_output_bytes", 1, 16 << 20, OUTPUT_BYTES, &bytes, err);
+        status =
+            json_get_int(tool, name, "max_output_bytes", 1, 16 << 20, OUTPUT_BYTES, &bytes, err);
     out->timeout_ms = (int64_t)(seconds * 1000);
     out->max_output_bytes = (size_t)bytes;
     if (status)

@@ -1,5 +1,5 @@
-/* tool_command.h - a tool that is a command: its arguments, a JSON object, on standard input; what it
- * writes to standard output is the result. */
+/* tool_command.h - a tool that is a command: its arguments, a JSON object, on standard input; what
+ * it writes to standard output is the result. */
 #ifndef QUERN_TOOLS_TOOL_COMMAND_H
 #define QUERN_TOOLS_TOOL_COMMAND_H
 
@@ -20,8 +20,8 @@ enum tool_end {
     TOOL_STOPPED, /* by a stop_check: Ctrl-C, a client that left */
 };
 
-/* Reads "command", "timeout" (seconds) and "max_output_bytes" of a tool's object. A program named by
- * a relative path is looked for beside the file at `path`. */
+/* Reads "command", "timeout" (seconds) and "max_output_bytes" of a tool's object. A program named
+ * by a relative path is looked for beside the file at `path`. */
 enum quern_status tool_command_read(const json_t *tool, const char *name, const char *path,
                                     struct tool_command *out, struct quern_error *err);
 void tool_command_release(struct tool_command *c); /* zeroed is fine */

@@ -44,7 +44,8 @@ static enum quern_status add(struct tool_set *set, struct tool *tool, const json
 /* ---- a file ----------------------------------------------------------------------------- */
 
 /* A misspelt limit would not hold, and nobody would know. */
-static const char *const members[] = {"type", "function", "command", "timeout", "max_output_bytes", "allow"};
+static const char *const members[] = {"type",    "function",         "command",
+                                      "timeout", "max_output_bytes", "allow"};
 
 static const char *member_at(const void *names, size_t i) {
     (void)names;
@@ -62,8 +63,9 @@ static enum quern_status check_members(const json_t *object, const char *name, c
         if (member_at(NULL, i))
             continue;
         const char *nearest = nearest_name(str_from(key), member_at, NULL);
-        return error_set(err, QUERN_ERR_FORMAT, "%s: tool \"%s\": there is no \"%.80s\"%s%s%s", path, name,
-                         key, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+        return error_set(err, QUERN_ERR_FORMAT, "%s: tool \"%s\": there is no \"%.80s\"%s%s%s",
+                         path, name, key, nearest ? "; did you mean \"" : "",
+                         nearest ? nearest : "", nearest ? "\"?" : "");
     }
     return QUERN_OK;
 }
@@ -73,10 +75,11 @@ static enum quern_status add_from_file(struct tool_set *set, const json_t *objec
     const json_t *function = json_object_get(object, "function");
     const char *name = json_string_value(json_object_get(function, "name"));
     if (!name || !*name)
-        return error_set(err, QUERN_ERR_FORMAT,
-                         "%s: tool %zu: expected {\"type\": \"function\", \"function\": {\"name\": ...}, "
-                         "\"command\": [...]}",
-                         path, i);
+        return error_set(
+            err, QUERN_ERR_FORMAT,
+            "%s: tool %zu: expected {\"type\": \"function\", \"function\": {\"name\": ...}, "
+            "\"command\": [...]}",
+            path, i);
     if (tool_set_find(set, name))
         return error_set(err, QUERN_ERR_FORMAT, "%s: there are two tools \"%s\"", path, name);
     struct tool tool = {.allow = json_is_true(json_object_get(object, "allow"))};
@@ -100,8 +103,8 @@ enum quern_status tool_set_load(struct tool_set *set, const char *path, struct q
         return status;
     const json_t *list = json_is_object(root) ? json_object_get(root, "tools") : root;
     if (!json_array_size(list) || json_array_size(list) > TOOLS_MAX)
-        status = error_set(err, QUERN_ERR_FORMAT, "%s: expected a JSON array of 1 to %d tools", path,
-                           TOOLS_MAX);
+        status = error_set(err, QUERN_ERR_FORMAT, "%s: expected a JSON array of 1 to %d tools",
+                           path, TOOLS_MAX);
     for (size_t i = 0; !status && i < json_array_size(list); i++)
         status = add_from_file(set, json_array_get(list, i), i, path, err);
     json_decref(root);

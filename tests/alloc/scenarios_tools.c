@@ -16,7 +16,8 @@ static enum quern_status read_tools_and_check_arguments(struct quern_error *err)
     if (!st)
         st = tool_check_arguments(&set.tools[0], good, &text, err);
     if (!st && (set.n_tools != 2 || !str_eq(buffer_str(&text), STR_LIT("{\"city\": \"Oslo\"}"))))
-        st = error_set(err, QUERN_ERR_STATE, "other tools or arguments: %zu, %s", set.n_tools, text.data);
+        st = error_set(err, QUERN_ERR_STATE, "other tools or arguments: %zu, %s", set.n_tools,
+                       text.data);
     json_decref(good);
     buffer_release(&text);
     tool_set_release(&set);

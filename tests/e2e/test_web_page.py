@@ -352,6 +352,26 @@ def test_always_asks_once_here_and_again_elsewhere(page, demo):
     demo.called.unlink()
 
 
+def test_what_goes_on_goes_on_while_another_conversation_is_shown(page, demo):
+    b = page(demo)
+    greedy(b)
+    say(b, ASK)
+    b.wait(ASKING)
+    b.click("#new")
+    b.wait("document.querySelectorAll('.turn').length === 0 && !document.body.classList.contains('busy')")
+    assert b.run("!!document.querySelector('#list .dot.asking')")
+    say(b, "Hello")
+    b.wait("!!document.querySelector('.turn.model')")
+    b.run("document.querySelector('#stop').click()")
+    b.run("document.querySelector('#list li:last-child a').click()")
+    b.wait(ASKING)
+    assert b.text(".bubble") == ASK
+    b.click(".card .once")
+    b.wait(IDLE)
+    assert "12:34" in b.text(".result") and len(stored(b)) == 2
+    demo.called.unlink()
+
+
 def test_a_tool_that_is_another_now_asks_again(page, demo):
     b = page(demo)
     greedy(b)

@@ -11,9 +11,19 @@ export class ApiError extends Error {
 
 export const isAbort = (e) => e instanceof DOMException && e.name === "AbortError";
 
+let key = "";
+try {
+  key = sessionStorage.getItem(KEY) || "";
+} catch { /* a browser that keeps nothing */ }
+
 export const apiKey = {
-  get: () => sessionStorage.getItem(KEY) || "",
-  set: (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY)),
+  get: () => key,
+  set(now) {
+    key = now;
+    try {
+      sessionStorage.setItem(KEY, key);
+    } catch { /* then for this page only */ }
+  },
 };
 
 async function request(path, options = {}) {

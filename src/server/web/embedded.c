@@ -7,19 +7,19 @@ static const char html[] = "text/html; charset=utf-8", css[] = "text/css; charse
                   json[] = "application/json";
 
 /* Made by `ld -r -b binary` from the files' names. */
-#define FILES(X)                 \
-    X(docs_html, "docs", html)   \
-    X(openapi_json, "openapi", json) \
-    X(chat_html, "", html)       \
-    X(chat_css, "chat.css", css) \
-    X(chat_js, "chat.js", js)    \
-    X(api_js, "api.js", js)      \
-    X(dom_js, "dom.js", js)      \
+#define FILES(X)                      \
+    X(docs_html, "docs", html)        \
+    X(openapi_json, "openapi", json)  \
+    X(chat_html, "", html)            \
+    X(chat_css, "chat.css", css)      \
+    X(chat_js, "chat.js", js)         \
+    X(api_js, "api.js", js)           \
+    X(dom_js, "dom.js", js)           \
     X(markdown_js, "markdown.js", js) \
-    X(run_js, "run.js", js)      \
+    X(run_js, "run.js", js)           \
     X(settings_js, "settings.js", js) \
-    X(store_js, "store.js", js)  \
-    X(view_js, "view.js", js)    \
+    X(store_js, "store.js", js)       \
+    X(view_js, "view.js", js)         \
     X(icon_svg, "icon.svg", svg)
 
 #define DECLARE(symbol, name, type) \
@@ -27,12 +27,12 @@ static const char html[] = "text/html; charset=utf-8", css[] = "text/css; charse
 FILES(DECLARE)
 
 bool embedded_find(const char *wanted, struct embedded_file *out) {
-#define TRY(symbol, name, type)                                                             \
-    if (strcmp(wanted, name) == 0) {                                                        \
-        *out = (struct embedded_file){_binary_##symbol##_start,                             \
+#define TRY(symbol, name, type)                                                                    \
+    if (strcmp(wanted, name) == 0) {                                                               \
+        *out = (struct embedded_file){_binary_##symbol##_start,                                    \
                                       (size_t)(_binary_##symbol##_end - _binary_##symbol##_start), \
-                                      type};                                                \
-        return true;                                                                        \
+                                      type};                                                       \
+        return true;                                                                               \
     }
     FILES(TRY)
     return false;

@@ -54,7 +54,9 @@ export function save(c) {
 }
 
 export function remove(id) {
-  localStorage.removeItem(PREFIX + id);
+  try {
+    localStorage.removeItem(PREFIX + id);
+  } catch { /* nothing was kept */ }
   write(INDEX, index().filter((e) => e.id !== id));
 }
 

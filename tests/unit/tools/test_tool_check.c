@@ -14,7 +14,8 @@ static enum quern_status check(const char *parameters, const char *arguments) {
     assert_int_equal(json_parse(arguments, strlen(arguments), "arguments", &value, &err), QUERN_OK);
     if (parameters) {
         json_t *schema = NULL;
-        assert_int_equal(json_parse(parameters, strlen(parameters), "schema", &schema, &err), QUERN_OK);
+        assert_int_equal(json_parse(parameters, strlen(parameters), "schema", &schema, &err),
+                         QUERN_OK);
         json_object_set_new(function, "parameters", schema);
     }
     struct tool tool = {.name = (char[]){"f"}, .function = function};
@@ -28,15 +29,17 @@ static enum quern_status check(const char *parameters, const char *arguments) {
     return status;
 }
 
-#define SCHEMA                                                                                       \
-    "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\", \"minimum\": 3}, "         \
-    "\"b\": {\"type\": \"string\", \"maxLength\": 2}, \"c\": {\"type\": \"array\", \"items\": {\"enum\": [1, " \
+#define SCHEMA                                                                                  \
+    "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\", \"minimum\": 3}, "  \
+    "\"b\": {\"type\": \"string\", \"maxLength\": 2}, \"c\": {\"type\": \"array\", \"items\": " \
+    "{\"enum\": [1, "                                                                           \
     "null]}}}, \"required\": [\"a\"], \"additionalProperties\": false}"
 
 static void valid_arguments_are_taken_in_any_order(void **state) {
     (void)state;
     assert_int_equal(check(SCHEMA, "{\"a\": 3}"), QUERN_OK);
-    assert_int_equal(check(SCHEMA, "{\"c\": [1, null], \"b\": \"\xc3\xa9\\n\", \"a\": 99}"), QUERN_OK);
+    assert_int_equal(check(SCHEMA, "{\"c\": [1, null], \"b\": \"\xc3\xa9\\n\", \"a\": 99}"),
+                     QUERN_OK);
 }
 
 static void what_the_schema_forbids_is_refused_and_the_place_is_told(void **state) {
@@ -54,8 +57,10 @@ static void arguments_are_an_object_whatever_the_schema_says_or_leaves_out(void 
     (void)state;
     assert_int_equal(check(NULL, "{\"x\": [1, {}]}"), QUERN_OK);
     assert_int_equal(check("{}", "{}"), QUERN_OK);
-    assert_int_equal(check("{\"properties\": {\"a\": {\"type\": \"null\"}}}", "{\"a\": null}"), QUERN_OK);
-    assert_int_equal(check("{\"properties\": {\"a\": {\"type\": \"null\"}}}", "{\"a\": 1}"), QUERN_ERR_FORMAT);
+    assert_int_equal(check("{\"properties\": {\"a\": {\"type\": \"null\"}}}", "{\"a\": null}"),
+                     QUERN_OK);
+    assert_int_equal(check("{\"properties\": {\"a\": {\"type\": \"null\"}}}", "{\"a\": 1}"),
+                     QUERN_ERR_FORMAT);
     assert_int_equal(check(NULL, "[]"), QUERN_ERR_FORMAT);
     assert_int_equal(check("{}", "[]"), QUERN_ERR_FORMAT);
 }
