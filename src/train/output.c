@@ -98,13 +98,28 @@ static bool double_ranks(struct peft_config *c, struct arena *arena) {
     return c->ranks && c->alphas;
 }
 
+/* peft makes one matrix of twice the rank and alpha of an expert's gate and up, which keeps alpha / r but not
+ * alpha / sqrt(r): said as the former, it is right there as well. */
+static bool unroot_scales(struct peft_config *c, struct arena *arena) {
+    if (!c->use_rslora || c->n_ranks)
+        return true;
+    const double root = sqrt((double)c->rank);
+    c->use_rslora = false;
+    c->alpha *= root;
+    c->alphas = scaled(c->alphas, c->n_alphas, root, arena);
+    return c->alphas != NULL;
+}
+
 static enum quern_status write_adapters(const struct trainer *t, const char *dir, struct quern_error *err) {
     struct net n = t->net; /* the walk hands out layers to be changed, which this does not */
     struct collecting c = {.n = &t->net, .max = t->net.n_params / 2 + 1};
     struct peft_config config = net_peft_config(&t->options.lora);
     config.base_model = t->dir;
-    if (t->options.lora.init == TRAIN_LORA_PISSA && !double_ranks(&config, &c.arena))
+    if ((t->options.lora.init == TRAIN_LORA_PISSA && !double_ranks(&config, &c.arena)) ||
+        (net_has_expert_adapters(&n) && !unroot_scales(&config, &c.arena))) {
+        arena_release(&c.arena);
         return error_nomem(err);
+    }
     c.matrices = calloc(c.max, sizeof *c.matrices);
     c.names = calloc(c.max, sizeof *c.names);
     enum quern_status st = c.matrices && c.names ? QUERN_OK : error_nomem(err);
