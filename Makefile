@@ -128,8 +128,8 @@ NO_EARLY_LOADS    := $(if $(findstring clang,$(CC)),,-fno-schedule-insns)
 ISA_FLAGS_neon    := -O3 $(NO_EARLY_LOADS)
 ISA_FLAGS_neondot := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod
 ISA_FLAGS_neonmmla := -O3 $(NO_EARLY_LOADS) -march=armv8.2-a+dotprod+i8mm+bf16
-# Quantizers are loops that want vectors.
-file_flags = $(if $(filter src/quant/%,$(1)),-O3)
+# Quantizers are loops that want vectors; a square root that may set errno cannot be one.
+file_flags = $(if $(filter src/quant/%,$(1)),-O3) $(if $(filter src/kernels/%,$(1)),-fno-math-errno)
 # gcc 12 aligns a sanitized function's frame to 32 bytes, whatever its variables need (zmm: 64).
 ifneq ($(filter asan,$(MODE)),)
 ifeq ($(findstring clang,$(CC)),)

@@ -54,6 +54,8 @@ struct train_kernels {
     /* Sixteen rows from `row` on (a multiple of 16) to out[16][cols], rounded to bfloat16. For what
      * decodes_by_16 says yes to; NULL: not there. */
     void (*decode)(const struct packed_matrix *m, size_t row, uint16_t *out);
+    /* The same as a part of a packed strip of bf16.nr rows: out[cols / 2][nr][2], its first sixteen rows. */
+    void (*decode_strip)(const struct packed_matrix *m, size_t row, uint16_t *out);
 
     /* y = (x * r) * w, r = 1 / sqrt(sum(x^2) / n + eps), as kernels.h; returns r. */
     float (*norm)(float *y, const float *x, const float *w, size_t n, float eps);

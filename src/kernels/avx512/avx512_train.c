@@ -68,5 +68,6 @@ const struct train_kernels train_avx512bf16 = {
              .pack = avx512bf16_train_pack,
              .tile = avx512bf16_train_tile},
     .decode = avx512bf16_train_decode,
+    .decode_strip = avx512bf16_train_decode_strip,
     TRAIN_LOOPS,
 };

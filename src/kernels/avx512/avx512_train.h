@@ -38,5 +38,6 @@ static inline __m512 train_load(enum dtype t, const void *src, size_t at, __mmas
 void avx512bf16_train_tile(size_t k, const void *a, const void *b, float *c, size_t ld, bool add);
 void avx512bf16_train_pack(const struct gemm_strip *s);
 void avx512bf16_train_decode(const struct packed_matrix *m, size_t row, uint16_t *out);
+void avx512bf16_train_decode_strip(const struct packed_matrix *m, size_t row, uint16_t *out);
 
 #endif

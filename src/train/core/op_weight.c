@@ -78,6 +78,11 @@ static struct operand decoded_rows(const struct decode_panels_call *c, int worke
 
 /* Rows come in as many as a strip is wide, so that each is decoded once in both directions: they are a strip, or
  * a piece of every strip. */
+static void decode_to_strip(const struct decode_panels_call *c, size_t row, size_t count, char *to) {
+    for (size_t i = 0; i < count; i += 16)
+        c->p->c->train->decode_strip(c->l->fixed->packed, row + i, (uint16_t *)(void *)to + 2 * i);
+}
+
 static void decode_panels_share(void *ctx, int worker, int n_workers) {
     const struct decode_panels_call *c = ctx;
     const struct linear *l = c->l;
@@ -88,6 +93,11 @@ static void decode_panels_share(void *ctx, int worker, int n_workers) {
     thread_share(l->rows, width, worker, n_workers, &begin, &end);
     for (size_t row = begin; row < end; row += width) {
         const size_t count = end - row < width ? end - row : width;
+        /* What a last strip lacks may hold anything: its columns reach beyond c's edge. */
+        if (!c->columns && as_bf16(c->p, l)) {
+            decode_to_strip(c, row, count, c->to + row / width * strip_bytes);
+            continue;
+        }
         const struct operand w = decoded_rows(c, worker, row, count);
         struct panel_source s = {.data = w.data, .dtype = w.dtype, .ld = l->cols, .count = count, .k = l->cols};
         if (!c->columns) {
