@@ -93,6 +93,26 @@ def test_a_recursive_schema(check):
     assert check(tree, '{"value": 1, "children": [{"value": "2"}]}').code == 1
 
 
+def test_branches_that_only_their_neighbours_tell_apart(check):
+    kinds = [{"type": "object", "properties": {"type": {"enum": [f"kind {i}"]}, "at": {
+        "type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}, f"b{i}": {"type": "string"}},
+        "additionalProperties": False}}} for i in range(24)]
+    schema = {"type": "object", "required": ["type", "at"], "properties": {"note": {"type": "string"}},
+              "allOf": [{"oneOf": kinds}]}
+    assert check(schema, '{"type": "kind 7", "at": {"a": 1}}', "--any-order").code == 0
+    assert check(schema, '{"type": "kind 24", "at": {"a": 1}}', "--any-order").code == 1
+    assert check(schema, '{"type": "kind 7", "at": {}}', "--any-order").code == 1
+
+
+@pytest.mark.parametrize("twice", [lambda x: x, lambda x: {"not": {"not": x}}, lambda x: {"allOf": [{"not": {"not": x}}]}])
+def test_no_is_not_is(check, twice):
+    schema = twice({"oneOf": [{"required": ["a"]}, {"required": ["b"], "properties": {"b": {"type": "integer"}}}]})
+    for text, code in [('{"a": 1}', 0), ('{"b": 1}', 0), ('{"b": ""}', 1), ('{"a": 1, "b": 1}', 1), ('{"a": 1, "b": ""}', 0),
+                       ("{}", 1)]:
+        assert check(schema, text, "--any-order").code == code, text
+    assert check({"not": {"not": {"$ref": "#"}}}, "1").code == 2
+
+
 def test_patterns(quern):
     assert quern("grammar", "check", "--regex", r"\d{4}-\d\d", stdin=b"2024-05").code == 0
     assert quern("grammar", "check", "--regex", r"\d{4}-\d\d", stdin=b"2024-5").code == 1

@@ -183,15 +183,37 @@ static const struct value_set *conditional(struct schema *s, const struct sj_nod
     return set_or(s, yes, no);
 }
 
+/* The value of a schema's only keyword, if it is that one. */
+static const struct sj_node *only(const struct sj_node *node, const char *keyword) {
+    return sj_is(node, SJ_OBJECT) && node->n == 1 ? sj_get(node, keyword) : NULL;
+}
+
+/* x and a schema of its own: its branches are told apart among x only, of which there are fewer. */
+static const struct value_set *both_of(struct schema *s, const struct value_set *x,
+                                       const struct sj_node *node) {
+    const struct sj_node *twice = only(only(node, "not"), "not");
+    if (twice && !s->has_unevaluated)
+        return both_of(s, x, twice);
+    if (only(node, "oneOf")) {
+        const struct sj_node *list = list_of(s, node, "oneOf");
+        return list ? apply(s, x, one_of(s, list, x)) : NULL;
+    }
+    return apply(s, x, sub(s, node));
+}
+
 static const struct value_set *combinations(struct schema *s, const struct sj_node *node,
                                             const struct value_set *x) {
-    const struct sj_node *list = list_of(s, node, "allOf");
-    for (size_t i = 0; list && i < list->n && x; i++)
-        x = apply(s, x, sub(s, list->items[i]));
+    const struct sj_node *list = list_of(s, node, "allOf"), *no = sj_get(node, "not");
+    for (int last = 0; last < 2; last++) /* single keywords come last, in what the others leave */
+        for (size_t i = 0; list && i < list->n && x; i++)
+            if ((only(list->items[i], "oneOf") || only(list->items[i], "not")) == last)
+                x = both_of(s, x, list->items[i]);
     if ((list = list_of(s, node, "anyOf")))
         x = apply(s, x, any_of(s, list));
-    if (sj_get(node, "not"))
-        x = apply(s, x, set_not(s, sub(s, sj_get(node, "not"))));
+    if (no && only(no, "not") && !s->has_unevaluated)
+        x = both_of(s, x, only(no, "not"));
+    else if (no)
+        x = apply(s, x, set_not(s, sub(s, no)));
     if (schema_draft(s, node) >= DRAFT_7)
         x = apply(s, x, conditional(s, node));
     if ((list = list_of(s, node, "oneOf")))

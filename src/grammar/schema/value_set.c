@@ -2,7 +2,7 @@
  * alternatives (array_set.c, object_set.c). */
 #include "grammar/schema/set_parts.h"
 
-enum { ALTERNATIVES_MAX = 400 };
+enum { ALTERNATIVES_MAX = 2000 };
 
 static struct value_set *new_set(struct schema *s) {
     return schema_alloc(s, 1, sizeof(struct value_set));
