@@ -21,6 +21,10 @@ void arena_release(struct arena *a); /* a zeroed arena is fine */
 /* `size` bytes, not zeroed, aligned for any C type. NULL when out of memory or
  * over the maximum. Size 0 gives a valid, unique pointer. */
 void *arena_alloc(struct arena *a, size_t size);
+/* After a failure, of not very large sizes: was it the maximum, or is there no memory? */
+static inline int arena_is_full(const struct arena *a) {
+    return a->max_bytes && a->used_bytes > a->max_bytes / 2;
+}
 /* n * size bytes, zeroed; the product is checked. */
 void *arena_calloc(struct arena *a, size_t n, size_t size);
 /* A copy with a NUL after it. `s` may be NULL when len is 0. */

@@ -402,6 +402,7 @@ static void write_key(const struct answer_rules *r, struct buffer *key) {
     for (size_t i = 0; i < r->n_tools; i++) {
         key_text(key, r->tools[i].name);
         key_text(key, r->tools[i].parameters);
+        buffer_printf(key, "%d ", r->tools[i].strict);
     }
 }
 

@@ -74,6 +74,14 @@ enum quern_status grammar_builder_fail(struct grammar_builder *b, enum quern_sta
     return error_set(&b->re.error, code, "%s", message);
 }
 
+void grammar_builder_fail_arena(struct grammar_builder *b, const struct arena *a,
+                                const char *name) {
+    if (arena_is_full(a))
+        grammar_builder_fail(b, QUERN_ERR_LIMIT, "%s: it takes too much memory", name);
+    else
+        grammar_builder_fail(b, QUERN_ERR_NOMEM, "%s: out of memory", name);
+}
+
 static symbol_id fail(struct grammar_builder *b, enum quern_status code) {
     return regex_fail(&b->re, code, "the symbols pass the limit of bytes");
 }

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -61,6 +62,9 @@ enum quern_status grammar_builder_status(const struct grammar_builder *b, struct
 /* For front ends: makes `code` with this message the builder's failure, unless it has one. */
 enum quern_status grammar_builder_fail(struct grammar_builder *b, enum quern_status code,
                                        const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* What a front end's arena could not give. */
+void grammar_builder_fail_arena(struct grammar_builder *b, const struct arena *a,
+                                const char *name);
 
 /* ---- expressions ---- */
 

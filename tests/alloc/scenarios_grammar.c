@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grammar/answer_guard.h"
 #include "grammar/matcher.h"
 #include "scenarios.h"
 
@@ -69,7 +70,85 @@ static enum quern_status mask_the_next_token(struct quern_error *err) {
     return st;
 }
 
+enum { END_TOKEN = 488, N_VOCAB = 512, LIMIT = 30 };
+
+/* Bounded strings (loops), a pattern under `not` (searched for its shortest text), fixed keys (forced). */
+static const char schema[] =
+    "{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\", \"maxLength\": 5}, "
+    "\"code\": {\"type\": \"string\", \"pattern\": \"^[a-c]+$\", \"not\": {\"pattern\": \"^a\"}}, "
+    "\"list\": {\"type\": \"array\", \"items\": {\"enum\": [1, \"one\"]}}}, "
+    "\"required\": [\"name\", \"code\", \"list\"], \"additionalProperties\": false}";
+
+/* One token: a forced one, or the last of the mask; another where time is short. */
+static enum quern_status one_token(struct constraint *c, uint32_t *mask, size_t n_left,
+                                   int32_t *token, struct quern_error *err) {
+    if (c->ops->forced(c->state, token, 1, n_left) == 0) {
+        enum quern_status st = c->ops->mask(c->state, mask, N_VOCAB, err);
+        if (st)
+            return st;
+        *token = N_VOCAB - 1;
+        while (*token > 0 && !(mask[*token / 32] >> (*token % 32) & 1))
+            --*token;
+    }
+    *token = c->ops->settle(c->state, *token, n_left);
+    return c->ops->accept(c->state, *token, err);
+}
+
+static enum quern_status answer_in_time(enum answer_form form, struct str text,
+                                        struct quern_error *err) {
+    static const int32_t end = END_TOKEN;
+    struct tokenizer *t = NULL;
+    struct token_image *image = NULL;
+    struct answer_guard *g = NULL;
+    uint32_t mask[N_VOCAB / 32];
+    const struct answer_rules rules = {.form = form, .text = text, .close_in_time = true};
+    int32_t token = -1;
+    enum quern_status st = tokenizer_open("tests/fixtures/qwen3-tiny", &t, err);
+    if (!st)
+        st = token_image_create(t, &image, err);
+    if (!st)
+        st = answer_guard_create(image, &end, 1, &rules, NULL, &g, err);
+    for (size_t n_left = LIMIT; n_left > 0 && !st && token != end; n_left--)
+        st = one_token(answer_guard_constraint(g), mask, n_left, &token, err);
+    answer_guard_destroy(g);
+    token_image_destroy(image);
+    tokenizer_close(t);
+    return st;
+}
+
+static enum quern_status close_json_in_time(struct quern_error *err) {
+    return answer_in_time(ANSWER_SCHEMA, STR_LIT(schema), err);
+}
+
+static enum quern_status close_yaml_in_time(struct quern_error *err) {
+    return answer_in_time(ANSWER_YAML, STR_LIT(schema), err);
+}
+
+static enum quern_status close_xml_in_time(struct quern_error *err) {
+    return answer_in_time(
+        ANSWER_XML,
+        STR_LIT("<!ELEMENT a (b+)><!ELEMENT b (#PCDATA)><!ATTLIST b c (x|y) #REQUIRED>"), err);
+}
+
+static enum quern_status close_lark_in_time(struct quern_error *err) {
+    return answer_in_time(
+        ANSWER_LARK, STR_LIT("start: x+\nx: \"(\" start \")\" | /[a-z]{2,9}/"), err);
+}
+
+static enum quern_status close_tags_in_time(struct quern_error *err) {
+    return answer_in_time(
+        ANSWER_TAGS,
+        STR_LIT("{\"type\": \"structural_tag\", \"format\": {\"type\": \"tag\", \"begin\": \"<t>\", "
+                "\"content\": {\"type\": \"regex\", \"pattern\": \"[0-9]+(a|b)\"}, \"end\": \"</t>\"}}"),
+        err);
+}
+
 const struct scenario grammar_scenarios[] = {
+    {"close_tags_in_time", close_tags_in_time},
+    {"close_json_in_time", close_json_in_time},
+    {"close_yaml_in_time", close_yaml_in_time},
+    {"close_xml_in_time", close_xml_in_time},
+    {"close_lark_in_time", close_lark_in_time},
     {"match_a_text_of_a_grammar", match_a_text},
     {"mask_the_next_token_of_a_grammar", mask_the_next_token},
     {NULL, NULL},

@@ -157,6 +157,35 @@ def test_bombs_are_refused_in_time_and_harm_nobody(tiny_server, change, fine):
     assert tiny_server.chat("Hi", max_tokens=2).status == 200
 
 
+@pytest.mark.parametrize("schema, fine", [
+    ({"type": "nonsense"}, False),
+    ({"type": "object", "properties": {"x": {"$ref": "#/nowhere"}}}, False),
+    ({"type": "object", "properties": {"x": {"type": "string", "pattern": "("}}}, None),
+    (BOMB, False),
+    ({"type": "object", "properties": {"x": {"type": "string", "pattern": "(a|b)*a" + "(a|b)" * 30_000}}}, None),
+    ({"type": "object", "properties": {"x": {"type": "string", "minLength": 100000}}, "required": ["x"]}, True),
+    ({"type": "object", "properties": {"x": {"$ref": "#"}}}, True),
+])
+@pytest.mark.parametrize("dialect", ["chat", "messages"])
+def test_bombs_among_tools_are_refused_in_time_and_harm_nobody(tiny_server, dialect, schema, fine):
+    """None: what cannot be enforced is an error for strict tools only."""
+    common = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
+    begin = time.monotonic()
+    for strict in (False, True) if dialect == "chat" else (False,):
+        if dialect == "chat":
+            tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": strict}}
+            reply = tiny_server.post(CHAT, {**common, "tools": [tool], "tool_choice": "required", "chat_template_kwargs": {"enable_thinking": False}})
+        else:
+            reply = tiny_server.post("/v1/messages", {**common, "model": "tiny", "tools": [{"name": "f", "input_schema": schema}],
+                                                      "tool_choice": {"type": "any"}})
+        assert time.monotonic() - begin < 30  # as above
+        expected = not strict if fine is None else fine
+        assert (reply.status == 200) == expected, reply.body[:300]
+        if not expected:
+            assert reply.status == 400 and reply.error["message"], reply.body[:300]
+    assert tiny_server.chat("Hi", max_tokens=2).status == 200
+
+
 def test_a_pattern_of_ten_megabytes_is_too_large_for_a_request(tiny_server):
     try:  # answered and closed while it is being sent
         reply = tiny_server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "structured_outputs": {"regex": "x" * 10_000_000}})

@@ -35,7 +35,7 @@ void *ebnf_fail(struct ebnf *g, size_t line, const char *fmt, ...) {
 }
 
 static void *no_memory(struct ebnf *g) {
-    grammar_builder_fail(g->b, QUERN_ERR_LIMIT, "%s: the grammar takes too much memory", g->name);
+    grammar_builder_fail_arena(g->b, &g->arena, g->name);
     return NULL;
 }
 

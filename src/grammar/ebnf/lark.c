@@ -154,7 +154,7 @@ static expr_id pattern(struct reader *r, struct str text, unsigned flags) {
     expr_id x = GRAMMAR_NONE;
     struct quern_error why = {0};
     if (expr_regex(r->g->b, text, flags, &x, &why) != QUERN_OK)
-        ebnf_fail(r->g, r->line, "%s", why.message);
+        grammar_builder_fail(r->g->b, why.code, "%s: line %zu: %s", r->g->name, r->line, why.message);
     return x;
 }
 

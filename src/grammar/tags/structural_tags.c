@@ -120,7 +120,9 @@ static symbol_id schema_of(struct tags *t, const json_t *schema) {
 static symbol_id pattern_of(struct tags *t, struct str text) {
     expr_id x = GRAMMAR_NONE;
     struct quern_error why = {0};
-    if (expr_regex(t->b, text, REGEX_ECMA, &x, &why) != QUERN_OK)
+    if (expr_regex(t->b, text, REGEX_ECMA, &x, &why) == QUERN_ERR_NOMEM)
+        grammar_builder_fail(t->b, QUERN_ERR_NOMEM, "structural tag: out of memory");
+    else if (x == GRAMMAR_NONE)
         return refuse(t, "%s", why.message);
     return grammar_terminal(t->b, x, "text of the pattern");
 }

@@ -429,7 +429,7 @@ static void read_attributes(struct reader *r) {
             known = known || str_eq(a->name, name);
         struct attribute *a = arena_calloc(&r->arena, 1, sizeof *a);
         if (!a)
-            refuse(r, "it takes too much memory");
+            grammar_builder_fail_arena(r->b, &r->arena, r->name);
         if (known || failed(r))
             continue; /* the first declaration binds */
         const expr_id parts[] = {r->parts.attribute_gap, expr_literal(b, name), expr_text(b, "=\""),
@@ -553,7 +553,7 @@ static symbol_id build(struct reader *r) {
         if (r->elements[i].declared)
             all[n++] = r->elements[i].rule;
     if (!all)
-        refuse(r, "it takes too much memory");
+        grammar_builder_fail_arena(r->b, &r->arena, r->name);
     for (size_t i = 0; i < r->n_elements && !failed(r); i++) {
         struct element *e = &r->elements[i];
         expr_id attributes = expr_empty(b);
