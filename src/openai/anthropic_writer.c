@@ -1,5 +1,7 @@
 #include "openai/anthropic_writer.h"
 
+#include "text/json_reader.h"
+
 /* ---- pieces -------------------------------------------------------------------------- */
 
 static const char *stop_reason(const struct choice *c) {
@@ -38,18 +40,23 @@ static void write_head(const struct text_job *job, struct buffer *out) {
     json_write_string(str_from(job->model->name), out);
 }
 
-static void write_input(const char *arguments, struct buffer *out) {
-    json_t *value = NULL;
-    bool is_object = json_parse(arguments, strlen(arguments), "arguments", &value, NULL) == 0 &&
-                     json_is_object(value);
-    if (is_object) {
-        buffer_puts(out, arguments);
+/* By its form alone: two members of one name, or half a surrogate pair, are the model's business. */
+static bool is_object(struct str text) {
+    struct json_reader r;
+    json_reader_init(&r, text, NULL);
+    return json_reader_next(&r) == JSON_TOKEN_OBJECT && json_reader_skip(&r, NULL) &&
+           json_reader_next(&r) == JSON_TOKEN_END;
+}
+
+static void write_input(const struct job_tool_call *call, struct buffer *out) {
+    const struct str arguments = {call->arguments, call->arguments_len};
+    if (is_object(arguments)) {
+        buffer_append_str(out, arguments);
     } else {
         buffer_puts(out, "{\"_raw\":");
-        json_write_string(str_from(arguments), out);
+        json_write_string(arguments, out);
         buffer_putc(out, '}');
     }
-    json_decref(value);
 }
 
 static void write_call_head(const struct job_tool_call *call, struct buffer *out) {
@@ -79,7 +86,7 @@ static void write_block(const struct choice *c, size_t i, struct buffer *out) {
         break;
     default:
         write_call_head(&c->calls[c->segments[i].begin], out);
-        write_input(c->calls[c->segments[i].begin].arguments, out);
+        write_input(&c->calls[c->segments[i].begin], out);
         buffer_putc(out, '}');
     }
 }
@@ -175,7 +182,7 @@ static void open_call(struct anthropic_stream *st, const struct choice *c, size_
         return;
     struct buffer input;
     buffer_init(&input, SIZE_MAX / 4);
-    write_input(call->arguments, &input);
+    write_input(call, &input);
     write_delta(st, PART_TOOL_CALL, buffer_str(&input), out);
     st->sent = call->arguments_len;
     if (input.failed)
