@@ -232,6 +232,21 @@ def put_file(b, path):
     b.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
 
+def test_what_quern_chat_saves_can_be_imported(page, scripted_server, tmp_path):
+    """Its ids may come again in each turn."""
+    turn = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "", "tool_calls": [
+        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": {"n": 1}}}]}]
+    saved = [{"role": "system", "content": "Be brief."}, *turn, {"role": "tool", "tool_call_id": "call_0", "content": "one"},
+             *turn, {"role": "tool", "tool_call_id": "call_0", "content": "two"}, {"role": "assistant", "content": "done"}]
+    (tmp_path / "saved.json").write_text(json.dumps(saved))
+    b = page(scripted_server)
+    put_file(b, tmp_path / "saved.json")
+    b.wait("document.querySelectorAll('.card').length === 2")
+    assert b.text(".card .result pre").split() == ["one", "two"] and b.text(".card > pre").split() == ['{"n":1}'] * 2
+    (c,) = stored(b)
+    assert c["system"] == "Be brief." and len({m["callId"] for m in c["messages"] if m["role"] == "tool"}) == 2
+
+
 @pytest.mark.parametrize("text, part", [("nonsense", "not JSON"), ("[]", "no conversation"), ('{"conversations": [5, {"messages": 3}]}', "no conversation")])
 def test_what_is_no_conversation_is_not_imported(page, scripted_server, tmp_path, text, part):
     (tmp_path / "file.json").write_text(text)

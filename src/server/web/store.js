@@ -107,6 +107,17 @@ function checkConversation(c) {
     messages: messages.map(checkMessage).filter(Boolean) };
 }
 
+// Other programs count calls anew in each answer; here an id says which call it is.
+function renumber(messages) {
+  let ids = new Map();
+  for (const m of messages) {
+    if (m.role === "assistant") ids = new Map(m.calls.map((k) => [k.id, newId()]));
+    for (const k of m.calls || []) k.id = ids.get(k.id);
+    if (m.role === "tool") m.callId = ids.get(m.callId) || m.callId;
+  }
+  return messages;
+}
+
 // Takes what this page exports, one conversation of it, or the messages that `quern chat` saves.
 export function imported(json) {
   let value;
@@ -118,5 +129,5 @@ export function imported(json) {
   const list = Array.isArray(value?.conversations) ? value.conversations : [value];
   const found = list.slice(0, IMPORT_MAX).map(checkConversation).filter((c) => c && c.messages.length);
   if (!found.length) throw new Error("There is no conversation in this file.");
-  return found.map((c) => ({ ...c, id: newId(), allow: {} }));
+  return found.map((c) => ({ ...c, messages: renumber(c.messages), id: newId(), allow: {} }));
 }
