@@ -106,11 +106,20 @@ class Browser:
 
     def wait(self, script, seconds=30):
         end = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not (value := self._try(script)):
             if time.monotonic() > end:
                 raise AssertionError(f"{script} did not come true; the page says: {self.run('document.body.innerText')[-1500:]}")
             time.sleep(0.03)
         return value
+
+    def _try(self, script):
+        """Between two pages there is none to ask."""
+        try:
+            return self.run(script)
+        except BrowserError as e:
+            if "navigated" not in str(e) and "context" not in str(e):
+                raise
+            return None
 
     def text(self, selector):
         return self.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.innerText).join('\\n')")

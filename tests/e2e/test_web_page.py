@@ -242,7 +242,7 @@ def test_what_quern_chat_saves_can_be_imported(page, scripted_server, tmp_path):
     b = page(scripted_server)
     put_file(b, tmp_path / "saved.json")
     b.wait("document.querySelectorAll('.card').length === 2")
-    assert b.text(".card .result pre").split() == ["one", "two"] and b.text(".card > pre").split() == ['{"n":1}'] * 2
+    assert b.text(".card .result pre").split() == ["one", "two"] and b.text(".card > pre").split("\n") == ['{"n": 1}'] * 2
     (c,) = stored(b)
     assert c["system"] == "Be brief." and len({m["callId"] for m in c["messages"] if m["role"] == "tool"}) == 2
 
