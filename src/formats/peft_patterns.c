@@ -53,7 +53,9 @@ static enum quern_status compile(struct pattern *p, const char *before, const ch
         PCRE2_UCHAR reason[128] = "";
         if (!p->code)
             pcre2_get_error_message(code, reason, sizeof reason);
-        if (!p->code)
+        if (!p->code && code == PCRE2_ERROR_HEAP_FAILED)
+            status = error_nomem(err);
+        else if (!p->code)
             status = error_set(err, QUERN_ERR_FORMAT, "%s: \"%.80s\" is no regular expression: %s",
                                what, pattern, (const char *)reason);
     }
@@ -149,6 +151,8 @@ static enum quern_status matches(struct peft_patterns *p, const struct pattern *
     *out = n >= 0;
     if (n >= 0 || n == PCRE2_ERROR_NOMATCH)
         return QUERN_OK;
+    if (n == PCRE2_ERROR_NOMEMORY)
+        return error_nomem(err);
     return error_set(err, QUERN_ERR_LIMIT, "a pattern takes too long to match \"%s\"", module);
 }
 

@@ -118,9 +118,39 @@ static enum quern_status open_a_gguf_file(struct quern_error *err) {
     return status;
 }
 
+/* After a failure in the middle nothing is appended, and the sessions are fine. */
+static enum quern_status feed_a_padded_batch(struct quern_error *err) {
+    enum { ROWS = 2, LENGTH = 4, VOCAB = 512 };
+    static const int32_t ids[ROWS][LENGTH] = {{0, 0, 7, 8}, {1, 2, 3, 4}};
+    static const uint8_t mask[ROWS][LENGTH] = {{0, 0, 1, 1}, {1, 1, 1, 1}};
+    static float logits[ROWS][VOCAB];
+    const struct quern_model_options options = {.n_threads = 1};
+    const struct quern_session_options o = {.n_context = 64, .prefill_chunk = 8};
+    quern_model *model = NULL;
+    quern_session *sessions[ROWS] = {NULL, NULL};
+    enum quern_status status = quern_model_open(model_dir(), &options, &model, err);
+    for (size_t i = 0; i < ROWS && !status; i++)
+        status = quern_session_create(model, &o, &sessions[i], err);
+    if (!status) {
+        status = quern_sessions_feed_padded(sessions, ROWS, ids[0], mask[0], LENGTH, logits[0], err);
+        const size_t want[ROWS] = {status ? 0 : 2, status ? 0 : 4};
+        for (size_t i = 0; i < ROWS; i++) {
+            size_t n = 0;
+            (void)quern_session_tokens(sessions[i], &n);
+            if (n != want[i])
+                status = error_set(err, QUERN_ERR_STATE, "row %zu holds %zu tokens", i, n);
+        }
+    }
+    for (size_t i = 0; i < ROWS; i++)
+        quern_session_destroy(sessions[i]);
+    quern_model_close(model);
+    return status;
+}
+
 const struct scenario api_scenarios[] = {
     {"open_a_gguf_file", open_a_gguf_file},
     {"open_a_directory_and_answer", open_a_directory_and_answer},
+    {"feed_a_padded_batch", feed_a_padded_batch},
     {"open_the_tokenizer_alone", open_the_tokenizer_alone},
     {NULL, NULL},
 };

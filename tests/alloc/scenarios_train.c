@@ -1,9 +1,11 @@
 #include <string.h>
 
 #include "alloc/scenarios.h"
+#include "formats/peft_adapter.h"
 #include "support/support.h"
 #include "tokenizer/tokenizer_write.h"
 #include "train/data/order.h"
+#include "train/trainer.h"
 
 static enum quern_status give_text(void *user, size_t index, struct word_sink *sink,
                                    struct quern_error *err) {
@@ -119,9 +121,39 @@ static enum quern_status stream_rows_through_a_file(struct quern_error *err) {
     return status;
 }
 
+/* Patterns, modules saved whole, a step, and what is written. */
+static enum quern_status adapt_a_model_and_write_it(struct quern_error *err) {
+    static char dir[4096], out[4096];
+    static const char *const saved[] = {"embed_tokens"}, *const excluded[] = {"o_proj"};
+    static const struct peft_pattern ranks[] = {{".*q_proj", 3}};
+    static const int32_t tokens[] = {1, 2, 3, 4}, labels[] = {2, 3, 4, -1};
+    static const uint32_t starts[] = {0, 4};
+    const struct train_row row = {4, tokens, labels, NULL, starts, 1};
+    const struct train_options options = {
+        .method = TRAIN_LORA,
+        .lora = {.rank = 2, .alpha = 4, .lr_ratio = 1, .saved = saved, .n_saved = 1, .excluded = excluded,
+                 .n_excluded = 1, .ranks = ranks, .n_ranks = 1, .target_pattern = ".*self_attn.*"},
+        .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f, .max_row = 8, .threads = 1};
+    struct train_step_result result;
+    struct trainer *t = NULL;
+    if (!dir[0]) {
+        strncpy(dir, support_fixture("golden/train/tied/config.json"), sizeof dir - 1);
+        *strrchr(dir, '/') = '\0';
+        strncpy(out, support_temp_path("adapter"), sizeof out - 1);
+    }
+    enum quern_status status = trainer_create(dir, &options, &t, err);
+    if (!status)
+        status = trainer_step(t, &row, 1, 1, (struct train_label_weights){0, 1}, &result, err);
+    if (!status)
+        status = trainer_save_output(t, out, err);
+    trainer_destroy(t);
+    return status;
+}
+
 const struct scenario train_scenarios[] = {
     {"learn_a_tokenizer", learn_a_tokenizer},
     {"make_rows_of_examples", make_rows_of_examples},
     {"stream_rows_through_a_file", stream_rows_through_a_file},
+    {"adapt_a_model_and_write_it", adapt_a_model_and_write_it},
     {NULL, NULL},
 };
