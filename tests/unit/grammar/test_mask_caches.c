@@ -210,7 +210,8 @@ static void test_masks_of_random_fixed_texts_are_the_same_with_and_without_cache
 /* ---- sharing ------------------------------------------------------------------------- */
 
 static struct answer_guard *guard_of(const char *schema, struct quern_error *err) {
-    const struct answer_rules rules = {.form = ANSWER_SCHEMA, .text = str_from(schema)};
+    const struct answer_rules rules = {
+        .form = ANSWER_SCHEMA, .text = str_from(schema), .close_in_time = true};
     struct answer_guard *g = NULL;
     if (answer_guard_create(image, &end_token, 1, &rules, NULL, &g, err) != QUERN_OK)
         return NULL;
@@ -223,7 +224,7 @@ struct worker {
     bool failed;
 };
 
-/* A digest of all masks of a random text. */
+/* A digest of all masks, forced tokens and closings of a random text. */
 static void work(void *arg) {
     struct worker *w = arg;
     struct quern_error err;
@@ -239,7 +240,11 @@ static void work(void *arg) {
             for (size_t j = 0; j < mask_bytes() / 4; j++)
                 w->digest = (w->digest ^ mask[j]) * 0x100000001b3u;
             seed = seed * 6364136223846793005u + 1442695040888963407u;
-            const int32_t t = pick(mask, seed >> 33);
+            int32_t t = pick(mask, seed >> 33), forced[4];
+            const size_t n_left = 40 - (size_t)k, n = c->ops->forced(c->state, forced, 4, n_left);
+            w->digest = (w->digest ^ n ^ (n ? (uint64_t)forced[0] : 0)) * 0x100000001b3u;
+            t = c->ops->settle(c->state, n ? forced[0] : t, n_left);
+            w->digest = (w->digest ^ (uint64_t)t) * 0x100000001b3u;
             w->failed = w->failed || c->ops->accept(c->state, t, &err) != QUERN_OK;
         }
         answer_guard_destroy(g);
