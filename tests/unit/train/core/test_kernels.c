@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "quant/quantizer.h"
 #include "support/support.h"
-#include "train/core/compute.h"
+#include "train/core/panels.h"
 
 enum { N = 1000 };
 
@@ -126,6 +126,66 @@ static void products_of_bfloat16_are_right(void **state) {
     compute_release(&c);
 }
 
+/* ---- panels --------------------------------------------------------------------------------------------- */
+
+enum { PANEL_K = 1701, PANEL_R = 16 };
+
+/* x [m][K], w [n][K] (w_across: [K][n]), xa [m][R], b [n][R]; out = x w^T + xa b^T, one product after the other, or in
+ * one sum, w packed before or on the way. */
+static void sum_of_panels(const struct compute *c, const struct gemm *base, const struct gemm *more, bool whole) {
+    const struct gemm_tiles *t = panel_tiles(c, false);
+    const struct panel_source x = {base->a, DTYPE_F32, base->lda, base->m, base->k, false};
+    const struct panel_source w = {base->b, base->b_type, base->ldb, base->n, base->k, base->b_across};
+    const struct panel_source xa = {more->a, DTYPE_F32, more->lda, more->m, more->k, false};
+    const struct panel_source b = {more->b, DTYPE_F32, more->ldb, more->n, more->k, false};
+    void *room[] = {aligned_alloc(64, (panel_bytes(t, t->mr, base->m, base->k) + 63) / 64 * 64),
+                    aligned_alloc(64, (panel_bytes(t, t->nr, base->n, base->k) + 63) / 64 * 64),
+                    aligned_alloc(64, (panel_bytes(t, t->mr, base->m, more->k) + 63) / 64 * 64),
+                    aligned_alloc(64, (panel_bytes(t, t->nr, base->n, more->k) + 63) / 64 * 64)};
+    panel_pack(c, t, room[0], t->mr, &x);
+    panel_pack(c, t, room[1], t->nr, &w);
+    panel_pack(c, t, room[2], t->mr, &xa);
+    panel_pack(c, t, room[3], t->nr, &b);
+    const struct panel_sum s = {.c = base->c, .ldc = base->ldc, .m = base->m, .n = base->n, .raw = w,
+                                .terms = {{room[0], whole ? room[1] : NULL, base->k}, {room[2], room[3], more->k}}};
+    panel_sum_run(c, t, &s);
+    for (size_t i = 0; i < 4; i++)
+        free(room[i]);
+}
+
+static void sums_of_panels_are_products_one_after_the_other(void **state) {
+    (void)state;
+    enum { M = 45, COLS = 300 };
+    static float x[M * PANEL_K], w[COLS * PANEL_K], xa[M * PANEL_R], b[COLS * PANEL_R];
+    static float want[M * COLS], got[M * COLS];
+    static uint16_t half[COLS * PANEL_K];
+    fill(x, M * PANEL_K, 1);
+    fill(w, COLS * PANEL_K, 2);
+    fill(xa, M * PANEL_R, 3);
+    fill(b, COLS * PANEL_R, 4);
+    for (size_t i = 0; i < COLS * PANEL_K; i++)
+        half[i] = f32_to_bf16(w[i]);
+    for (unsigned form = 0; form < 16; form++) {
+        const bool across = form & 1, bf16_source = form & 2, bf16 = form & 4, whole = form & 8;
+        struct compute c;
+        struct quern_error err;
+        assert_int_equal(compute_init(&c, 1 + (int)form % 3, NULL, bf16, &err), QUERN_OK);
+        struct gemm base = {.c = want, .ldc = COLS, .m = M, .n = COLS, .k = PANEL_K, .a = x, .lda = PANEL_K,
+                            .b = bf16_source ? (const void *)half : w, .b_across = across,
+                            .b_type = bf16_source ? DTYPE_BF16 : DTYPE_F32, .ldb = across ? COLS : PANEL_K};
+        struct gemm more = {.c = want, .ldc = COLS, .m = M, .n = COLS, .k = PANEL_R, .a = xa, .lda = PANEL_R,
+                            .b = b, .ldb = PANEL_R, .add = true};
+        gemm_run(&c, &base);
+        gemm_run(&c, &more);
+        base.c = got;
+        memset(got, 0xff, sizeof got);
+        sum_of_panels(&c, &base, &more, whole);
+        if (memcmp(want, got, sizeof want) != 0)
+            fail_msg("form %u: other bits", form);
+        compute_release(&c);
+    }
+}
+
 /* ---- coded weights ----------------------------------------------------------------------------------- */
 
 static struct packed_matrix pack(const struct quant_source *s, unsigned char **memory) {
@@ -143,6 +203,19 @@ static struct packed_matrix pack(const struct quant_source *s, unsigned char **m
     m.is_e4m3 = packed_write_rows(&m, *memory, s, 0, s->rows, scratch);
     free(scratch);
     return m;
+}
+
+/* A part of a strip as decode_strip gives it. */
+static void same_in_a_strip(const struct train_kernels *k, const struct packed_matrix *m, size_t row,
+                            const uint16_t *rows) {
+    const size_t nr = k->bf16.nr;
+    uint16_t *strip = calloc(m->cols * nr, sizeof *strip);
+    k->decode_strip(m, row, strip);
+    for (size_t i = 0; i < 16; i++)
+        for (size_t j = 0; j < m->cols; j++)
+            if (strip[(j / 2 * nr + i) * 2 + j % 2] != rows[i * m->cols + j])
+                fail_msg("row %zu, column %zu of the strip differs", row + i, j);
+    free(strip);
 }
 
 static void decoded_rows_are_the_exact_values_rounded(void **state) {
@@ -163,6 +236,7 @@ static void decoded_rows_are_the_exact_values_rounded(void **state) {
             assert_true(decodes_by_16(&m));
             for (size_t r = 0; r < ROWS; r += 16) {
                 table(t, &name)->decode(&m, r, got);
+                same_in_a_strip(table(t, &name), &m, r, got);
                 for (size_t i = 0; i < 16; i++) {
                     packed_row(&m, r + i, row);
                     for (size_t j = 0; j < COLS; j++)
@@ -181,6 +255,7 @@ int main(void) {
         cmocka_unit_test(loops_give_the_same_bits_in_every_table),
         cmocka_unit_test(products_are_right_and_the_same_in_every_table),
         cmocka_unit_test(products_of_bfloat16_are_right),
+        cmocka_unit_test(sums_of_panels_are_products_one_after_the_other),
         cmocka_unit_test(decoded_rows_are_the_exact_values_rounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
