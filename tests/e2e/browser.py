@@ -15,6 +15,10 @@ def find():
     return next((p for n in names if n and (p := shutil.which(n))), None)
 
 
+# The events that somebody asks for later.
+KEPT = ("Runtime.exceptionThrown", "Log.entryAdded", "Network.requestWillBeSent")
+
+
 class BrowserError(Exception):
     pass
 
@@ -74,7 +78,7 @@ class Browser:
                 if "error" in reply:
                     raise BrowserError(f"{method}: {reply['error']}")
                 return reply["result"]
-            if reply and "method" in reply:
+            if reply and reply.get("method") in KEPT:
                 self.events.append(reply)
         self.dead = method
         raise BrowserError(f"{method}: no answer")
