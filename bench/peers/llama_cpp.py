@@ -44,11 +44,12 @@ def case(shape, kind, contestants, at_least, **more):
 SMALL, LARGE = "qwen3-0.6b", "qwen3-8b"
 Q4 = [peer("Q4_0"), peer("Q4_K_M")]
 CASES = {
-    "decode-0.6b-bf16": case(SMALL, "decode", [ours("bf16"), peer("BF16")], 1.5),
+    "decode-0.6b-bf16": case(SMALL, "decode", [ours("bf16"), ours("bf16", math="exact"), peer("BF16")], 1.5),
     "decode-0.6b-int8": case(SMALL, "decode", [ours("int8"), peer("Q8_0")], 1.9),
     "decode-0.6b-int4": case(SMALL, "decode", [ours("int4"), *Q4], 1.7),
     "decode-0.6b-nf4": case(SMALL, "decode", [ours("nf4"), *Q4], None),
-    "decode-8b-bf16": case(LARGE, "decode", [ours("bf16"), peer("BF16")], 1.3, layers=4),
+    "decode-8b-bf16": case(LARGE, "decode", [ours("bf16"), ours("bf16", math="exact"), peer("BF16")], 1.3,
+                           layers=4),
     "decode-8b-int8": case(LARGE, "decode", [ours("int8"), peer("Q8_0")], 1.8, layers=18),
     "decode-8b-int4": case(LARGE, "decode", [ours("int4"), *Q4], 1.5, layers=18),
     "prefill-0.6b-bf16": case(SMALL, "prefill", [ours("bf16"), peer("BF16")], 1.7),
@@ -190,6 +191,7 @@ def defaults(c):
 def name_of(k):
     if k["engine"] == "quern":
         extra = ["kv " + k["kv"]] if "kv" in k else []
+        extra += [k["math"]] if "math" in k else []
         return " ".join(["quern", k["weights"]] + extra)
     extra = [] if k["kv"] == "f16" else ["kv " + k["kv"]]
     return " ".join(["llama.cpp", k["kind"]] + extra + ["no fa"] * (k["fa"] == "off"))
@@ -207,7 +209,7 @@ def command(a, c, k, fill_only=False):
     if c["layers"]:
         words += ["--layers", str(c["layers"])]
     if k["weights"] == "bf16":  # as they are made; rounding activations as the peer does
-        words += ["--math", "fast"]
+        words += ["--math", k.get("math", "fast")]
     else:
         words += ["--weights", k["weights"]]
     if "kv" in k:
