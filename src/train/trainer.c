@@ -180,6 +180,21 @@ static enum quern_status row_gradients(struct trainer *t, const struct train_row
     return QUERN_OK;
 }
 
+static bool is_zero(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
+
+static void find_without_gradient(const struct trainer *t, struct train_step_result *result) {
+    for (size_t i = 0; i < t->net.n_params; i++) {
+        const struct param *p = &t->net.params[i];
+        if (is_zero(t->current + p->offset, p->n) && !result->n_without_gradient++)
+            result->without_gradient = p->name;
+    }
+}
+
 enum quern_status trainer_gradients(struct trainer *t, const struct train_row *rows, size_t n_rows,
                                     struct train_label_weights weights,
                                     struct train_step_result *result, struct quern_error *err) {
@@ -203,6 +218,8 @@ enum quern_status trainer_gradients(struct trainer *t, const struct train_row *r
     if (st != QUERN_OK)
         return st;
     finish_losses(result, answer, prompt);
+    if (t->optimizer.steps == 1)
+        find_without_gradient(t, result);
     result->grad_norm = sqrt(compute_square_sum(&t->compute, t->current, t->net.n_values));
     return QUERN_OK;
 }

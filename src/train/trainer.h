@@ -63,6 +63,10 @@ struct train_step_result {
     double grad_norm;   /* before clipping */
     size_t n_labels; /* of the answer, n_emphasized among them */
     size_t n_emphasized, n_prompt_labels, n_tokens;
+    /* Of the second step alone, in which adapters' A have one too: tensors whose gradient is 0 throughout, and
+     * the first of them, which is the trainer's. */
+    size_t n_without_gradient;
+    const char *without_gradient;
 };
 
 struct trainer; /* one thread at a time; it has its own pool */

@@ -231,6 +231,9 @@ static enum quern_status train_step(struct run *r, struct train_step_result *res
     row_set_release(&rows);
     if (status)
         return error_prefix(err, status, "step %zu", r->step + 1);
+    if (result->n_without_gradient)
+        run_note(r, "%zu tensors got no gradient in the second step, %s for one", result->n_without_gradient,
+                 result->without_gradient);
     r->n_tokens += result->n_tokens;
     run_cursor_advance(r);
     return QUERN_OK;

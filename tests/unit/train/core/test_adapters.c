@@ -221,8 +221,27 @@ static void noise_stays_within_its_bounds(void **state) {
     train_rig_close(&g);
 }
 
+/* What never trains is told of: here nothing does, since s is 0. */
+static void tensors_without_gradient_are_counted_in_the_second_step(void **state) {
+    (void)state;
+    for (int alpha = 0; alpha < 2; alpha++) {
+        struct train_options o = train_rig_options("lora");
+        o.lora.alpha = (float)alpha;
+        struct train_rig g = train_rig_open("lora", &o);
+        for (int step = 0; step < 3; step++) {
+            struct train_step_result r;
+            struct quern_error err;
+            assert_int_equal(trainer_step(g.trainer, g.rows, g.n_rows, 1, (struct train_label_weights){0, 1}, &r, &err),
+                             QUERN_OK);
+            assert_int_equal(r.n_without_gradient, alpha == 0 && step == 1 ? g.trainer->net.n_params : 0);
+        }
+        train_rig_close(&g);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensors_without_gradient_are_counted_in_the_second_step),
         cmocka_unit_test(fresh_adapters_change_nothing),
         cmocka_unit_test(pissa_takes_the_largest_singular_values),
         cmocka_unit_test(pissa_is_written_as_a_difference_of_twice_the_rank),
