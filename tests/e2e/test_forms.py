@@ -144,8 +144,9 @@ def test_the_server_takes_every_form(tiny_server, form, holds):
         assert holds(text) is not False, text
 
 
-def test_random_answers_under_random_forms_are_valid(program):
-    done = subprocess.run([sys.executable, str(conftest.ROOT / "tests" / "forms" / "check_forms.py"), "--forms", "40", "-n", "2", "--quern", str(program)],
+@pytest.mark.parametrize("more", [[], ["--in-time", "--seed", "1"]], ids=["close-after", "in-time"])
+def test_random_answers_under_random_forms_are_valid(program, more):
+    done = subprocess.run([sys.executable, str(conftest.ROOT / "tests" / "forms" / "check_forms.py"), "--forms", "40", "-n", "2", "--quern", str(program), *more],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

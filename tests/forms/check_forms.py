@@ -29,10 +29,12 @@ def descriptions(n, seed):
     return out
 
 
-def request(form, seed, i):
+def request(form, seed, i, in_time):
+    """in_time: max_tokens closes the answer, which is no less than the shortest of these forms."""
     rng = random.Random(f"{seed} {i}")
-    form = {key: {**value, "close_after": rng.choice([5, 20, 60, 150])} for key, value in form.items()}
-    return {"messages": [{"role": "user", "content": rng.choice(PROMPTS)}], "temperature": 1.5, "seed": i, "max_tokens": 1500,
+    after = rng.choice([5, 20, 60, 150])
+    form = {key: {**value, **({"close_in_time": True} if in_time else {"close_after": after})} for key, value in form.items()}
+    return {"messages": [{"role": "user", "content": rng.choice(PROMPTS)}], "temperature": 1.5, "seed": i, "max_tokens": 400 + after if in_time else 1500,
             "max_thinking_tokens": 30, "chat_template_kwargs": {"enable_thinking": i % 2 == 0}, **form}
 
 
@@ -58,12 +60,13 @@ def main():
     parser.add_argument("--forms", type=int, default=200)
     parser.add_argument("-n", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--in-time", action="store_true", help="close the answers by close_in_time instead of close_after")
     parser.add_argument("--keep", help="a directory for requests and results")
     args = parser.parse_args()
     made, lines = descriptions(args.forms, args.seed), []
     for i, (_, form, _) in enumerate(made):
         for k in range(args.n):
-            lines.append({"custom_id": f"{i}", "method": "POST", "url": "/v1/chat/completions", "body": request(form, args.seed, i * args.n + k)})
+            lines.append({"custom_id": f"{i}", "method": "POST", "url": "/v1/chat/completions", "body": request(form, args.seed, i * args.n + k, args.in_time)})
     for k, line in enumerate(lines):
         line["custom_id"] += f" {k}"
     with tempfile.TemporaryDirectory() as directory:

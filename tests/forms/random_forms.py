@@ -19,6 +19,8 @@ WORDS = "red green name size id note item list title true null yes 12 a_b x-y é
 
 
 def read_number(text):
+    if not text.lower().split("e")[0].strip("-0."):
+        return 0  # whatever the exponent, which may be beyond those of Decimal
     value = Decimal(text)
     return int(value) if value == value.to_integral_value() and value.adjusted() < 5000 else value
 
