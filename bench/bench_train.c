@@ -3,8 +3,9 @@
  *     bench_train [DIR [full|lora|qlora [TOKENS [STEPS [bf16|f32 [keep|checkpointing [THREADS]]]]]]]
  *
  * Without DIR: products alone, at the shapes of Qwen3-0.6B, each way. LoRA has rank 16 on all seven linear
- * layers; every token is trained. The peak is that of loops of multiply-adds in the same type, measured
- * before and after. bench/peers/train_torch.py does the same with torch, transformers and peft. */
+ * layers; every token is trained. With UNPACKED in the environment LoRA's base is not kept packed. The peak is
+ * that of loops of multiply-adds in the same type, measured before and after. bench/peers/train_torch.py does
+ * the same with torch, transformers and peft. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
