@@ -13,7 +13,7 @@ shift
 if [ ! -e work/start/model.safetensors ]; then
     python3 "$here/generate.py" --split tokenizer -o work/tokenizer.jsonl
     stage=0
-    for count in 260000 90000 40000 54000 50000 16000 16000 9000; do
+    for count in 150000 100000 200000 96000; do
         stage=$((stage + 1))
         python3 "$here/generate.py" --split stage --stage $stage --count $count -o work/stage-$stage.jsonl
     done
