@@ -403,17 +403,21 @@ def test_a_client_that_leaves_ends_its_answer(serve, endless):
 
 
 def test_a_silent_stream_is_kept_alive(serve, endless):
-    server = serve("-m", f"endless={endless}", "--parallel", 1, "--keep-alive", "0.05")
+    """The first answer must outlast the second one's wait, however fast the machine is."""
+    server = serve("-m", f"endless={endless}", "--parallel", 1, "--keep-alive", "0.05", "--context", 100000)
+    body = {"input": "Hi", "stream": True, "ignore_eos": True, "max_output_tokens": 90000}
     from serving import Connection, request_bytes
     with Connection(server.port) as c, Connection(server.port) as d:
-        c.send(request_bytes("POST", URL, {"input": "Hi", "stream": True, "ignore_eos": True}))
+        c.send(request_bytes("POST", URL, body))
         c.read_head()
         c.read_chunk()
-        d.send(request_bytes("POST", URL, {"input": "Hi", "stream": True}))
+        d.send(request_bytes("POST", URL, body))
         d.read_head()
         text = b""
         while b": keep-alive" not in text:
-            text += d.read_chunk()
+            chunk = d.read_chunk()
+            assert chunk, "the stream ended before a keep-alive"
+            text += chunk
     server.wait_until(server.idle)
 
 

@@ -171,7 +171,7 @@ def test_a_message_is_answered_and_thoughts_are_apart(page, scripted_server):
 
 
 def test_an_answer_can_be_stopped_and_asked_for_anew_and_a_message_edited(page, serve, endless):
-    b = page(serve("-m", endless, "-c", "100000"))
+    b = page(serve("-m", endless, "-c", "1000000"))  # longer than a busy browser takes to be told
     say(b, "go")
     b.wait("document.querySelector('.answer > .md').innerText.length > 50")
     b.click("#stop")

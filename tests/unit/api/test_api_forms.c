@@ -277,8 +277,8 @@ static void test_text_without_end_closes_right_before_the_limit(void **state) {
     static struct answer a;
     static const char *const schemas[] = {
         "{\"type\": \"string\"}", "{\"type\": \"array\", \"minItems\": 3, \"items\": {\"type\": \"string\"}}",
-        "{\"type\": \"object\", \"properties\": {\"text\": {\"type\": \"string\"}, \"n\": {\"type\": \"integer\"}, "
-        "\"ok\": {\"type\": \"boolean\"}}, \"required\": [\"text\", \"n\", \"ok\"]}"};
+        ("{\"type\": \"object\", \"properties\": {\"text\": {\"type\": \"string\"}, \"n\": {\"type\": \"integer\"}, "
+         "\"ok\": {\"type\": \"boolean\"}}, \"required\": [\"text\", \"n\", \"ok\"]}")};
     for (size_t i = 0; i < 3; i++)
         for (int32_t limit = 40; limit < 60; limit++) {
             const struct quern_form form = {.json_schema = schemas[i], .close_in_time = true};
