@@ -25,7 +25,7 @@ static int make_data(void **state) {
     for (size_t i = 0; i < N; i++)
         for (uint64_t k = starts[i]; k < starts[i + 1]; k++)
             words[k] = (uint32_t)i | (k + 1 == starts[i + 1] ? DATA_TRAINED : 0);
-    return train_data_from_words(&data, words, starts, N, &err);
+    return train_data_from_words(&data, words, starts, N, &err) != QUERN_OK;
 }
 
 static int free_data(void **state) {
