@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import jsonschema
 import yaml
@@ -19,9 +19,15 @@ WORDS = "red green name size id note item list title true null yes 12 a_b x-y é
 
 
 def read_number(text):
-    if not text.lower().split("e")[0].strip("-0."):
-        return 0  # whatever the exponent, which may be beyond those of Decimal
-    value = Decimal(text)
+    """A number of any exponent that JSON allows. Beyond what Decimal holds, 6,000 stands for it: as far beyond every bound of
+    our forms, and as much an integer or none."""
+    mantissa, _, exponent = text.lower().partition("e")
+    if not mantissa.strip("-0."):
+        return 0
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(f"{mantissa}e{'-' if exponent.startswith('-') else ''}6000")
     return int(value) if value == value.to_integral_value() and value.adjusted() < 5000 else value
 
 
