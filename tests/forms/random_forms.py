@@ -248,11 +248,23 @@ def check_python(text):
         ast.parse(text)
 
 
+C_TYPES = set("void char short int long float double signed unsigned const static struct return sizeof".split())
+
+
+def errors_of_gcc(text):
+    done = subprocess.run(["gcc", "-fsyntax-only", "-w", "-x", "c", "-"], input=text.encode(), capture_output=True)
+    return [line for line in done.stderr.decode().splitlines() if " error: expected" in line or "stray" in line]
+
+
 def check_c(text):
+    """C is grammatical under some declarations of its names: `a * b > c;` only where a is no type, which gcc takes an undeclared
+    name in that place for. So a text may be read by it as it stands, or with such names declared as objects."""
     if not shutil.which("gcc"):
         return
-    done = subprocess.run(["gcc", "-fsyntax-only", "-w", "-x", "c", "-"], input=text.encode(), capture_output=True)
-    wrong = [line for line in done.stderr.decode().splitlines() if " error: expected" in line or "stray" in line]
+    wrong = errors_of_gcc(text)
+    if wrong:
+        names = set(re.findall(r"\b([A-Za-z_]\w*)\s*\*\s*[A-Za-z_]", text)) - C_TYPES
+        wrong = errors_of_gcc("".join(f"extern int {name};\n" for name in sorted(names)) + text)
     assert not wrong, wrong
 
 
