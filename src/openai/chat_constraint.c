@@ -48,6 +48,13 @@ static void release(void *guard) {
     answer_guard_destroy(guard);
 }
 
+/* The field that the rules come from. */
+static const char *blamed(const struct chat_request *r) {
+    if (r->response_format)
+        return "response_format";
+    return r->structured_outputs ? "structured_outputs" : "tools";
+}
+
 static enum quern_status make_guard(const struct served_model *m, const struct chat_request *r,
                                     const int32_t *ids, size_t n_ids, struct rule_texts *t,
                                     struct answer_constraint *out, struct api_error *err) {
@@ -76,8 +83,7 @@ static enum quern_status make_guard(const struct served_model *m, const struct c
     st = loaded_model_guard(m->model, &rules, ids, n_ids, r->thinking.enabled != 0, NULL, &guard,
                             &cause);
     if (st)
-        return api_fail_from(err, API_VALUE, r->response_format ? "response_format" : "tools",
-                             &cause);
+        return api_fail_from(err, API_VALUE, blamed(r), &cause);
     *out = (struct answer_constraint){answer_guard_constraint(guard), release, guard};
     return QUERN_OK;
 }

@@ -113,3 +113,20 @@ void call_job_ended(struct server *s, struct http_call *call, const struct model
     call->completion_tokens = usage.completion_tokens;
     metrics_count_job(&s->metrics, &s->counted[entry - s->models.entries], job);
 }
+
+void call_answer_job(struct server *s, struct http_call *call, const struct model_entry *entry,
+                     struct text_job *job,
+                     void (*write)(void *state, struct text_job *job, struct buffer *body), void *state) {
+    struct api_error err;
+    bool failed;
+    if (call_wait_for_job(call, job, &failed, &err)) {
+        struct buffer body;
+        buffer_init(&body, SIZE_MAX / 4);
+        call_job_ended(s, call, entry, job);
+        write(state, job, &body);
+        call_answer_json(call, &body);
+    } else if (failed) {
+        http_answer_error(call, &err);
+    }
+    text_job_destroy(job);
+}

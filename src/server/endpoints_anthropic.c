@@ -83,20 +83,9 @@ static void release(struct server *s, struct messages_call *m) {
     json_decref(m->converted);
 }
 
-static void answer_whole(struct server *s, struct http_call *call, struct messages_call *m,
-                         struct text_job *job) {
-    struct api_error err;
-    bool failed;
-    if (call_wait_for_job(call, job, &failed, &err)) {
-        struct buffer body;
-        buffer_init(&body, SIZE_MAX / 4);
-        call_job_ended(s, call, m->entry, job);
-        anthropic_write_response(job, json_object_get(m->root, "stop_sequences"), &body);
-        call_answer_json(call, &body);
-    } else if (failed) {
-        http_answer_error(call, &err);
-    }
-    text_job_destroy(job);
+static void write_whole(void *state, struct text_job *job, struct buffer *body) {
+    const struct messages_call *m = state;
+    anthropic_write_response(job, json_object_get(m->root, "stop_sequences"), body);
 }
 
 static void answer_stream(struct server *s, struct http_call *call, struct messages_call *m,
@@ -129,7 +118,7 @@ void endpoint_messages(struct server *s, struct http_call *call) {
     else if (m.request.generation.stream)
         answer_stream(s, call, &m, job);
     else
-        answer_whole(s, call, &m, job);
+        call_answer_job(s, call, m.entry, job, write_whole, &m);
     release(s, &m);
 }
 

@@ -39,21 +39,9 @@ static void answer_stream(struct server *s, struct http_call *call, struct model
     http_answer_error(call, &err);
 }
 
-static void answer_whole(struct server *s, struct http_call *call, struct model_entry *entry,
-                         struct text_job *job) {
-    struct api_error err;
-    bool failed;
-    if (call_wait_for_job(call, job, &failed, &err)) {
-        struct buffer body;
-        buffer_init(&body, SIZE_MAX / 4);
-        call_job_ended(s, call, entry, job);
-        openai_write_response(job, &body);
-        call_answer_json(call, &body);
-    } else if (failed) {
-        http_answer_error(call, &err);
-    }
-    text_job_destroy(job);
-    model_registry_release(&s->models, entry);
+static void write_whole(void *state, struct text_job *job, struct buffer *body) {
+    (void)state;
+    openai_write_response(job, body);
 }
 
 /* ---- a request's way to a job --------------------------------------------------------- */
@@ -82,7 +70,8 @@ static void run(struct server *s, struct http_call *call, start_fn *start) {
     } else if (params.stream) {
         answer_stream(s, call, entry, job, params.include_usage);
     } else {
-        answer_whole(s, call, entry, job);
+        call_answer_job(s, call, entry, job, write_whole, NULL);
+        model_registry_release(&s->models, entry);
     }
 }
 

@@ -47,6 +47,13 @@ static void keep_answer(struct server *s, const struct responses_request *r,
     buffer_release(&output);
 }
 
+static void write_whole(void *state, struct text_job *job, struct buffer *body) {
+    struct responses_call *r = state;
+    responses_write_answer(&r->request, job, body);
+    if (!body->failed)
+        keep_answer(r->server, &r->request, job, buffer_str(body));
+}
+
 /* ---- streams -------------------------------------------------------------------------- */
 
 static void write_news(void *state, struct text_job *job, struct buffer *out) {
@@ -58,11 +65,9 @@ static void write_end(void *state, struct text_job *job, struct buffer *out) {
     struct responses_call *r = state;
     struct buffer answer;
     buffer_init(&answer, SIZE_MAX / 4);
-    responses_write_answer(&r->request, job, &answer);
-    /* Before its last event: whoever has read that may ask for it. */
-    if (!answer.failed)
-        keep_answer(r->server, &r->request, job, buffer_str(&answer));
-    else
+    /* Kept before its last event: whoever has read that may ask for it. */
+    write_whole(r, job, &answer);
+    if (answer.failed)
         out->failed = answer.failed;
     responses_write_stream_end(&r->stream, job, buffer_str(&answer), out);
     buffer_release(&answer);
@@ -76,25 +81,7 @@ static void write_error(void *state, const struct api_error *err, struct buffer 
 static const struct stream_dialect dialect = {write_news, write_end, write_error,
                                               responses_call_destroy};
 
-/* ---- answers ----------------------------------------------------------------------------- */
-
-static void answer_whole(struct server *s, struct http_call *call, struct responses_call *r,
-                         struct text_job *job) {
-    struct api_error err;
-    bool failed;
-    if (call_wait_for_job(call, job, &failed, &err)) {
-        struct buffer body;
-        buffer_init(&body, SIZE_MAX / 4);
-        call_job_ended(s, call, r->entry, job);
-        responses_write_answer(&r->request, job, &body);
-        if (!body.failed)
-            keep_answer(s, &r->request, job, buffer_str(&body));
-        call_answer_json(call, &body);
-    } else if (failed) {
-        http_answer_error(call, &err);
-    }
-    text_job_destroy(job);
-}
+/* ---- requests --------------------------------------------------------------------------- */
 
 static void answer_error(struct http_call *call, const struct responses_call *r,
                          struct api_error *err) {
@@ -150,7 +137,7 @@ void endpoint_responses(struct server *s, struct http_call *call) {
         call_answer_job_stream(s, call, r->entry, job, &dialect, r);
         return; /* all is the stream's now */
     } else {
-        answer_whole(s, call, r, job);
+        call_answer_job(s, call, r->entry, job, write_whole, r);
     }
     model_registry_release(&s->models, r ? r->entry : NULL);
     responses_call_destroy(r);

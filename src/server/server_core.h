@@ -58,6 +58,10 @@ struct job_options call_job_options(struct server *s, struct http_call *call);
 /* Waits until the job is done. False: the client has gone, or `err` is filled (then *failed). */
 bool call_wait_for_job(struct http_call *call, struct text_job *job, bool *failed,
                        struct api_error *err);
+/* Waits, then answers with what `write` makes of the job, or with an error. Takes over `job`. */
+void call_answer_job(struct server *s, struct http_call *call, const struct model_entry *entry,
+                     struct text_job *job,
+                     void (*write)(void *state, struct text_job *job, struct buffer *body), void *state);
 /* Waits for one ticket the same way and gives its result. */
 bool call_wait_for_ticket(struct http_call *call, quern_ticket *ticket,
                           struct quern_request_result *result, bool *failed, struct api_error *err);

@@ -195,6 +195,15 @@ def test_a_pattern_of_ten_megabytes_is_too_large_for_a_request(tiny_server):
     assert tiny_server.chat("Hi", max_tokens=2).status == 200
 
 
+def test_a_pattern_of_ten_megabytes_that_a_request_may_hold_is_refused_by_its_length(serve, tiny_model):
+    server = serve("-m", tiny_model, "--max-body-bytes", 32 << 20)
+    began = time.monotonic()
+    reply = server.post(CHAT, {"messages": [{"role": "user", "content": "Hi"}], "structured_outputs": {"regex": "(a|b)" * 2_000_000}})
+    assert reply.status == 400 and reply.error["param"] == "structured_outputs" and "10000000 bytes" in reply.error["message"]
+    assert time.monotonic() - began < 10  # the deadline of compiling; it takes 10 ms
+    assert server.chat("Hi", max_tokens=2).status == 200
+
+
 def test_text_without_a_choice_is_guessed_and_the_answer_stays_the_same(tiny_model, tiny_server, serve):
     value = {"description": "a text that is the same in every answer", "numbers": [1, 22, 333], "list": ["one", "two", "three"]}
     body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 1.5, "max_tokens": 400,
